@@ -1,0 +1,1 @@
+//! mn-service-types

@@ -1,0 +1,64 @@
+//! Images: how they reach an image server and from there a host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, storage::StorageRoot};
+
+/// Where a new image comes from (CS-IMG-021).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum ImageSource {
+    /// `http://` or `https://`.
+    Http {
+        /// The URL, possibly with credentials: never log it.
+        url: String,
+    },
+    /// `file:///` on the image server itself.
+    File {
+        /// Absolute path.
+        path: String,
+    },
+    /// Bytes that were uploaded to this path below the root (see [`crate::path::CONTENT`]).
+    Uploaded {
+        /// Absolute path; removed when the image is in place.
+        path: String,
+        /// Size the client promised.
+        size: ByteSize,
+    },
+}
+
+/// File format of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFormat {
+    /// QEMU copy-on-write 2.
+    Qcow2,
+    /// Plain bytes.
+    Raw,
+    /// CD image.
+    Iso,
+}
+
+/// An image in place on an image server or in a host's cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// Absolute path.
+    pub path: String,
+    /// Detected format.
+    pub format: ImageFormat,
+    /// Virtual size.
+    pub size: ByteSize,
+    /// Bytes of the file.
+    pub actual_size: ByteSize,
+    /// Lower-case hex SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// An image server as another host reaches it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageServer {
+    /// Base URL of its agent, for example `https://192.0.2.3:7443`.
+    pub url: String,
+    /// Its root there.
+    pub root: StorageRoot,
+}
