@@ -16,8 +16,10 @@ use mn_service_types::{
     error::ApiResult,
     message::{Message, Tags},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use mn_service_workflow::{Running, State, StepFault};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::app::{App, Tx};
 
@@ -97,8 +99,29 @@ pub enum Reply {
     Fields(Map<String, Value>),
 }
 
+/// Why a step of a workflow failed; the error that the client will see.
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[serde(transparent)]
+#[error(transparent)]
+pub struct StepError(pub ApiError);
+
+impl From<ApiError> for StepError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<StepFault> for StepError {
+    fn from(fault: StepFault) -> Self {
+        Self(ApiError::internal(fault))
+    }
+}
+
+/// Result of a workflow step.
+pub type StepResult<S> = Result<S, StepError>;
+
 /// What a workflow's preparation decided.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Plan<S> {
     /// There is nothing to do.
     Done(Reply),
@@ -117,12 +140,10 @@ pub enum Action {
     Sync(Handler<Call, Map<String, Value>>),
     /// Changes the database in one transaction.
     Record(Handler<(Call, Tx), Reply>),
-    /// Runs the workflow of this name.
+    /// Runs a workflow.
     Workflow {
-        /// Name in the workflow registry.
-        name: &'static str,
-        /// Checks the call and builds the first state.
-        prepare: Handler<Call, Plan<Value>>,
+        /// Checks the call and, unless there is nothing to do, starts the workflow under the job's uuid.
+        start: Handler<Call, Plan<Running<StepError>>>,
         /// Answer after success, from the last state.
         finish: Arc<dyn Fn(Value) -> ApiResult<Reply> + Send + Sync>,
     },
@@ -227,7 +248,7 @@ impl Apis {
     pub fn workflow<M, S, F, Fut>(&mut self, workflow: &'static str, prepare: F, finish: fn(&S) -> Reply)
     where
         M: Message,
-        S: Serialize + DeserializeOwned + Send + 'static,
+        S: State,
         F: Fn(Call, M) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ApiResult<Plan<S>>> + Send + 'static,
     {
@@ -235,14 +256,17 @@ impl Apis {
         self.add(
             M::API,
             Action::Workflow {
-                name: workflow,
-                prepare: Arc::new(move |call: Call| {
+                start: Arc::new(move |call: Call| {
                     let prepare = prepare.clone();
                     Box::pin(async move {
                         let message = call.message::<M>()?;
-                        Ok(match prepare(call, message).await? {
+                        Ok(match prepare(call.clone(), message).await? {
                             Plan::Done(reply) => Plan::Done(reply),
-                            Plan::Run(state) => Plan::Run(serde_json::to_value(state).map_err(ApiError::internal)?),
+                            Plan::Run(state) => {
+                                let id = Uuid::try_parse(&call.job).map_err(ApiError::internal)?;
+                                let running = call.app.engine()?.start(id, workflow, &state).await;
+                                Plan::Run(running.map_err(ApiError::internal)?)
+                            }
                         })
                     })
                 }),
