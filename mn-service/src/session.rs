@@ -99,7 +99,7 @@ impl Sessions {
             ..Default::default()
         };
         let tx = db.begin().await.or_internal()?;
-        session::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+        session::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
         tx.commit().await.or_internal()?;
         let session = Session {
             account: account.to_owned(),
@@ -135,12 +135,18 @@ impl Sessions {
         live.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
     }
 
+    /// `SessionInventory` of a live token.
+    pub fn inventory(&self, token: &str) -> ApiResult<Value> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.get(&hash(token)).map(|session| inventory(token, session)).ok_or_else(expired)
+    }
+
     /// Closes the session; unknown tokens are fine.
     pub async fn close(&self, db: &Db, token: &str) -> ApiResult<()> {
         let key = hash(token);
         self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let tx = db.begin().await.or_internal()?;
-        session::Entity::delete_by_id(hex::encode(key)).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_by_id(hex::encode(key)).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 
@@ -149,7 +155,7 @@ impl Sessions {
         self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|_, s| s.account != account);
         let tx = db.begin().await.or_internal()?;
         let of_account = session::Column::AccountUuid.eq(account);
-        session::Entity::delete_many().filter(of_account).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_many().filter(of_account).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 
@@ -170,12 +176,12 @@ impl Sessions {
             session::Entity::update_many()
                 .col_expr(session::Column::Expires, Expr::value(expires))
                 .filter(session::Column::TokenHash.eq(hex::encode(key)))
-                .exec(&*tx)
+                .exec(&tx)
                 .await
                 .or_internal()?;
             session.written.store(expires, Ordering::Relaxed);
         }
-        session::Entity::delete_many().filter(session::Column::Expires.lte(now)).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_many().filter(session::Column::Expires.lte(now)).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 }

@@ -40,7 +40,7 @@ impl Settings {
     /// Adds rows for settings that are new in this version and reads all values.
     pub async fn load(db: &Db) -> ApiResult<Self> {
         let tx = db.begin().await.or_internal()?;
-        let rows = global_config::Entity::find().all(&*tx).await.or_internal()?;
+        let rows = global_config::Entity::find().all(&tx).await.or_internal()?;
         let mut values: HashMap<(String, String), String> = rows
             .into_iter()
             .map(|row| ((row.category, row.name), row.value.unwrap_or_default()))
@@ -62,7 +62,7 @@ impl Settings {
             values.insert(key, default_of(config).to_owned());
         }
         for chunk in missing.chunks(100) {
-            global_config::Entity::insert_many(chunk.to_vec()).exec_without_returning(&*tx).await.or_internal()?;
+            global_config::Entity::insert_many(chunk.to_vec()).exec_without_returning(&tx).await.or_internal()?;
         }
         tx.commit().await.or_internal()?;
         Ok(Self { values: RwLock::new(values) })

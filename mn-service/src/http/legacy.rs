@@ -112,7 +112,7 @@ impl Server {
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         for condition in fields.get("conditions").and_then(Value::as_array).into_iter().flatten() {
             let part = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
-            let op = Op::from_word(part("op")).ok_or_else(|| invalid(format!("unknown operator {:?}", part("op"))))?;
+            let op = operator(part("op")).ok_or_else(|| invalid(format!("unknown operator {:?}", part("op"))))?;
             query.conditions.push(Condition { name: part("name").trim().to_owned(), op, value: part("value").to_owned() });
         }
         let number = |name: &str| fields.get(name).filter(|v| !v.is_null()).map(|v| {
@@ -125,7 +125,7 @@ impl Server {
         query.reply_with_count = flag("replyWithCount");
         if let Some(by) = text("sortBy") {
             let descending = text("sortDirection").is_some_and(|d| d.eq_ignore_ascii_case("desc"));
-            query.sort = Sort::parse(&format!("{}{by}", if descending { "-" } else { "+" }));
+            query.sort = Some(Sort { field: by.to_owned(), descending });
         }
         let selected = fields.get("fields").and_then(Value::as_array);
         query.fields = selected.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -134,4 +134,23 @@ impl Server {
         body.remove("schema");
         Ok(body)
     }
+}
+
+/// Operators as legacy messages write them.
+fn operator(word: &str) -> Option<Op> {
+    Some(match word.trim() {
+        "=" => Op::Equal,
+        "!=" => Op::NotEqual,
+        ">" => Op::Greater,
+        ">=" => Op::GreaterOrEqual,
+        "<" => Op::Less,
+        "<=" => Op::LessOrEqual,
+        "in" => Op::In,
+        "not in" => Op::NotIn,
+        "like" => Op::Like,
+        "not like" => Op::NotLike,
+        "is null" => Op::IsNull,
+        "is not null" | "not null" => Op::NotNull,
+        _ => return None,
+    })
 }

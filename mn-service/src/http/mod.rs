@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mn_service_db::query::{Condition, Query, Sort, Viewer};
+use mn_service_db::query::{Condition, Op, Query, Sort, Viewer};
 use mn_service_types::{
     Api, ApiError, ErrorCode,
     binding::{self, Params, Sources},
@@ -312,7 +312,7 @@ impl Server {
         } else {
             // One resource by its path: other parameters are ignored (PROTOCOL.md section 8).
             for (name, value) in vars {
-                query.conditions.push(Condition::equal(name, value));
+                query.conditions.push(Condition::new(name, Op::Equal, value));
             }
         }
         let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
@@ -360,7 +360,7 @@ fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refus
             "start" => query.start = number(name, value)?,
             "count" => query.count = value.eq_ignore_ascii_case("true"),
             "replyWithCount" => query.reply_with_count = value.eq_ignore_ascii_case("true"),
-            "sort" => query.sort = Sort::parse(value),
+            "sort" => query.sort = Some(Sort::parse(value)),
             "fields" => query.fields = value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect(),
             "groupBy" => query.group_by = Some(value.clone()),
             "filterName" => {
