@@ -298,10 +298,10 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         }
     }
 
-    /// The death of the process, for tests: from now on nothing is done or recorded.
+    /// For the testkit, which abandons an engine as if the process had died.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) fn abandon(&self) {
-        self.inner.switch.abandon();
+    pub(crate) fn switch(&self) -> Switch {
+        self.inner.switch.clone()
     }
 
     fn job(&self, id: Uuid, definition: Arc<Definition<C>>, next_event: u32) -> Arc<Job<C>> {

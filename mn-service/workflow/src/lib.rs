@@ -41,6 +41,10 @@ mod outcome;
 mod registry;
 mod store;
 mod switch;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 mod workflow;
 
 pub use engine::{Engine, EngineError, Resumed, Running};
