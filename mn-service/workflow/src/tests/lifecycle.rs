@@ -75,6 +75,8 @@ async fn shutdown_abandons_what_outlasts_the_grace() {
     assert!(matches!(running.await, Err(EngineError::Interrupted { .. })));
     assert_eq!(store.jobs(), log, "nothing is recorded for an abandoned step");
     assert_eq!(bank.calls().len(), 3, "and no undo is run");
+    drop(first);
+    eventually("nothing of the abandoned job is left in memory", || Arc::strong_count(&bank) == 1).await;
 
     bank.behave();
     let outcome = engine(&bank, &store).resume().await.unwrap().remove(0).running.await.unwrap();
@@ -115,8 +117,11 @@ async fn a_log_is_forgotten_only_at_rest() {
 }
 
 /// Shows a snapshot only after it has had time to become out of date.
+#[derive(Default)]
 struct Slow {
     store: MemoryStore,
+    /// The job stands still before its fourth event until this is notified.
+    go: Notify,
     taken: Notify,
     show: Notify,
 }
@@ -128,6 +133,9 @@ impl Store for Slow {
     }
 
     async fn append(&self, id: Uuid, event: Event) -> Result<(), StoreError> {
+        if event.sequence == 3 {
+            self.go.notified().await;
+        }
         self.store.append(id, event).await
     }
 
@@ -136,9 +144,8 @@ impl Store for Slow {
     }
 
     async fn unfinished(&self) -> Result<Vec<(Record, Vec<Event>)>, StoreError> {
-        let mut snapshot = self.store.jobs();
-        // Whatever the jobs' logs hold by now, the reader saw them when they had just begun.
-        snapshot.iter_mut().for_each(|(_, events)| events.truncate(1));
+        let snapshot = self.store.jobs();
+        assert_eq!((snapshot.len(), snapshot[0].1.len()), (1, 3));
         self.taken.notify_one();
         self.show.notified().await;
         Ok(snapshot)
@@ -151,19 +158,18 @@ impl Store for Slow {
 
 #[tokio::test]
 async fn a_job_that_ends_while_the_store_is_read_is_not_run_again() {
-    let store = Arc::new(Slow { store: MemoryStore::new(), taken: Notify::new(), show: Notify::new() });
+    let store = Arc::new(Slow::default());
     let bank = Bank::new();
     let engine = engine_on(&bank, store.clone());
-    // Begun and recorded, at rest only after the snapshot was taken.
-    let order = Order::new("a");
-    let (started, resuming) = tokio::join!(engine.start(id(1), "machine.create", &order), async {
+    let running = engine.start(id(1), "machine.create", &Order::new("a")).await.unwrap();
+    eventually("the job stands before its fourth event", || store.store.jobs()[0].1.len() == 3).await;
+    let resuming = tokio::spawn({
         let engine = engine.clone();
-        let resuming = tokio::spawn(async move { engine.resume().await });
-        store.taken.notified().await;
-        resuming
+        async move { engine.resume().await }
     });
-    assert_eq!(store.store.jobs().len(), 1);
-    started.unwrap().await.unwrap();
+    store.taken.notified().await;
+    store.go.notify_one();
+    assert!(matches!(running.await.unwrap(), Outcome::Succeeded { .. }));
     store.show.notify_one();
     assert!(resuming.await.unwrap().unwrap().is_empty());
     assert_eq!(bank.calls().len(), 4);

@@ -3,6 +3,7 @@
 mod bank;
 mod kit;
 mod lifecycle;
+mod logs;
 mod recovery;
 mod registry;
 mod semantics;

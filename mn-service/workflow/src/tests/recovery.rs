@@ -190,6 +190,12 @@ async fn a_damaged_log_is_stuck() {
     let reason = resume_beside_a_sound_one((record.clone(), unreadable), super::bank::registry()).await;
     assert_eq!(reason, "the data of #3 node 0 succeeded in the job's log cannot be read");
 
+    // Readable, but not what a step leaves.
+    let mut foreign = events.clone();
+    foreign[3].data = Some(format!("{{\"done_by\":\"{SECRET}\"}}"));
+    let reason = resume_beside_a_sound_one((record.clone(), foreign), super::bank::registry()).await;
+    assert_eq!(reason, "the data of #3 node 0 succeeded in the job's log cannot be read");
+
     // The second step succeeded although the first never did.
     let mut impossible = events.clone();
     impossible.drain(2..4);
