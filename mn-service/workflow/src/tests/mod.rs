@@ -3,7 +3,6 @@
 mod bank;
 mod kit;
 mod lifecycle;
-mod logs;
 mod recovery;
 mod registry;
 mod semantics;
