@@ -175,7 +175,6 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         let (created_sender, created) = oneshot::channel();
         // In a task of its own, so that a caller who gives up cannot leave a job behind that exists and stands still.
         let task = tokio::spawn(async move {
-            let _claim = claim;
             let result = match job.unless_abandoned(job.store.create(record)).await {
                 Some(result) => result.map_err(|cause| match cause {
                     StoreError::Duplicate { id } => EngineError::AlreadyExists { id },
@@ -183,13 +182,14 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
                 }),
                 None => Err(EngineError::ShuttingDown),
             };
-            let is_created = result.is_ok();
+            // Of a job that was not created nothing is left by the time the caller learns of it; he may try again.
+            let claim = result.is_ok().then_some(claim);
             // Nobody may be listening any more, which changes nothing.
             let _ = created_sender.send(result);
-            if !is_created {
-                return Err(EngineError::Interrupted { id });
+            match claim {
+                Some(_claim) => drive(job, Course::New(dag)).await,
+                None => Err(EngineError::Interrupted { id }),
             }
-            drive(job, Course::New(dag)).await
         });
         created.await.unwrap_or(Err(EngineError::Crashed { id }))?;
         Ok(Running { id, task })
@@ -281,7 +281,7 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
     ///
     /// [`EngineError::StillRunning`] if this engine is driving it, [`EngineError::Store`].
     pub async fn forget(&self, id: Uuid) -> Result<(), EngineError> {
-        let _claim = self.inner.active.claim(id).ok_or(EngineError::StillRunning { id })?;
+        let _claim = self.inner.active.claim_at_rest(id).ok_or(EngineError::StillRunning { id })?;
         self.inner.store.forget(id).await.map_err(|cause| EngineError::Store { action: "forget the job", cause })
     }
 

@@ -170,6 +170,7 @@ async fn a_job_that_ends_while_the_store_is_read_is_not_run_again() {
     store.taken.notified().await;
     store.go.notify_one();
     assert!(matches!(running.await.unwrap(), Outcome::Succeeded { .. }));
+    engine.forget(id(1)).await.unwrap();
     store.show.notify_one();
     assert!(resuming.await.unwrap().unwrap().is_empty());
     assert_eq!(bank.calls().len(), 4);
