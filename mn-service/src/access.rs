@@ -63,10 +63,18 @@ pub async fn check_existence<C: ConnectionTrait>(conn: &C, api: &Api, params: &P
             if param.success_if_not_existing && mn_service_types::is_uuid(&uuid) {
                 return Ok(Existence::AlreadyGone);
             }
-            missing.push(format!("{}: there is no {} with uuid {uuid}", param.name, param.resource_type.as_deref().unwrap_or_default()));
+            missing.push(format!(
+                "{}: there is no {} with uuid {uuid}",
+                param.name,
+                param.resource_type.as_deref().unwrap_or_default()
+            ));
         }
     }
-    if missing.is_empty() { Ok(Existence::Complete) } else { Err(ApiError::new(ErrorCode::NotFound, missing.join("\n"))) }
+    if missing.is_empty() {
+        Ok(Existence::Complete)
+    } else {
+        Err(ApiError::new(ErrorCode::NotFound, missing.join("\n")))
+    }
 }
 
 /// True when `table` has a row with that uuid.

@@ -27,7 +27,11 @@ pub struct Agents {
 
 impl Agents {
     /// Connections that present the management certificate.
-    pub fn new(identity: &Identity, simulator: Option<String>, default_port: u16) -> Result<Self, node_manager_client::TlsError> {
+    pub fn new(
+        identity: &Identity,
+        simulator: Option<String>,
+        default_port: u16,
+    ) -> Result<Self, node_manager_client::TlsError> {
         let tls = TlsMaterial {
             ca_pem: identity.ca_pem.clone(),
             cert_pem: identity.cert_pem.clone(),
@@ -63,7 +67,10 @@ impl Agents {
             });
         }
         let ip: IpAddr = management_ip.parse().map_err(|_| {
-            ApiError::new(ErrorCode::InvalidArgument, format!("management address {management_ip:?} of host {host_uuid} is no IP address"))
+            ApiError::new(
+                ErrorCode::InvalidArgument,
+                format!("management address {management_ip:?} of host {host_uuid} is no IP address"),
+            )
         })?;
         Ok(self.pool.host(id::<node_manager_types::id::Host>(host_uuid)?, SocketAddr::new(ip, port)))
     }
@@ -80,7 +87,13 @@ pub fn work(job: &str, step: &str) -> JobId {
 }
 
 /// Asks a host to do something as step `step` of `job`.
-pub async fn run<O: Run>(client: &Client, job: &str, step: &str, operation: O, patience: Duration) -> Result<O::Reply, ClientError> {
+pub async fn run<O: Run>(
+    client: &Client,
+    job: &str,
+    step: &str,
+    operation: O,
+    patience: Duration,
+) -> Result<O::Reply, ClientError> {
     client.run(work(job, step), operation, patience).await
 }
 
@@ -109,7 +122,9 @@ pub fn failure(code: ErrorCode, what: impl Into<String>, host_uuid: &str, error:
             ErrorKind::Unreachable => ErrorCode::DownloadImage,
             ErrorKind::Timeout => ErrorCode::Timeout,
             ErrorKind::Cancelled => ErrorCode::Cancelled,
-            ErrorKind::Conflict | ErrorKind::Hypervisor | ErrorKind::Host | ErrorKind::Unavailable => ErrorCode::Operation,
+            ErrorKind::Conflict | ErrorKind::Hypervisor | ErrorKind::Host | ErrorKind::Unavailable => {
+                ErrorCode::Operation
+            }
         },
     };
     let mut cause = ApiError::new(cause_code, format!("host {host_uuid}: {error}"));

@@ -264,8 +264,13 @@ impl Apis {
     }
 
     /// Like [`Apis::workflow`] for preparations that read the bound parameters themselves.
-    pub fn workflow_raw<S, F, Fut>(&mut self, workflow: &'static str, name: &'static str, prepare: F, finish: fn(&S) -> Reply)
-    where
+    pub fn workflow_raw<S, F, Fut>(
+        &mut self,
+        workflow: &'static str,
+        name: &'static str,
+        prepare: F,
+        finish: fn(&S) -> Reply,
+    ) where
         S: State,
         F: Fn(Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ApiResult<Plan<S>>> + Send + 'static,

@@ -20,8 +20,9 @@ use crate::{
     access,
     api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
     app::{App, OrInternal, Tx, commit},
-    audit, tags,
+    audit,
     queue::Ticket,
+    tags,
 };
 
 /// Results of jobs that ended lately; older ones are read from the database.
@@ -253,7 +254,10 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
 
 async fn perform(call: &Call) -> Ended {
     let Some(action) = call.app.apis.get(&call.api.name) else {
-        return Ended::Failed(ApiError::new(ErrorCode::Unimplemented, format!("{} is not implemented yet", call.api.name)));
+        return Ended::Failed(ApiError::new(
+            ErrorCode::Unimplemented,
+            format!("{} is not implemented yet", call.api.name),
+        ));
     };
     let result = match action {
         Action::Record(handler) => match call.app.db.begin().await.or_internal() {
@@ -373,7 +377,11 @@ async fn end_row(tx: &Tx, call: &Call, state: &str, result: Option<&str>, error:
     job::Entity::update(row).exec(&**tx).await.or_internal()?;
     if state != STUCK {
         // In the same transaction as the result: the workflow is remembered exactly as long as its job is open.
-        saga_event::Entity::delete_many().filter(saga_event::Column::SagaUuid.eq(&call.job)).exec(&**tx).await.or_internal()?;
+        saga_event::Entity::delete_many()
+            .filter(saga_event::Column::SagaUuid.eq(&call.job))
+            .exec(&**tx)
+            .await
+            .or_internal()?;
         saga::Entity::delete_by_id(&call.job).exec(&**tx).await.or_internal()?;
     }
     Ok(())

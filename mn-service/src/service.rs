@@ -69,7 +69,18 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     let sessions = Sessions::load(&db).await?;
     let passwords = Passwords::default();
     let node_uuid = node_uuid(&config)?;
-    let parts = Parts { config, db: db.clone(), settings, sessions, passwords, apis: resource::apis(), agents, authority, sealer, node_uuid };
+    let parts = Parts {
+        config,
+        db: db.clone(),
+        settings,
+        sessions,
+        passwords,
+        apis: resource::apis(),
+        agents,
+        authority,
+        sealer,
+        node_uuid,
+    };
     let app = Arc::new(App::new(parts));
     first_rows(&app).await?;
     let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, app.progress.clone());
@@ -159,7 +170,10 @@ pub struct Serving {
 /// Starts answering and runs the timers.
 pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
     let listen = app.config.listen;
-    let at = |source| StartError::Io { what: format!("cannot listen on {listen}; is another service using the port?"), source };
+    let at = |source| StartError::Io {
+        what: format!("cannot listen on {listen}; is another service using the port?"),
+        source,
+    };
     let listener = TcpListener::bind(listen).await.map_err(at)?;
     let address = listener.local_addr().map_err(at)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);

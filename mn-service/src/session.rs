@@ -84,7 +84,9 @@ impl Sessions {
         if self.live.read().unwrap_or_else(PoisonError::into_inner).values().filter(of_account).count() >= limit {
             return Err(ApiError::new(
                 ErrorCode::TooManySessions,
-                format!("the account has {limit} sessions already; log out of one or raise identity/session.maxConcurrent"),
+                format!(
+                    "the account has {limit} sessions already; log out of one or raise identity/session.maxConcurrent"
+                ),
             ));
         }
         let token = new_uuid();
@@ -166,7 +168,9 @@ impl Sessions {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
             live.retain(|_, s| s.expires.load(Ordering::Relaxed) > now);
             live.iter()
-                .filter(|(_, s)| s.expires.load(Ordering::Relaxed) - s.written.load(Ordering::Relaxed) > WRITE_BACK_MILLIS)
+                .filter(|(_, s)| {
+                    s.expires.load(Ordering::Relaxed) - s.written.load(Ordering::Relaxed) > WRITE_BACK_MILLIS
+                })
                 .map(|(key, s)| (*key, s.clone()))
                 .collect()
         };
@@ -220,7 +224,10 @@ impl Passwords {
         let sent = sent.to_owned();
         self.run(move || {
             let salt = SaltString::generate(&mut argon2::password_hash::rand_core::OsRng);
-            Argon2::default().hash_password(sent.as_bytes(), &salt).map(|hash| hash.to_string()).map_err(ApiError::internal)
+            Argon2::default()
+                .hash_password(sent.as_bytes(), &salt)
+                .map(|hash| hash.to_string())
+                .map_err(ApiError::internal)
         })
         .await?
     }
@@ -229,7 +236,8 @@ impl Passwords {
     pub async fn verify(&self, sent: &str, stored: &str) -> ApiResult<bool> {
         let (sent, stored) = (sent.to_owned(), stored.to_owned());
         self.run(move || {
-            PasswordHash::new(&stored).is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
+            PasswordHash::new(&stored)
+                .is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
         })
         .await
     }

@@ -12,9 +12,13 @@ use crate::{app::App, jobs, resource};
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut set = JoinSet::new();
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
-    every(&mut set, app, "old job results", |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600), |app| async move {
-        jobs::forget_old(&app).await.map(drop)
-    });
+    every(
+        &mut set,
+        app,
+        "old job results",
+        |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600),
+        |app| async move { jobs::forget_old(&app).await.map(drop) },
+    );
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
     set
 }

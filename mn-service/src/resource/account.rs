@@ -36,7 +36,11 @@ fn refused() -> ApiError {
 
 async fn log_in(call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>> {
     let app = &call.app;
-    let found = account::Entity::find().filter(account::Column::Name.eq(&msg.account_name)).one(app.db.read()).await.or_internal()?;
+    let found = account::Entity::find()
+        .filter(account::Column::Name.eq(&msg.account_name))
+        .one(app.db.read())
+        .await
+        .or_internal()?;
     let Some(found) = found.filter(|account| account.state == "Enabled") else {
         // Costs what a wrong password costs.
         app.passwords.hash(&msg.password).await?;
@@ -70,7 +74,10 @@ async fn renew(call: Call, _tx: Tx, msg: RenewSession) -> ApiResult<Reply> {
 async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
     let taken = account::Entity::find().filter(account::Column::Name.eq(&msg.name)).one(&*tx).await.or_internal()?;
     if taken.is_some() {
-        return Err(ApiError::new(ErrorCode::InvalidArgument, format!("name: an account called {:?} exists; choose another name", msg.name)));
+        return Err(ApiError::new(
+            ErrorCode::InvalidArgument,
+            format!("name: an account called {:?} exists; choose another name", msg.name),
+        ));
     }
     let uuid = call.new_resource_uuid();
     let now = now_millis();
@@ -93,7 +100,8 @@ async fn update(call: Call, tx: Tx, msg: UpdateAccount) -> ApiResult<Reply> {
     if !own && !call.caller.admin {
         return Err(ApiError::new(ErrorCode::PermissionDenied, "an account changes itself only; ask an administrator"));
     }
-    let mut row = account::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
+    let mut row =
+        account::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
     if let Some(name) = msg.name {
         row.name = Set(name);
     }

@@ -8,7 +8,9 @@ use mn_service_db::entity::{
     host_allocation, host_capacity, local_storage_host_ref, primary_storage_capacity, storage_allocation, vm_instance,
 };
 use mn_service_types::{date::now_millis, error::ApiResult};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*, sea_query::ExprTrait};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*, sea_query::ExprTrait,
+};
 
 use crate::app::{OrInternal, Tx};
 
@@ -128,7 +130,9 @@ pub struct StorageClaim<'a> {
 pub async fn reserve_storage(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<bool> {
     let held = storage_allocation::Entity::find_by_id(claim.holder).one(&**tx).await.or_internal()?;
     if let Some(held) = held {
-        let same = held.primary_storage_uuid == claim.primary_storage && held.host_uuid.as_deref() == claim.host && held.size == claim.size;
+        let same = held.primary_storage_uuid == claim.primary_storage
+            && held.host_uuid.as_deref() == claim.host
+            && held.size == claim.size;
         if same {
             return Ok(true);
         }
@@ -152,7 +156,9 @@ pub async fn reserve_storage(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<boo
 
 async fn freed_by(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<i64> {
     let held = storage_allocation::Entity::find_by_id(claim.holder).one(&**tx).await.or_internal()?;
-    Ok(held.filter(|h| h.primary_storage_uuid == claim.primary_storage && h.host_uuid.as_deref() == claim.host).map_or(0, |h| h.size))
+    Ok(held
+        .filter(|h| h.primary_storage_uuid == claim.primary_storage && h.host_uuid.as_deref() == claim.host)
+        .map_or(0, |h| h.size))
 }
 
 async fn fits(tx: &Tx, claim: &StorageClaim<'_>, bytes: i64) -> ApiResult<bool> {
@@ -214,7 +220,10 @@ pub fn over_provisioned(size: i64, ratio: f64) -> i64 {
 /// Bytes that all claims hold on a primary storage, on one host of it when given.
 pub async fn claimed<C: ConnectionTrait>(conn: &C, primary_storage: &str, host: Option<&str>) -> ApiResult<i64> {
     use storage_allocation::Column;
-    let mut query = storage_allocation::Entity::find().select_only().column(Column::Size).filter(Column::PrimaryStorageUuid.eq(primary_storage));
+    let mut query = storage_allocation::Entity::find()
+        .select_only()
+        .column(Column::Size)
+        .filter(Column::PrimaryStorageUuid.eq(primary_storage));
     if let Some(host) = host {
         query = query.filter(Column::HostUuid.eq(host));
     }
@@ -224,7 +233,11 @@ pub async fn claimed<C: ConnectionTrait>(conn: &C, primary_storage: &str, host: 
 
 /// Makes a host's running totals equal to its rows; `total_cpu` and `total_memory` are what may be given out.
 pub async fn recount_host(tx: &Tx, host: &str, total_cpu: i64, total_memory: i64) -> ApiResult<()> {
-    let rows = host_allocation::Entity::find().filter(host_allocation::Column::HostUuid.eq(host)).all(&**tx).await.or_internal()?;
+    let rows = host_allocation::Entity::find()
+        .filter(host_allocation::Column::HostUuid.eq(host))
+        .all(&**tx)
+        .await
+        .or_internal()?;
     let (cpu, memory) = rows.iter().fold((0, 0), |(cpu, memory), row| (cpu + row.cpu, memory + row.memory));
     use host_capacity::Column;
     host_capacity::Entity::update_many()

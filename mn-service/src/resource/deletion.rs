@@ -31,7 +31,12 @@ pub struct Delete {
 
 /// Registers a delete API over the cascade graph.
 pub(super) fn register(apis: &mut Apis, name: &'static str, vo: &'static str) {
-    apis.workflow_raw("resource.delete", name, move |call: Call| async move { prepare(call, vo).await }, |_: &Delete| Reply::Empty);
+    apis.workflow_raw(
+        "resource.delete",
+        name,
+        move |call: Call| async move { prepare(call, vo).await },
+        |_: &Delete| Reply::Empty,
+    );
 }
 
 async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
@@ -44,16 +49,18 @@ async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
 
 /// Rules that a resource has of its own.
 async fn guard(call: &Call, vo: &str, uuid: &str) -> ApiResult<()> {
-    if vo == "HostVO" && call.text("deleteMode") != Some("Enforcing") {
-
-    }
+    if vo == "HostVO" && call.text("deleteMode") != Some("Enforcing") {}
     Ok(())
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(
         Workflow::named("resource.delete", 1)
-            .step("stop-vms", stop_vms, Undo::nothing("a VM that was stopped stays stopped; its owner starts it when the delete failed"))
+            .step(
+                "stop-vms",
+                stop_vms,
+                Undo::nothing("a VM that was stopped stays stopped; its owner starts it when the delete failed"),
+            )
             .step("remove-records", remove_records, Undo::nothing("it is the last step and one transaction")),
     )
 }
@@ -64,7 +71,14 @@ async fn stop_vms(app: Arc<App>, state: Delete) -> StepResult<Delete> {
         let stopped = match app.agents.of(app.db.read(), &vm.host_uuid).await {
             Ok(agent) => agents::run(&agent, &state.job, &format!("stop-{}", vm.uuid), stop, app.host_patience())
                 .await
-                .map_err(|e| agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), &vm.host_uuid, &e)),
+                .map_err(|e| {
+                    agents::failure(
+                        ErrorCode::StopVm,
+                        format!("VM {} could not be stopped", vm.uuid),
+                        &vm.host_uuid,
+                        &e,
+                    )
+                }),
             Err(error) => Err(error),
         };
         if let Err(error) = stopped {

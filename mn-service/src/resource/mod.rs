@@ -14,7 +14,17 @@ pub mod tag;
 pub mod zone;
 pub fn apis() -> Apis {
     let mut apis = Apis::default();
-    for register in [ account::register, cluster::register, global_config::register, management_node::register, offering::register, tag::register, zone::register, ] { register(&mut apis); }
+    for register in [
+        account::register,
+        cluster::register,
+        global_config::register,
+        management_node::register,
+        offering::register,
+        tag::register,
+        zone::register,
+    ] {
+        register(&mut apis);
+    }
     apis
 }
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {

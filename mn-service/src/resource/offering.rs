@@ -82,7 +82,9 @@ async fn create_disk(call: Call, tx: Tx, msg: CreateDiskOffering) -> ApiResult<R
         sort_key: Set(msg.sort_key),
         state: Set("Enabled".to_owned()),
         r#type: Set(msg.r#type.unwrap_or_else(|| "DefaultDiskOfferingType".to_owned())),
-        allocator_strategy: Set(Some(msg.allocation_strategy.unwrap_or_else(|| "DefaultPrimaryStorageAllocationStrategy".to_owned()))),
+        allocator_strategy: Set(Some(
+            msg.allocation_strategy.unwrap_or_else(|| "DefaultPrimaryStorageAllocationStrategy".to_owned()),
+        )),
         create_date: Set(now),
         last_op_date: Set(now),
     };

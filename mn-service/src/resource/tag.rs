@@ -65,7 +65,10 @@ async fn delete(call: Call, tx: Tx, _msg: DeleteTag) -> ApiResult<Reply> {
     let uuid = change::target(&call)?;
     let row = system_tag::Entity::find_by_id(&uuid).one(&*tx).await.or_internal()?;
     if row.as_ref().is_some_and(|row| row.inherent) {
-        return Err(ApiError::new(ErrorCode::DeleteResource, format!("system tag {uuid} belongs to its resource and goes with it only")));
+        return Err(ApiError::new(
+            ErrorCode::DeleteResource,
+            format!("system tag {uuid} belongs to its resource and goes with it only"),
+        ));
     }
     system_tag::Entity::delete_by_id(&uuid).exec(&*tx).await.or_internal()?;
     user_tag::Entity::delete_by_id(&uuid).exec(&*tx).await.or_internal()?;
