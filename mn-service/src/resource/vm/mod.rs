@@ -188,7 +188,7 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
     for (key, inventory, uuids) in &mut lists {
         uuids.sort();
         uuids.dedup();
-        let mut query = mn_service_db::query::Query::of(*inventory);
+        let mut query = mn_service_db::query::Query::new(*inventory);
         let all = uuids.join(",");
         query.conditions.push(mn_service_db::query::Condition::new("uuid", mn_service_db::query::Op::In, all));
         let page = mn_service_db::query::run(conn, &query).await?;
