@@ -150,7 +150,7 @@ async fn first_rows(app: &App) -> ApiResult<()> {
             .exec_without_returning(&*tx)
             .await
             .or_internal()?;
-        Ok(())
+        resource::l3_network::ensure_providers(&tx).await
     })
     .await
 }

@@ -11,6 +11,8 @@ pub mod allocation;
 pub mod cluster;
 pub mod deletion;
 pub mod global_config;
+pub mod l2_network;
+pub mod l3_network;
 pub mod management_node;
 pub mod offering;
 pub mod tag;
