@@ -132,12 +132,10 @@ impl Inputs {
         let meta = "linux-image-cloud-amd64";
         let depends = Program::new("apt-cache").args(["depends", meta]).stdout().await?;
         let kernel = kernel_package(&depends).with_context(|| format!("{meta} depends on no kernel"))?;
-        Ok(Self {
-            kernel: package(kernel).await?,
-            busybox: package("busybox-static").await?,
-            grub: package("grub-pc-bin").await?,
-            grub_tools: package("grub-common").await?,
-        })
+        let names = [kernel, "busybox-static", "grub-pc-bin", "grub-common"];
+        let shown = Program::new("apt-cache").args(["show", "--no-all-versions"]).args(names).stdout().await?;
+        let [kernel, busybox, grub, grub_tools] = names.map(|name| find_package(&shown, name));
+        Ok(Self { kernel: kernel?, busybox: busybox?, grub: grub?, grub_tools: grub_tools? })
     }
 
     fn packages(&self) -> [&Package; 4] {
@@ -165,13 +163,14 @@ fn kernel_package(depends: &str) -> Option<&str> {
         .find(|name| name.starts_with("linux-image-") && name.ends_with("-cloud-amd64"))
 }
 
-async fn package(name: &str) -> Result<Package> {
-    let text = Program::new("apt-cache").args(["show", "--no-all-versions", name]).stdout().await?;
-    parse_package(&text).with_context(|| format!("apt-cache knows no downloadable version of {name}"))
+/// The package of that name among the stanzas that apt-cache shows.
+fn find_package(shown: &str, name: &str) -> Result<Package> {
+    let mut packages = shown.split("\n\n").filter_map(parse_package);
+    packages.find(|package| package.name == name).with_context(|| format!("apt can download no version of {name}"))
 }
 
-fn parse_package(text: &str) -> Option<Package> {
-    let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned());
+fn parse_package(stanza: &str) -> Option<Package> {
+    let field = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned());
     Some(Package { name: field("Package:")?, version: field("Version:")?, sha256: field("SHA256:")? })
 }
 
