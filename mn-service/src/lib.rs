@@ -1,1 +1,5 @@
-//! mn-service
+pub mod queue;
+pub mod http { pub mod route; }
+pub mod secret;
+pub mod ca;
+pub mod config;

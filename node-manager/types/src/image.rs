@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, storage::StorageRoot};
+use crate::{ByteSize, HostId, storage::StorageRoot};
 
 /// Where a new image comes from (CS-IMG-021).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ pub struct ImageFacts {
 pub struct ImageServer {
     /// Base URL of its agent, for example `https://192.0.2.3:7443`.
     pub url: String,
+    /// The host behind the URL; its certificate is checked against this id, and an agent that finds its own id here
+    /// moves files instead of sending them. An `https` URL needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
     /// Its root there.
     pub root: StorageRoot,
 }

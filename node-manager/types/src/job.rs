@@ -18,6 +18,14 @@ pub struct JobRequest {
     pub deadline_seconds: u64,
 }
 
+/// Query of `GET /v1/jobs/{job}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitQuery {
+    /// Milliseconds to wait for the end of the job; the agent waits 60 s at most.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
 /// How far a running job is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {

@@ -25,5 +25,15 @@ pub use job::{JobRequest, JobState, JobStatus, Progress};
 pub use operation::{Operation, Run};
 pub use size::ByteSize;
 
+/// DNS name in the certificate of the management node: it may do everything.
+pub const MANAGEMENT_NAME: &str = "management.zstack.internal";
+/// What follows the 32 hexadecimal characters of the host id in the DNS name of a host's certificate.
+pub const HOST_DOMAIN: &str = ".host.zstack.internal";
+
+/// DNS name in the certificate of a host's agent; clients connect to an address and verify this name.
+pub fn host_name(host: HostId) -> String {
+    format!("{host}{HOST_DOMAIN}")
+}
+
 /// TCP port of the agent's mutually authenticated HTTPS API.
 pub const AGENT_PORT: u16 = 7443;

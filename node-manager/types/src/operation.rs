@@ -43,6 +43,18 @@ macro_rules! operations {
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name),)* }
             }
+
+            /// Word of the operation as it stands in `do` and in [`crate::JobStatus`], for example `start_vm`.
+            pub fn word(&self) -> String {
+                let mut word = String::new();
+                for letter in self.name().chars() {
+                    if letter.is_ascii_uppercase() && !word.is_empty() {
+                        word.push('_');
+                    }
+                    word.push(letter.to_ascii_lowercase());
+                }
+                word
+            }
         }
     };
 }
@@ -290,6 +302,7 @@ mod tests {
         let operation = Operation::from(RemoveDhcp { l3: L3Id::random() });
         let json = serde_json::to_value(&operation).unwrap();
         assert_eq!(json["do"], "remove_dhcp");
+        assert_eq!(operation.word(), "remove_dhcp");
         assert_eq!(serde_json::from_value::<Operation>(json).unwrap(), operation);
     }
 }

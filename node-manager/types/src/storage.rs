@@ -45,7 +45,21 @@ pub struct ContentQuery {
     pub root: String,
     /// Absolute path below it.
     pub path: String,
-    /// `PUT` only: where the body goes.
+    /// `PUT` only: where the body goes. 0 starts a new file (an existing finished file is refused); anything else must
+    /// be at most the present size, so that a repeated chunk is harmless and a hole impossible.
     #[serde(default)]
     pub offset: u64,
+    /// `PUT` only, with the last chunk: the file hashes to [`Self::sha256`], then takes this name below the same root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rename_to: Option<String>,
+    /// `PUT` only, required by [`Self::rename_to`]: lower-case hex SHA-256 of the whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Answer to `PUT` on [`crate::path::CONTENT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSize {
+    /// Bytes of the file now; where the next chunk goes.
+    pub size: u64,
 }

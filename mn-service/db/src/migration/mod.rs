@@ -1,0 +1,61 @@
+//! The schema, step by step. A step that was released never changes again; new needs get a new step.
+
+use sea_orm_migration::prelude::*;
+
+mod m0001_infrastructure;
+mod m0002_offering;
+mod m0003_network;
+mod m0004_vm;
+mod m0005_storage;
+mod m0006_identity;
+mod m0007_tagging;
+mod m0008_work;
+mod table;
+
+/// All steps in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let steps = [
+            Create { name: "m0001_infrastructure", tables: m0001_infrastructure::TABLES },
+            Create { name: "m0002_offering", tables: m0002_offering::TABLES },
+            Create { name: "m0003_network", tables: m0003_network::TABLES },
+            Create { name: "m0004_vm", tables: m0004_vm::TABLES },
+            Create { name: "m0005_storage", tables: m0005_storage::TABLES },
+            Create { name: "m0006_identity", tables: m0006_identity::TABLES },
+            Create { name: "m0007_tagging", tables: m0007_tagging::TABLES },
+            Create { name: "m0008_work", tables: m0008_work::TABLES },
+        ];
+        steps.into_iter().map(|step| Box::new(step) as Box<dyn MigrationTrait>).collect()
+    }
+}
+
+/// A step that creates tables.
+struct Create {
+    name: &'static str,
+    tables: &'static [fn() -> table::Layout],
+}
+
+impl MigrationName for Create {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Create {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in self.tables {
+            table().create(manager).await?;
+        }
+        Ok(())
+    }
+
+    /// All or nothing where the database can (SQLite); MariaDB commits each table by itself.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}

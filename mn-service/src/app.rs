@@ -1,0 +1,163 @@
+//! The service: everything that handlers, workflows and timers share.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use mn_service_db::{Db, DbError, Txn};
+use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
+use mn_service_workflow::Engine;
+
+use crate::{
+    agents::Agents,
+    api::{Apis, StepError},
+    ca::Authority,
+    config::Config,
+    jobs::Jobs,
+    progress::ProgressBoard,
+    queue::Queues,
+    secret::Sealer,
+    session::{Passwords, Sessions},
+    settings::Settings,
+};
+
+/// A write transaction that a handler and its helpers share; the job commits it when the handler succeeded.
+pub type Tx = Arc<Txn>;
+
+/// The service.
+pub struct App {
+    /// Configuration file.
+    pub config: Config,
+    /// Database.
+    pub db: Db,
+    /// Global settings.
+    pub settings: Settings,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// Implemented APIs.
+    pub apis: Apis,
+    /// Per-resource queues.
+    pub queues: Queues,
+    /// Jobs and their results.
+    pub jobs: Jobs,
+    /// How far running jobs are.
+    pub progress: Arc<ProgressBoard>,
+    /// Agents on hosts.
+    pub agents: Agents,
+    /// Certificate authority.
+    pub authority: Authority,
+    /// Secrets at rest.
+    pub sealer: Sealer,
+    /// This management node.
+    pub node_uuid: String,
+    engine: OnceLock<Engine<App, StepError>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("node", &self.node_uuid).finish_non_exhaustive()
+    }
+}
+
+/// The parts that [`App::new`] puts together.
+#[expect(missing_docs, reason = "the fields are those of App")]
+pub struct Parts {
+    pub config: Config,
+    pub db: Db,
+    pub settings: Settings,
+    pub sessions: Sessions,
+    pub passwords: Passwords,
+    pub apis: Apis,
+    pub agents: Agents,
+    pub authority: Authority,
+    pub sealer: Sealer,
+    pub node_uuid: String,
+}
+
+impl App {
+    /// Puts the service together; the workflow engine follows because it points back at it.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, db, settings, sessions, passwords, apis, agents, authority, sealer, node_uuid } = parts;
+        Self {
+            config,
+            db,
+            settings,
+            sessions,
+            passwords,
+            apis,
+            queues: Queues::default(),
+            jobs: Jobs::default(),
+            progress: Arc::default(),
+            agents,
+            authority,
+            sealer,
+            node_uuid,
+            engine: OnceLock::new(),
+        }
+    }
+
+    /// Gives the service its engine; a second call changes nothing.
+    pub fn set_engine(&self, engine: Engine<App, StepError>) {
+        if self.engine.set(engine).is_err() {
+            tracing::warn!("the workflow engine was set twice");
+        }
+    }
+
+    /// The workflow engine.
+    pub fn engine(&self) -> ApiResult<&Engine<App, StepError>> {
+        self.engine.get().ok_or_else(|| ApiError::new(ErrorCode::Internal, "the service is still starting; try again"))
+    }
+
+    /// Runs `work` in a write transaction and commits it when it succeeds.
+    pub async fn write<T, Fut>(&self, work: impl FnOnce(Tx) -> Fut) -> ApiResult<T>
+    where
+        Fut: Future<Output = ApiResult<T>>,
+    {
+        let tx: Tx = Arc::new(self.db.begin().await.or_internal()?);
+        let result = work(tx.clone()).await?;
+        commit(tx).await?;
+        Ok(result)
+    }
+
+    /// Length of a session's life, in seconds.
+    pub fn session_seconds(&self) -> i64 {
+        self.settings.integer("identity", "session.timeout", 7200)
+    }
+
+    /// Patience with hosts for operations that are neither quick nor transfers.
+    pub fn host_patience(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+}
+
+/// Commits a transaction that handlers shared.
+pub async fn commit(tx: Tx) -> ApiResult<()> {
+    let tx = Arc::try_unwrap(tx)
+        .map_err(|_| ApiError::new(ErrorCode::Internal, "a handler kept the transaction after it returned"))?;
+    tx.commit().await.or_internal()
+}
+
+/// Turns failures that no client can act on into `SYS.1000`, with the chain in the log.
+pub trait OrInternal<T> {
+    /// The value, or `SYS.1000`.
+    fn or_internal(self) -> ApiResult<T>;
+}
+
+macro_rules! internal {
+    ($($error:ty),*) => {$(
+        impl<T> OrInternal<T> for Result<T, $error> {
+            #[track_caller]
+            fn or_internal(self) -> ApiResult<T> {
+                let at = std::panic::Location::caller();
+                self.map_err(|error| {
+                    tracing::error!(%error, %at, "internal error");
+                    ApiError::internal(error)
+                })
+            }
+        }
+    )*};
+}
+internal!(sea_orm::DbErr, DbError, serde_json::Error, crate::secret::SecretError, crate::ca::CaError, argon2::password_hash::Error);

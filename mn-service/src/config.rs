@@ -1,0 +1,111 @@
+//! Configuration of the management service: `/etc/zstack/mn-service.toml`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything an operator may set. Defaults are those of the shipped file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the REST API.
+    pub listen: SocketAddr,
+    /// Base URL that clients use, when it differs from what they put in the `Host` header.
+    pub public_url: Option<String>,
+    /// Address of the console proxy (PROTOCOL.md section 12).
+    pub console_listen: SocketAddr,
+    /// Host name or address that browsers use to reach the console proxy; default: that of the request.
+    pub console_host: Option<String>,
+    /// Database, keys, certificates, PID file.
+    pub data_dir: PathBuf,
+    /// TCP port of the agent on hosts.
+    pub agent_port: u16,
+    /// Where rows are kept.
+    pub database: Database,
+    /// Hosts are simulated by a `node-manager-sim` at this loopback URL. For tests and benchmarks only.
+    pub simulator: Option<String>,
+}
+
+/// Where rows are kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:///path` or `mysql://user:password@host/zstack`; default: SQLite in the data directory.
+    pub url: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            public_url: None,
+            console_listen: SocketAddr::from(([0, 0, 0, 0], 4900)),
+            console_host: None,
+            data_dir: PathBuf::from("/var/lib/zstack"),
+            agent_port: node_manager_types::AGENT_PORT,
+            database: Database::default(),
+            simulator: None,
+        }
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not readable.
+    #[error("cannot read the configuration {path}")]
+    Read {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, or a key is unknown or of the wrong type.
+    #[error("{path}: {source}")]
+    Parse {
+        /// File.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads `path`; a missing default file means the defaults, a missing named file is an error.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let default = Path::new("/etc/zstack/mn-service.toml");
+        let chosen = path.unwrap_or(default);
+        match std::fs::read_to_string(chosen) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|source| ConfigError::Parse { path: chosen.to_owned(), source: Box::new(source) }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: chosen.to_owned(), source }),
+        }
+    }
+
+    /// URL of the database.
+    pub fn database_url(&self) -> String {
+        self.database.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("mn.db").display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_file_states_the_defaults() {
+        let shipped: Config = toml::from_str(include_str!("../../rpm-specs/etc/mn-service.toml")).unwrap();
+        assert_eq!(shipped, Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = toml::from_str::<Config>("lissten = \"1.2.3.4:1\"").unwrap_err().to_string();
+        assert!(error.contains("lissten"), "{error}");
+    }
+}

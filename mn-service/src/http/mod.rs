@@ -1,0 +1,398 @@
+//! The REST API (PROTOCOL.md sections 1 to 8): one dispatcher for every path of the contract.
+
+pub mod legacy;
+pub mod route;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router as AxumRouter,
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use mn_service_db::query::{Condition, Query, Sort, Viewer};
+use mn_service_types::{
+    Api, ApiError, ErrorCode,
+    binding::{self, Params, Sources},
+    error::{ApiResult, ErrorBody},
+    is_uuid, new_uuid,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    access::{self, Existence},
+    api::{Action, Call, Caller, Reply},
+    app::App,
+    jobs::{self, View},
+    session,
+};
+use route::{Choice, Router};
+
+/// Largest body of a call; uploads have their own path.
+const BODY_LIMIT: usize = 16 << 20;
+
+const JOBS_PATH: &str = "/api-jobs/";
+
+/// State of the HTTP server.
+#[derive(Debug)]
+pub struct Server {
+    /// The service.
+    pub app: Arc<App>,
+    router: Router,
+}
+
+/// The REST API as an axum router.
+pub fn router(app: Arc<App>) -> AxumRouter {
+    let server = Arc::new(Server { app: app.clone(), router: Router::new() });
+    AxumRouter::new()
+        .route("/zstack/api", axum::routing::any(legacy::call))
+        .route("/zstack/api/", axum::routing::any(legacy::call))
+        .route("/zstack/api/result/{job}", axum::routing::get(legacy::result))
+        .fallback(dispatch)
+        .with_state(server)
+}
+
+/// A request that is refused before it becomes a call.
+enum Refusal {
+    /// Plain text with this status.
+    Text(StatusCode, String),
+    /// 503 with the error object.
+    Api(ApiError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Text(status, text) => (status, text).into_response(),
+            Self::Api(error) => json_response(StatusCode::SERVICE_UNAVAILABLE, &ErrorBody { error }),
+        }
+    }
+}
+
+fn bad_request(text: impl Into<String>) -> Refusal {
+    Refusal::Text(StatusCode::BAD_REQUEST, text.into())
+}
+
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => json_text(status, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}")).into_response(),
+    }
+}
+
+fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], text.into()).into_response()
+}
+
+async fn dispatch(State(server): State<Arc<Server>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+    match server.serve(peer, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Percent-decodes a path or query part; `+` means a blank in queries only.
+fn decode(text: &str, query: bool) -> Result<String, Refusal> {
+    let text = if query { text.replace('+', " ") } else { text.to_owned() };
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let pair = tail.get(..2).and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        bytes.push(pair.ok_or_else(|| bad_request("the URL has a % that is not followed by two hex digits"))?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| bad_request("the URL is not UTF-8"))
+}
+
+fn query_pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+    let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            Ok((decode(key, true)?, decode(value, true)?))
+        })
+        .collect()
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// Address of the caller as proxies report it, else the peer's.
+pub(crate) fn client_ip(headers: &HeaderMap, peer: SocketAddr) -> String {
+    // Only a proxy on this machine may speak for others; anybody else could forge the audit.
+    let trusted = peer.ip().is_loopback();
+    let forwarded = header(headers, "x-forwarded-for").and_then(|list| list.split(',').next()).map(str::trim);
+    match forwarded.or_else(|| header(headers, "x-real-ip")) {
+        Some(ip) if trusted && ip.parse::<std::net::IpAddr>().is_ok() => ip.to_owned(),
+        _ => peer.ip().to_string(),
+    }
+}
+
+impl Server {
+    async fn serve(&self, peer: SocketAddr, request: Request) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = decode(parts.uri.path(), false)?;
+        let below = path.strip_prefix("/zstack").unwrap_or(&path);
+        let Some(below) = below.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) else {
+            return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no such path: {path}; the API is below /zstack/v1")));
+        };
+        if !matches!(parts.method, Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD) {
+            return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, format!("method {} is not served", parts.method)));
+        }
+        if let Some(job) = below.strip_prefix(JOBS_PATH) {
+            return self.poll(&parts.method, job.trim_matches('/')).await;
+        }
+        let query = query_pairs(parts.uri.query())?;
+        let bytes = to_bytes(body, BODY_LIMIT)
+            .await
+            .map_err(|_| Refusal::Text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_LIMIT} bytes")))?;
+        let body: Option<Value> = match bytes.as_ref() {
+            [] => None,
+            text => Some(serde_json::from_slice(text).map_err(|e| bad_request(format!("the body is not JSON: {e}")))?),
+        };
+        let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
+        let found = self
+            .router
+            .find(below)
+            .ok_or_else(|| Refusal::Text(StatusCode::NOT_FOUND, format!("no API at {path}")))?;
+        let (api, vars) = match found.choose(method, |key| body.as_ref().is_some_and(|body| body.get(key).is_some())) {
+            Choice::Api(api, vars) => (api, vars),
+            Choice::NoAction(actions) => {
+                return Err(bad_request(format!("the body must have one of these keys: {}", actions.join(", "))));
+            }
+            Choice::NoMethod => {
+                return Err(Refusal::Text(StatusCode::INTERNAL_SERVER_ERROR, format!("{path} does not take {method}")));
+            }
+        };
+        let ip = client_ip(&parts.headers, peer);
+        let caller = self.authenticate(api, &parts.headers, &ip)?;
+        let Some(action) = self.app.apis.get(&api.name) else {
+            return Err(unimplemented(api).into());
+        };
+        if let Action::Query(inventory) = action {
+            return self.query(inventory, &vars, &query, &caller?).await;
+        }
+        let params = binding::bind(api, &Sources { path: &vars, query: &query, body: body.as_ref() })
+            .map_err(|malformed| bad_request(malformed.0))?;
+        if api.need_poll {
+            return self.submit(api, params, caller, &parts.headers).await;
+        }
+        let body = self.answer(api, params, caller, &new_uuid()).await?;
+        Ok(json_response(StatusCode::OK, &body))
+    }
+
+    /// Who calls. The outer error is a request without usable header; the inner one belongs to the call's answer.
+    fn authenticate(&self, api: &Api, headers: &HeaderMap, ip: &str) -> Result<ApiResult<Caller>, Refusal> {
+        if !api.need_session {
+            return Ok(Ok(Caller { admin: false, account: String::new(), user: String::new(), session: None, client_ip: ip.to_owned() }));
+        }
+        let value = header(headers, "authorization")
+            .ok_or_else(|| bad_request("the Authorization header is missing; log in and send `Authorization: OAuth <session uuid>`"))?;
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        if scheme != "OAuth" {
+            return Err(bad_request(format!("authorization scheme {scheme:?} is unknown; send `OAuth <session uuid>`")));
+        }
+        Ok(self.app.sessions.check(token.trim(), ip, self.app.session_seconds()))
+    }
+
+    /// Checks and runs a synchronous call.
+    pub(crate) async fn answer(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, job: &str) -> ApiResult<Map<String, Value>> {
+        let Some(Action::Sync(handler)) = self.app.apis.get(&api.name) else { return Err(unimplemented(api)) };
+        match self.admit(api, &params, caller).await? {
+            Admitted::Run(caller) => {
+                let call = Call {
+                    app: self.app.clone(),
+                    api,
+                    job: job.to_owned(),
+                    caller: Arc::new(caller),
+                    params: Arc::new(params),
+                };
+                let mut body = handler(call).await?;
+                if api.response_mode == "fieldsTo=all" {
+                    body.insert("success".to_owned(), json!(true));
+                }
+                Ok(body)
+            }
+            Admitted::NothingToDo => Ok(Map::new()),
+        }
+    }
+
+    /// The checks in the order of PROTOCOL.md section 6.5.
+    async fn admit(&self, api: &Api, params: &Params, caller: ApiResult<Caller>) -> ApiResult<Admitted> {
+        let problems = binding::check(api, params);
+        if !problems.is_empty() {
+            return Err(ApiError::invalid(&problems));
+        }
+        // A caller without a session learns nothing about what exists.
+        let caller = caller?;
+        let existence = access::check_existence(self.app.db.read(), api, params).await?;
+        if api.need_session {
+            access::check_caller(self.app.db.read(), api, params, &caller).await?;
+        }
+        Ok(if existence == Existence::AlreadyGone { Admitted::NothingToDo } else { Admitted::Run(caller) })
+    }
+
+    async fn submit(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, headers: &HeaderMap) -> Result<Response, Refusal> {
+        let job = match header(headers, "x-job-uuid") {
+            None => new_uuid(),
+            Some(job) if !is_uuid(job) => return Err(bad_request("X-Job-UUID must be 32 lower-case hex characters")),
+            Some(job) if self.app.jobs.view(&self.app, job).await?.is_some() => {
+                return Err(bad_request(format!("X-Job-UUID {job} is already used; choose a fresh one")));
+            }
+            Some(job) => job.to_owned(),
+        };
+        let webhook = header(headers, "x-web-hook").map(str::to_owned);
+        self.start(api, params, caller, &job, webhook).await?;
+        let base = match (&self.app.config.public_url, header(headers, "host")) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(host)) => format!("http://{host}"),
+            (None, None) => format!("http://{}", self.app.config.listen),
+        };
+        let location = format!("{base}/zstack/v1/api-jobs/{job}");
+        let answer = json!({ "location": location, "apiTimeout": api.timeout_seconds() * 1000 });
+        Ok(json_response(StatusCode::ACCEPTED, &answer))
+    }
+
+    /// Turns an asynchronous call into a job; a call that fails its checks becomes a job that has failed.
+    pub(crate) async fn start(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, job: &str, webhook: Option<String>) -> ApiResult<()> {
+        match self.admit(api, &params, caller).await {
+            Ok(Admitted::Run(caller)) => {
+                let call = Call {
+                    app: self.app.clone(),
+                    api,
+                    job: job.to_owned(),
+                    caller: Arc::new(caller),
+                    params: Arc::new(params),
+                };
+                jobs::submit(call, webhook).await
+            }
+            Ok(Admitted::NothingToDo) => {
+                let body = jobs::render(api, &Reply::Empty, self.app.db.read()).await?;
+                self.app.jobs.settle(job, &Value::Object(body));
+                Ok(())
+            }
+            Err(error) => {
+                self.app.jobs.reject(job, &error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn poll(&self, method: &Method, job: &str) -> Result<Response, Refusal> {
+        if *method != Method::GET {
+            return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, "jobs are read with GET".to_owned()));
+        }
+        Ok(match self.app.jobs.view(&self.app, job).await? {
+            None => return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no job {job}, or its result was dropped"))),
+            Some(View::Running) => json_text(StatusCode::ACCEPTED, "{}"),
+            Some(View::Succeeded(body)) => json_text(StatusCode::OK, body.to_string()),
+            Some(View::Failed(body)) => json_text(StatusCode::SERVICE_UNAVAILABLE, body.to_string()),
+        })
+    }
+
+    async fn query(&self, inventory: &str, vars: &[(String, String)], pairs: &[(String, String)], caller: &Caller) -> Result<Response, Refusal> {
+        let mut query = Query::of(inventory);
+        query.viewer = viewer(caller);
+        if vars.is_empty() {
+            read_query(&mut query, pairs)?;
+        } else {
+            // One resource by its path: other parameters are ignored (PROTOCOL.md section 8).
+            for (name, value) in vars {
+                query.conditions.push(Condition::equal(name, value));
+            }
+        }
+        let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
+        Ok(json_response(StatusCode::OK, &page_body(&query, page)))
+    }
+}
+
+enum Admitted {
+    Run(Caller),
+    NothingToDo,
+}
+
+fn unimplemented(api: &Api) -> ApiError {
+    ApiError::new(ErrorCode::Unimplemented, format!("{} is part of the API but not implemented in this version", api.name))
+}
+
+/// Whose resources a query may show.
+pub(crate) fn viewer(caller: &Caller) -> Viewer {
+    if caller.admin { Viewer::Admin } else { Viewer::Account(caller.account.clone()) }
+}
+
+/// Body of a query's answer.
+pub(crate) fn page_body(query: &Query, page: mn_service_db::query::Page) -> Map<String, Value> {
+    let mut body = Map::new();
+    if !query.count {
+        body.insert("inventories".to_owned(), Value::Array(page.inventories));
+    }
+    if let Some(total) = page.total {
+        body.insert("total".to_owned(), json!(total));
+    }
+    if !query.count {
+        body.insert("schema".to_owned(), Value::Object(page.schema));
+    }
+    body
+}
+
+fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refusal> {
+    let number = |name: &str, value: &str| {
+        value.trim().parse::<u64>().map_err(|_| bad_request(format!("{name} must be an integer")))
+    };
+    for (name, value) in pairs {
+        match name.as_str() {
+            "q" => query.conditions.push(Condition::parse(value).map_err(|e| bad_request(e.to_string()))?),
+            "limit" => query.limit = number(name, value)?,
+            "start" => query.start = number(name, value)?,
+            "count" => query.count = value.eq_ignore_ascii_case("true"),
+            "replyWithCount" => query.reply_with_count = value.eq_ignore_ascii_case("true"),
+            "sort" => query.sort = Sort::parse(value),
+            "fields" => query.fields = value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect(),
+            "groupBy" => query.group_by = Some(value.clone()),
+            "filterName" => {
+                return Err(ApiError::new(ErrorCode::InvalidArgument, format!("there is no named filter {value:?}")).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The caller of a legacy message, which carries its session in the body.
+pub(crate) fn caller_of(app: &App, token: Option<&str>, ip: &str) -> ApiResult<Caller> {
+    app.sessions.check(token.ok_or_else(session::expired)?, ip, app.session_seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_decode_once() {
+        assert_eq!(decode("a%20b%2Fc", false).ok().unwrap(), "a b/c");
+        assert_eq!(decode("a+b", true).ok().unwrap(), "a b");
+        assert!(decode("%zz", false).is_err() && decode("%4", false).is_err() && decode("%ff", false).is_err());
+    }
+
+    #[test]
+    fn only_a_proxy_on_this_machine_may_name_the_client() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "198.51.100.7, 10.0.0.1".parse().unwrap());
+        assert_eq!(client_ip(&headers, "127.0.0.1:1".parse().unwrap()), "198.51.100.7");
+        assert_eq!(client_ip(&headers, "203.0.113.9:1".parse().unwrap()), "203.0.113.9");
+    }
+}

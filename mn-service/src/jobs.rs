@@ -1,0 +1,412 @@
+//! Jobs: every asynchronous call is written down before it is acknowledged, queued per resource, run, and its result
+//! kept for the client to fetch (PROTOCOL.md sections 6.2 and 7).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use mn_service_db::entity::{job, saga, saga_event};
+use mn_service_types::{
+    Api, ApiError, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult, error::ErrorBody,
+};
+use mn_service_workflow::{Outcome, Running};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{
+    access,
+    api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
+    app::{App, OrInternal, Tx, commit},
+    audit, tags,
+    queue::Ticket,
+};
+
+/// Results of jobs that ended lately; older ones are read from the database.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    recent: Mutex<HashMap<String, View>>,
+    /// APIs of jobs that came as legacy messages: their result names the class of the answer.
+    legacy: Mutex<HashMap<String, String>>,
+}
+
+/// What a client that polls is told.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// 202.
+    Running,
+    /// 200 with the success body.
+    Succeeded(Arc<str>),
+    /// 503 with the error body.
+    Failed(Arc<str>),
+}
+
+const QUEUED: &str = "queued";
+const RUNNING: &str = "running";
+const SUCCEEDED: &str = "succeeded";
+const FAILED: &str = "failed";
+const STUCK: &str = "stuck";
+
+/// Most results kept in memory.
+const RECENT_LIMIT: usize = 20_000;
+
+impl Jobs {
+    fn put(&self, job: &str, view: View) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT_LIMIT {
+            recent.retain(|_, view| matches!(view, View::Running));
+        }
+        recent.insert(job.to_owned(), view);
+    }
+
+    /// Where a job stands; `None` for an unknown one.
+    pub async fn view(&self, app: &App, job: &str) -> ApiResult<Option<View>> {
+        let known = self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let row = job::Entity::find_by_id(job).one(app.db.read()).await.or_internal()?;
+        Ok(row.map(|row| match row.state.as_str() {
+            SUCCEEDED => View::Succeeded(row.result.unwrap_or_else(|| "{}".to_owned()).into()),
+            FAILED | STUCK => View::Failed(row.error.unwrap_or_else(|| "{}".to_owned()).into()),
+            _ => View::Running,
+        }))
+    }
+
+    /// Records the immediate success of a call that has nothing to do.
+    pub fn settle(&self, job: &str, body: &Value) {
+        self.put(job, View::Succeeded(body.to_string().into()));
+    }
+
+    /// Remembers that a job came as a legacy message.
+    pub fn note_legacy(&self, job: &str, api: &str) {
+        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), api.to_owned());
+    }
+
+    /// The API of a job that came as a legacy message.
+    pub fn legacy_api(&self, job: &str) -> Option<String> {
+        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
+    }
+
+    /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
+    /// it when it polls. Nothing is written, so nobody can fill the database without a session.
+    pub fn reject(&self, job: &str, error: &ApiError) {
+        self.put(job, View::Failed(error_body(error).into()));
+    }
+}
+
+fn error_body(error: &ApiError) -> String {
+    serde_json::to_string(&ErrorBody { error: error.clone() }).unwrap_or_else(|_| "{\"error\":{}}".to_owned())
+}
+
+/// Purpose under which the parameters of a job are sealed.
+fn purpose(job: &str) -> String {
+    format!("job:{job}")
+}
+
+/// Writes the job down and queues it. When this returns, the change survives a crash.
+pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
+    let app = call.app.clone();
+    let message = serde_json::to_string(&*call.params).or_internal()?;
+    let row = job::ActiveModel {
+        uuid: Set(call.job.clone()),
+        api: Set(call.api.name.clone()),
+        account_uuid: Set(call.caller.account.clone()),
+        session_ref: Set(call.caller.session.clone()),
+        client_ip: Set(call.caller.client_ip.clone()),
+        state: Set(QUEUED.to_owned()),
+        sealed_message: Set(app.sealer.seal(&purpose(&call.job), &message).or_internal()?),
+        audit_message: Set(audit::masked(call.api, &call.params)),
+        webhook: Set(webhook.clone()),
+        created: Set(now_millis()),
+        ..Default::default()
+    };
+    let ticket = app.queues.join(queue_keys(call.api, &call.params));
+    let tx = app.db.begin().await.or_internal()?;
+    job::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+    tx.commit().await.or_internal()?;
+    app.jobs.put(&call.job, View::Running);
+    tokio::spawn(run(call, ticket, webhook, None));
+    Ok(())
+}
+
+/// Runs an API as the service itself and waits for its end. Timers and reconcilers use it, so that what they do is
+/// queued, durable and audited like everybody's changes.
+pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResult<()> {
+    let api = contract().api(api).ok_or_else(|| ApiError::internal(format!("no API {api}")))?;
+    let Value::Object(fields) = params else { return Err(ApiError::internal("parameters must be an object")) };
+    let params = mn_service_types::binding::bind_flat(api, &fields).map_err(ApiError::internal)?;
+    let call = Call {
+        app: app.clone(),
+        api,
+        job: mn_service_types::new_uuid(),
+        caller: Arc::new(Caller::system()),
+        params: Arc::new(params),
+    };
+    let id = call.job.clone();
+    submit(call, None).await?;
+    loop {
+        match app.jobs.view(app, &id).await? {
+            Some(View::Running) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Some(View::Failed(body)) => {
+                let body: ErrorBody = serde_json::from_str(&body).or_internal()?;
+                return Err(body.error);
+            }
+            Some(View::Succeeded(_)) | None => return Ok(()),
+        }
+    }
+}
+
+/// Takes up the jobs that a crash or restart interrupted, in the order in which they were accepted. Called once,
+/// before requests are served.
+pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
+    let unfinished = job::Entity::find()
+        .filter(job::Column::State.is_in([QUEUED, RUNNING]))
+        .order_by_asc(job::Column::Created)
+        .all(app.db.read())
+        .await
+        .or_internal()?;
+    let resumed = app.engine()?.resume().await.map_err(ApiError::internal)?;
+    let mut workflows: HashMap<String, Running<StepError>> =
+        resumed.into_iter().map(|r| (r.id.simple().to_string(), r.running)).collect();
+    let count = unfinished.len();
+    for row in unfinished {
+        let running = workflows.remove(&row.uuid);
+        match revive(app, &row) {
+            Ok(call) => {
+                let ticket = app.queues.join(queue_keys(call.api, &call.params));
+                app.jobs.put(&call.job, View::Running);
+                tokio::spawn(run(call, ticket, row.webhook, running));
+            }
+            Err(error) => {
+                tracing::error!(job = %row.uuid, api = %row.api, %error, "a job from before the restart cannot be taken up");
+                let ended = job::ActiveModel {
+                    uuid: Set(row.uuid),
+                    state: Set(STUCK.to_owned()),
+                    finished: Set(Some(now_millis())),
+                    error: Set(Some(error_body(&error))),
+                    ..Default::default()
+                };
+                let tx = app.db.begin().await.or_internal()?;
+                job::Entity::update(ended).exec(&*tx).await.or_internal()?;
+                tx.commit().await.or_internal()?;
+            }
+        }
+    }
+    for (id, _) in workflows {
+        // Its job has ended as stuck: the log stays for a person to look at.
+        tracing::warn!(job = %id, "a workflow without an unfinished job is left alone");
+    }
+    Ok(count)
+}
+
+fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
+    let api = contract()
+        .api(&row.api)
+        .ok_or_else(|| ApiError::new(ErrorCode::Unimplemented, format!("this version does not know {}", row.api)))?;
+    let message = app.sealer.unseal(&purpose(&row.uuid), &row.sealed_message).or_internal()?;
+    let params: Params = serde_json::from_str(&message).or_internal()?;
+    let caller = Caller {
+        account: row.account_uuid.clone(),
+        user: row.account_uuid.clone(),
+        session: row.session_ref.clone(),
+        client_ip: row.client_ip.clone(),
+        admin: row.account_uuid == mn_service_types::ADMIN_ACCOUNT,
+    };
+    Ok(Call { app: app.clone(), api, job: row.uuid.clone(), caller: Arc::new(caller), params: Arc::new(params) })
+}
+
+/// How the work of a job ended.
+enum Ended {
+    Failed(ApiError),
+    Stuck(ApiError),
+    /// Succeeded; the transaction, if any, still has to be committed together with the job.
+    Done(Reply, Option<Tx>),
+}
+
+#[tracing::instrument(skip_all, fields(job = %call.job, api = %call.api.name))]
+async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Option<Running<StepError>>) {
+    ticket.turn().await;
+    let started = now_millis();
+    let id = Uuid::try_parse(&call.job).unwrap_or_default();
+    call.app.progress.begin(id, &call.api.message_class());
+    let ended = match resumed {
+        Some(running) => follow(&call, running).await,
+        None => perform(&call).await,
+    };
+    call.app.progress.end(id);
+    let view = finish(&call, ended, started).await;
+    drop(ticket);
+    call.app.jobs.put(&call.job, view.clone());
+    if let Some(url) = webhook {
+        let (ok, body) = match view {
+            View::Failed(body) => (false, body),
+            View::Succeeded(body) => (true, body),
+            View::Running => return,
+        };
+        crate::webhook::deliver(&url, &call.job, ok, &body).await;
+    }
+}
+
+async fn perform(call: &Call) -> Ended {
+    let Some(action) = call.app.apis.get(&call.api.name) else {
+        return Ended::Failed(ApiError::new(ErrorCode::Unimplemented, format!("{} is not implemented yet", call.api.name)));
+    };
+    let result = match action {
+        Action::Record(handler) => match call.app.db.begin().await.or_internal() {
+            Ok(tx) => {
+                let tx: Tx = Arc::new(tx);
+                handler((call.clone(), tx.clone())).await.map(|reply| Ended::Done(reply, Some(tx)))
+            }
+            Err(error) => Err(error),
+        },
+        Action::Workflow { start, .. } => match start(call.clone()).await {
+            Ok(Plan::Done(reply)) => Ok(Ended::Done(reply, None)),
+            Ok(Plan::Run(running)) => Ok(follow(call, running).await),
+            Err(error) => Err(error),
+        },
+        Action::Query(_) | Action::Sync(_) => Err(ApiError::internal("a synchronous API became a job")),
+    };
+    result.unwrap_or_else(Ended::Failed)
+}
+
+async fn follow(call: &Call, running: Running<StepError>) -> Ended {
+    match running.await {
+        Ok(Outcome::Succeeded { state }) => match call.app.apis.get(&call.api.name) {
+            Some(Action::Workflow { finish, .. }) => match finish(state) {
+                Ok(reply) => Ended::Done(reply, None),
+                Err(error) => Ended::Stuck(error),
+            },
+            _ => Ended::Stuck(ApiError::internal("the API of this workflow is gone")),
+        },
+        Ok(Outcome::Undone { step, error }) => {
+            tracing::info!(step, error = %error.0, "undone");
+            Ended::Failed(error.0)
+        }
+        Ok(Outcome::Stuck { step, error, undo_step, undo_error }) => {
+            tracing::error!(step, error, undo_step, undo_error, "stuck: undoing failed, an operator has to look");
+            Ended::Stuck(ApiError::new(
+                ErrorCode::Operation,
+                format!(
+                    "step {step} failed: {error}; taking back {undo_step} failed too: {undo_error}. \
+                     The steps before {undo_step} keep their effects; the job is kept as stuck"
+                ),
+            ))
+        }
+        Err(error) => {
+            // The engine is shutting down: the job stays unfinished and the next start takes it up.
+            tracing::info!(%error, "interrupted");
+            std::future::pending().await
+        }
+    }
+}
+
+/// Ends the job in one transaction with its audit and, for records, with the change itself.
+async fn finish(call: &Call, ended: Ended, started: i64) -> View {
+    let outcome = match ended {
+        Ended::Done(reply, tx) => match succeed(call, &reply, tx, started).await {
+            Ok(body) => return View::Succeeded(body.into()),
+            Err(error) => Ended::Failed(error),
+        },
+        failed => failed,
+    };
+    let (state, error) = match outcome {
+        Ended::Failed(error) => (FAILED, error),
+        Ended::Stuck(error) => (STUCK, error),
+        Ended::Done(..) => (FAILED, ApiError::internal("unreachable")),
+    };
+    let body = error_body(&error);
+    // A job that cannot even be ended is taken up again by the next start.
+    if let Err(error) = fail(call, state, &error, &body, started).await {
+        tracing::error!(%error, "the failure of a job could not be written down");
+    }
+    View::Failed(body.into())
+}
+
+async fn succeed(call: &Call, reply: &Reply, tx: Option<Tx>, started: i64) -> ApiResult<String> {
+    let tx = match tx {
+        Some(tx) => tx,
+        None => Arc::new(call.app.db.begin().await.or_internal()?),
+    };
+    if let Reply::Inventory(inventory, uuid) = reply {
+        access::own_created(call, &tx, inventory, uuid).await?;
+        tags::store_given(call, &tx, inventory, uuid).await?;
+    }
+    let body = Value::Object(render(call.api, reply, &*tx).await?).to_string();
+    end_row(&tx, call, SUCCEEDED, Some(&body), None).await?;
+    audit::write(&tx, call, started, reply_resource(reply), None).await?;
+    commit(tx).await?;
+    Ok(body)
+}
+
+fn reply_resource(reply: &Reply) -> Option<(&str, &str)> {
+    match reply {
+        Reply::Inventory(inventory, uuid) => {
+            let vo = contract().inventory(inventory).and_then(|i| i.vo.as_deref()).unwrap_or(inventory);
+            Some((vo, uuid))
+        }
+        _ => None,
+    }
+}
+
+async fn fail(call: &Call, state: &str, error: &ApiError, body: &str, started: i64) -> ApiResult<()> {
+    let tx: Tx = Arc::new(call.app.db.begin().await.or_internal()?);
+    end_row(&tx, call, state, None, Some(body)).await?;
+    audit::write(&tx, call, started, None, Some(error)).await?;
+    commit(tx).await
+}
+
+async fn end_row(tx: &Tx, call: &Call, state: &str, result: Option<&str>, error: Option<&str>) -> ApiResult<()> {
+    let row = job::ActiveModel {
+        uuid: Set(call.job.clone()),
+        state: Set(state.to_owned()),
+        // The parameters are needed no longer; secrets in them go.
+        sealed_message: Set(String::new()),
+        finished: Set(Some(now_millis())),
+        result: Set(result.map(str::to_owned)),
+        error: Set(error.map(str::to_owned)),
+        ..Default::default()
+    };
+    job::Entity::update(row).exec(&**tx).await.or_internal()?;
+    if state != STUCK {
+        // In the same transaction as the result: the workflow is remembered exactly as long as its job is open.
+        saga_event::Entity::delete_many().filter(saga_event::Column::SagaUuid.eq(&call.job)).exec(&**tx).await.or_internal()?;
+        saga::Entity::delete_by_id(&call.job).exec(&**tx).await.or_internal()?;
+    }
+    Ok(())
+}
+
+/// Success body of an API.
+pub async fn render<C: ConnectionTrait>(api: &Api, reply: &Reply, conn: &C) -> ApiResult<Map<String, Value>> {
+    let mut body = match reply {
+        Reply::Empty => Map::new(),
+        Reply::Fields(fields) => fields.clone(),
+        Reply::Inventory(inventory, uuid) => {
+            let found = mn_service_db::query::load(conn, inventory, uuid).await?;
+            let found = found.ok_or_else(|| ApiError::not_found(inventory, uuid))?;
+            Map::from_iter([("inventory".to_owned(), found)])
+        }
+    };
+    if api.response_mode == "fieldsTo=all" {
+        body.insert("success".to_owned(), json!(true));
+    }
+    Ok(body)
+}
+
+/// Drops results older than `rest/completedApi.expiredPeriod`. Called by a timer.
+pub async fn forget_old(app: &App) -> ApiResult<u64> {
+    let seconds = app.settings.integer("rest", "completedApi.expiredPeriod", 10_800);
+    let before = now_millis() - seconds * 1000;
+    let tx = app.db.begin().await.or_internal()?;
+    let old = job::Entity::delete_many()
+        .filter(job::Column::State.is_in([SUCCEEDED, FAILED]))
+        .filter(job::Column::Created.lt(before))
+        .exec(&*tx)
+        .await
+        .or_internal()?;
+    tx.commit().await.or_internal()?;
+    app.jobs.recent.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, view| matches!(view, View::Running));
+    Ok(old.rows_affected)
+}

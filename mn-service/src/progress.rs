@@ -1,0 +1,124 @@
+//! How far running jobs are: the workflow engine reports step boundaries, agents report percentages.
+//! Lives in memory; a job that goes on after a restart reports anew.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use mn_service_types::date::now_millis;
+use mn_service_workflow::{Boundary, Observer, Phase};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Progress of every running job.
+#[derive(Debug, Default)]
+pub struct ProgressBoard {
+    jobs: Mutex<HashMap<Uuid, Standing>>,
+    crash: CrashPoint,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Standing {
+    api: String,
+    step: &'static str,
+    index: usize,
+    total: usize,
+    /// Progress inside the step, 0 to 100.
+    percent: u8,
+    stage: String,
+    at: i64,
+}
+
+/// Kills the process at one boundary, for tests of what a crash leaves: `ZSTACK_CRASH_AT=workflow/step/phase`.
+#[derive(Debug)]
+struct CrashPoint(Option<String>);
+
+impl Default for CrashPoint {
+    fn default() -> Self {
+        Self(std::env::var("ZSTACK_CRASH_AT").ok())
+    }
+}
+
+impl ProgressBoard {
+    /// Announces a job.
+    pub fn begin(&self, job: Uuid, api: &str) {
+        let standing = Standing { api: api.to_owned(), at: now_millis(), ..Default::default() };
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(job, standing);
+    }
+
+    /// Reports progress inside the current step.
+    pub fn report(&self, job: Uuid, percent: u8, stage: &str) {
+        if let Some(standing) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&job) {
+            standing.percent = percent.min(100);
+            standing.stage = stage.to_owned();
+            standing.at = now_millis();
+        }
+    }
+
+    /// Forgets a job that ended.
+    pub fn end(&self, job: Uuid) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// `TaskProgressInventory` entries of a job; empty when it is not running.
+    pub fn of(&self, job: Uuid) -> Vec<Value> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(s) = jobs.get(&job) else { return Vec::new() };
+        let per_step = 100.0 / s.total.max(1) as f64;
+        let percent = (s.index as f64 * per_step + f64::from(s.percent) * per_step / 100.0).min(99.0) as u64;
+        let opaque = json!({ "step": s.step, "stepNumber": s.index + 1, "steps": s.total, "stage": s.stage, "stepPercent": s.percent });
+        vec![json!({
+            "taskUuid": job.simple().to_string(),
+            "taskName": s.api,
+            "type": "Progress",
+            "content": percent.to_string(),
+            "opaque": opaque,
+            "time": s.at,
+            "subTasks": [],
+        })]
+    }
+}
+
+impl Observer for ProgressBoard {
+    fn boundary(&self, at: Boundary) {
+        if at.phase == Phase::BeforeStep
+            && let Some(standing) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&at.id)
+        {
+            *standing = Standing {
+                api: std::mem::take(&mut standing.api),
+                step: at.step,
+                index: at.index,
+                total: at.total,
+                at: now_millis(),
+                ..Default::default()
+            };
+        }
+        if let Some(point) = &self.crash.0
+            && *point == format!("{}/{}/{:?}", at.workflow, at.step, at.phase)
+        {
+            // Exactly what a power cut does: no destructors, no flushes.
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_steps_and_the_part_of_the_current_one() {
+        let board = ProgressBoard::default();
+        let job = Uuid::new_v4();
+        assert!(board.of(job).is_empty());
+        board.begin(job, "APIAddImageMsg");
+        board.boundary(Boundary { workflow: "w", id: job, step: "download", index: 1, total: 4, phase: Phase::BeforeStep });
+        board.report(job, 50, "downloading");
+        let shown = &board.of(job)[0];
+        assert_eq!(shown["content"], "37");
+        assert_eq!(shown["opaque"]["step"], "download");
+        board.end(job);
+        assert!(board.of(job).is_empty());
+    }
+}

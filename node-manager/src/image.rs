@@ -1,0 +1,7 @@
+//! Images: brought in from the world, checked, and carried between hosts.
+
+pub mod add;
+pub mod inspect;
+pub mod sidecar;
+pub mod transfer;
+mod writer;
