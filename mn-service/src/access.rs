@@ -63,10 +63,18 @@ pub async fn check_existence<C: ConnectionTrait>(conn: &C, api: &Api, params: &P
             if param.success_if_not_existing && mn_service_types::is_uuid(&uuid) {
                 return Ok(Existence::AlreadyGone);
             }
-            missing.push(format!("{}: there is no {} with uuid {uuid}", param.name, param.resource_type.as_deref().unwrap_or_default()));
+            missing.push(format!(
+                "{}: there is no {} with uuid {uuid}",
+                param.name,
+                param.resource_type.as_deref().unwrap_or_default()
+            ));
         }
     }
-    if missing.is_empty() { Ok(Existence::Complete) } else { Err(ApiError::new(ErrorCode::NotFound, missing.join("\n"))) }
+    if missing.is_empty() {
+        Ok(Existence::Complete)
+    } else {
+        Err(ApiError::new(ErrorCode::NotFound, missing.join("\n")))
+    }
 }
 
 /// True when `table` has a row with that uuid.
@@ -112,7 +120,7 @@ fn base_type(vo: &str) -> &str {
 async fn may_use<C: ConnectionTrait>(conn: &C, caller: &Caller, uuid: &str) -> ApiResult<bool> {
     use account_resource_ref::{Column, Entity};
     let refs = Entity::find().filter(Column::ResourceUuid.eq(uuid)).all(conn).await.or_internal()?;
-    Ok(refs.iter().any(|r| r.account_uuid.as_deref() == Some(&caller.account) || r.r#type.as_deref() == Some("SharePublic")))
+    Ok(refs.iter().any(|r| r.account_uuid.as_deref().is_none_or(|account| account == caller.account)))
 }
 
 /// Notes that the caller owns what its call created.
@@ -127,7 +135,7 @@ pub async fn own_created(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> A
 /// Gives a resource to an account; a resource that has an owner keeps it.
 pub async fn own(tx: &Tx, account: &str, vo: &str, uuid: &str) -> ApiResult<()> {
     use account_resource_ref::{ActiveModel, Column, Entity};
-    let owned = Entity::find().filter(Column::ResourceUuid.eq(uuid)).filter(Column::Type.eq("Own")).one(&**tx);
+    let owned = Entity::find().filter(Column::ResourceUuid.eq(uuid)).filter(Column::IsShared.eq(false)).one(&**tx);
     if owned.await.or_internal()?.is_some() {
         return Ok(());
     }
@@ -136,7 +144,9 @@ pub async fn own(tx: &Tx, account: &str, vo: &str, uuid: &str) -> ApiResult<()> 
         account_uuid: Set(Some(account.to_owned())),
         resource_uuid: Set(uuid.to_owned()),
         resource_type: Set(vo.to_owned()),
-        r#type: Set(Some("Own".to_owned())),
+        owner_account_uuid: Set(Some(account.to_owned())),
+        permission: Set(2),
+        is_shared: Set(false),
         create_date: Set(now),
         last_op_date: Set(now),
         ..Default::default()

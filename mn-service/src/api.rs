@@ -253,29 +253,47 @@ impl Apis {
         Fut: Future<Output = ApiResult<Plan<S>>> + Send + 'static,
     {
         let prepare = Arc::new(prepare);
-        self.add(
-            M::API,
-            Action::Workflow {
-                start: Arc::new(move |call: Call| {
-                    let prepare = prepare.clone();
-                    Box::pin(async move {
-                        let message = call.message::<M>()?;
-                        Ok(match prepare(call.clone(), message).await? {
-                            Plan::Done(reply) => Plan::Done(reply),
-                            Plan::Run(state) => {
-                                let id = Uuid::try_parse(&call.job).map_err(ApiError::internal)?;
-                                let running = call.app.engine()?.start(id, workflow, &state).await;
-                                Plan::Run(running.map_err(ApiError::internal)?)
-                            }
-                        })
-                    })
-                }),
-                finish: Arc::new(move |state| {
-                    let state: S = serde_json::from_value(state).map_err(ApiError::internal)?;
-                    Ok(finish(&state))
-                }),
-            },
-        );
+        let typed = move |call: Call| {
+            let prepare = prepare.clone();
+            async move {
+                let message = call.message::<M>()?;
+                prepare(call, message).await
+            }
+        };
+        self.workflow_raw(workflow, M::API, typed, finish);
+    }
+
+    /// Like [`Apis::workflow`] for preparations that read the bound parameters themselves.
+    pub fn workflow_raw<S, F, Fut>(
+        &mut self,
+        workflow: &'static str,
+        name: &'static str,
+        prepare: F,
+        finish: fn(&S) -> Reply,
+    ) where
+        S: State,
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ApiResult<Plan<S>>> + Send + 'static,
+    {
+        let prepare = Arc::new(prepare);
+        let start = move |call: Call| -> BoxFuture<'static, ApiResult<Plan<Running<StepError>>>> {
+            let prepare = prepare.clone();
+            Box::pin(async move {
+                Ok(match prepare(call.clone()).await? {
+                    Plan::Done(reply) => Plan::Done(reply),
+                    Plan::Run(state) => {
+                        let id = Uuid::try_parse(&call.job).map_err(ApiError::internal)?;
+                        let running = call.app.engine()?.start(id, workflow, &state).await;
+                        Plan::Run(running.map_err(ApiError::internal)?)
+                    }
+                })
+            })
+        };
+        let finish = move |state: Value| {
+            let state: S = serde_json::from_value(state).map_err(ApiError::internal)?;
+            Ok(finish(&state))
+        };
+        self.add(name, Action::Workflow { start: Arc::new(start), finish: Arc::new(finish) });
     }
 }
 

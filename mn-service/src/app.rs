@@ -160,4 +160,11 @@ macro_rules! internal {
         }
     )*};
 }
-internal!(sea_orm::DbErr, DbError, serde_json::Error, crate::secret::SecretError, crate::ca::CaError, argon2::password_hash::Error);
+internal!(
+    sea_orm::DbErr,
+    DbError,
+    serde_json::Error,
+    crate::secret::SecretError,
+    crate::ca::CaError,
+    argon2::password_hash::Error
+);

@@ -48,7 +48,7 @@ pub async fn write(
         api: Set(call.api.name.clone()),
         account_uuid: Set(call.caller.account.clone()),
         session_ref: Set(call.caller.session.clone()),
-        client_ip: Set(call.caller.client_ip.clone()),
+        client_ip: Set(Some(call.caller.client_ip.clone())),
         resource_type: Set(resource_type),
         resource_uuid: Set(resource_uuid),
         request: Set(masked(call.api, &call.params)),

@@ -94,7 +94,8 @@ impl Authority {
             write_private(&key_path, &key.serialize_pem())?;
             write_private(&cert_path, &cert.pem())?;
         }
-        let read = |path: &Path| fs::read_to_string(path).map_err(|source| CaError::File { path: path.to_owned(), source });
+        let read =
+            |path: &Path| fs::read_to_string(path).map_err(|source| CaError::File { path: path.to_owned(), source });
         let ca_pem = read(&cert_path)?;
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(wrong)?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(wrong)?;

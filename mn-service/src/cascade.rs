@@ -47,7 +47,14 @@ const fn edge(parent: &'static str, child: &'static str, column: &'static str, t
     Edge { parent, child, column, via: None, when: None, then }
 }
 
-const fn via(parent: &'static str, table: &'static str, column: &'static str, child_column: &'static str, child: &'static str, then: Then) -> Edge {
+const fn via(
+    parent: &'static str,
+    table: &'static str,
+    column: &'static str,
+    child_column: &'static str,
+    child: &'static str,
+    then: Then,
+) -> Edge {
     Edge { parent, child, column, via: Some((table, child_column)), when: None, then }
 }
 
@@ -77,8 +84,22 @@ pub const EDGES: &[Edge] = &[
     edge("VolumeVO", "VmInstanceVO", "rootVolumeUuid", Then::Delete),
     edge("VolumeVO", "VolumeSnapshotVO", "volumeUuid", Then::Delete),
     edge("VolumeVO", "VolumeSnapshotTreeVO", "volumeUuid", Then::Delete),
-    Edge { parent: "VmInstanceVO", child: "VolumeVO", column: "vmInstanceUuid", via: None, when: Some(("type", "Root")), then: Then::Delete },
-    Edge { parent: "VmInstanceVO", child: "VolumeVO", column: "vmInstanceUuid", via: None, when: Some(("type", "Data")), then: Then::Forget },
+    Edge {
+        parent: "VmInstanceVO",
+        child: "VolumeVO",
+        column: "vmInstanceUuid",
+        via: None,
+        when: Some(("type", "Root")),
+        then: Then::Delete,
+    },
+    Edge {
+        parent: "VmInstanceVO",
+        child: "VolumeVO",
+        column: "vmInstanceUuid",
+        via: None,
+        when: Some(("type", "Data")),
+        then: Then::Forget,
+    },
     edge("VmInstanceVO", "VmNicVO", "vmInstanceUuid", Then::Delete),
     edge("VmInstanceVO", "VmCdRomVO", "vmInstanceUuid", Then::Delete),
     edge("VmNicVO", "UsedIpVO", "vmNicUuid", Then::Delete),
@@ -110,9 +131,24 @@ pub const REFERENCES: &[(&str, &str, &str)] = &[
 
 /// Order in which rows are removed: whoever points at somebody goes first.
 const ORDER: &[&str] = &[
-    "UsedIpVO", "VmNicVO", "VmCdRomVO", "VolumeSnapshotVO", "VolumeSnapshotTreeVO", "VmInstanceVO", "VolumeVO", "ImageVO",
-    "IpRangeVO", "L3NetworkVO", "L2NetworkVO", "HostVO", "PrimaryStorageVO", "BackupStorageVO", "ClusterVO",
-    "InstanceOfferingVO", "DiskOfferingVO", "ZoneVO",
+    "UsedIpVO",
+    "VmNicVO",
+    "VmCdRomVO",
+    "VolumeSnapshotVO",
+    "VolumeSnapshotTreeVO",
+    "VmInstanceVO",
+    "VolumeVO",
+    "ImageVO",
+    "IpRangeVO",
+    "L3NetworkVO",
+    "L2NetworkVO",
+    "HostVO",
+    "PrimaryStorageVO",
+    "BackupStorageVO",
+    "ClusterVO",
+    "InstanceOfferingVO",
+    "DiskOfferingVO",
+    "ZoneVO",
 ];
 
 /// One resource in a plan.
@@ -204,7 +240,9 @@ pub async fn plan<C: ConnectionTrait>(conn: &C, vo: &str, uuids: &[String]) -> A
 }
 
 async fn children<C: ConnectionTrait>(conn: &C, edge: &Edge, parents: &[String]) -> ApiResult<Vec<Item>> {
-    let Some((table, child_column)) = edge.via else { return rows(conn, edge.child, edge.column, parents, edge.when).await };
+    let Some((table, child_column)) = edge.via else {
+        return rows(conn, edge.child, edge.column, parents, edge.when).await;
+    };
     let mut uuids = BTreeSet::new();
     for chunk in parents.chunks(CHUNK) {
         let query = Query::select()
@@ -238,7 +276,13 @@ async fn children<C: ConnectionTrait>(conn: &C, edge: &Edge, parents: &[String])
 /// Tables whose rows have no name.
 const NAMELESS: &[&str] = &["UsedIpVO", "VmNicVO", "VolumeSnapshotTreeVO"];
 
-async fn rows<C: ConnectionTrait>(conn: &C, table: &str, column: &str, values: &[String], when: Option<(&str, &str)>) -> ApiResult<Vec<Item>> {
+async fn rows<C: ConnectionTrait>(
+    conn: &C,
+    table: &str,
+    column: &str,
+    values: &[String],
+    when: Option<(&str, &str)>,
+) -> ApiResult<Vec<Item>> {
     let named = !NAMELESS.contains(&table);
     let mut items = Vec::new();
     for chunk in values.chunks(CHUNK) {
@@ -264,7 +308,9 @@ async fn running<C: ConnectionTrait>(conn: &C, deletion: &Deletion) -> ApiResult
     let mut vms: BTreeSet<String> = deletion.deleted("VmInstanceVO").into_iter().collect();
     let detached = deletion.detaches.get("VmInstanceVO");
     for column in ["hostUuid", "clusterUuid"] {
-        vms.extend(detached.and_then(|columns| columns.get(column)).into_iter().flatten().map(|item| item.uuid.clone()));
+        vms.extend(
+            detached.and_then(|columns| columns.get(column)).into_iter().flatten().map(|item| item.uuid.clone()),
+        );
     }
     let vms: Vec<String> = vms.into_iter().collect();
     let mut found = BTreeSet::new();

@@ -28,7 +28,8 @@ pub fn update(apis: &mut Apis, name: &'static str, inventory: &'static str) {
 
 /// The uuid a call is about.
 pub fn target(call: &Call) -> ApiResult<String> {
-    let uuid = call.text("uuid").ok_or_else(|| ApiError::new(ErrorCode::InvalidArgument, "parameter uuid is required"))?;
+    let uuid =
+        call.text("uuid").ok_or_else(|| ApiError::new(ErrorCode::InvalidArgument, "parameter uuid is required"))?;
     Ok(uuid.to_owned())
 }
 
@@ -86,7 +87,10 @@ pub async fn switch(tx: &Tx, inventory: &str, state_enum: &str, uuid: &str, even
     let row = tx.query_one(&find).await.or_internal()?.ok_or_else(|| ApiError::not_found(vo, uuid))?;
     let now: String = row.try_get_by_index(0).or_internal()?;
     let next = next_state(state_enum, &now, event).ok_or_else(|| {
-        ApiError::new(ErrorCode::ChangeState, format!("{vo} {uuid} is {now}; event {event:?} is not possible in that state"))
+        ApiError::new(
+            ErrorCode::ChangeState,
+            format!("{vo} {uuid} is {now}; event {event:?} is not possible in that state"),
+        )
     })?;
     let update = Query::update()
         .table(Alias::new(table.name))
@@ -104,7 +108,8 @@ fn next_state(state_enum: &str, now: &str, event: &str) -> Option<String> {
     }
     // Enums whose transitions the contract does not list are plain switches.
     let values = contract().enum_values(state_enum);
-    let plain = !values.iter().any(|v| ["enable", "disable"].iter().any(|e| contract().transition(state_enum, v, e).is_some()));
+    let plain =
+        !values.iter().any(|v| ["enable", "disable"].iter().any(|e| contract().transition(state_enum, v, e).is_some()));
     let next = match event {
         "enable" => "Enabled",
         "disable" => "Disabled",

@@ -20,8 +20,9 @@ use crate::{
     access,
     api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
     app::{App, OrInternal, Tx, commit},
-    audit, tags,
+    audit,
     queue::Ticket,
+    tags,
 };
 
 /// Results of jobs that ended lately; older ones are read from the database.
@@ -113,9 +114,9 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
     let row = job::ActiveModel {
         uuid: Set(call.job.clone()),
         api: Set(call.api.name.clone()),
-        account_uuid: Set(call.caller.account.clone()),
+        account_uuid: Set(Some(call.caller.account.clone())),
         session_ref: Set(call.caller.session.clone()),
-        client_ip: Set(call.caller.client_ip.clone()),
+        client_ip: Set(Some(call.caller.client_ip.clone())),
         state: Set(QUEUED.to_owned()),
         sealed_message: Set(app.sealer.seal(&purpose(&call.job), &message).or_internal()?),
         audit_message: Set(audit::masked(call.api, &call.params)),
@@ -125,7 +126,7 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
     };
     let ticket = app.queues.join(queue_keys(call.api, &call.params));
     let tx = app.db.begin().await.or_internal()?;
-    job::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+    job::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
     tx.commit().await.or_internal()?;
     app.jobs.put(&call.job, View::Running);
     tokio::spawn(run(call, ticket, webhook, None));
@@ -190,7 +191,7 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
                     ..Default::default()
                 };
                 let tx = app.db.begin().await.or_internal()?;
-                job::Entity::update(ended).exec(&*tx).await.or_internal()?;
+                job::Entity::update(ended).exec(&tx).await.or_internal()?;
                 tx.commit().await.or_internal()?;
             }
         }
@@ -208,12 +209,13 @@ fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
         .ok_or_else(|| ApiError::new(ErrorCode::Unimplemented, format!("this version does not know {}", row.api)))?;
     let message = app.sealer.unseal(&purpose(&row.uuid), &row.sealed_message).or_internal()?;
     let params: Params = serde_json::from_str(&message).or_internal()?;
+    let account = row.account_uuid.clone().unwrap_or_default();
     let caller = Caller {
-        account: row.account_uuid.clone(),
-        user: row.account_uuid.clone(),
+        admin: account == mn_service_types::ADMIN_ACCOUNT,
+        user: account.clone(),
+        account,
         session: row.session_ref.clone(),
-        client_ip: row.client_ip.clone(),
-        admin: row.account_uuid == mn_service_types::ADMIN_ACCOUNT,
+        client_ip: row.client_ip.clone().unwrap_or_default(),
     };
     Ok(Call { app: app.clone(), api, job: row.uuid.clone(), caller: Arc::new(caller), params: Arc::new(params) })
 }
@@ -252,7 +254,10 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
 
 async fn perform(call: &Call) -> Ended {
     let Some(action) = call.app.apis.get(&call.api.name) else {
-        return Ended::Failed(ApiError::new(ErrorCode::Unimplemented, format!("{} is not implemented yet", call.api.name)));
+        return Ended::Failed(ApiError::new(
+            ErrorCode::Unimplemented,
+            format!("{} is not implemented yet", call.api.name),
+        ));
     };
     let result = match action {
         Action::Record(handler) => match call.app.db.begin().await.or_internal() {
@@ -372,7 +377,11 @@ async fn end_row(tx: &Tx, call: &Call, state: &str, result: Option<&str>, error:
     job::Entity::update(row).exec(&**tx).await.or_internal()?;
     if state != STUCK {
         // In the same transaction as the result: the workflow is remembered exactly as long as its job is open.
-        saga_event::Entity::delete_many().filter(saga_event::Column::SagaUuid.eq(&call.job)).exec(&**tx).await.or_internal()?;
+        saga_event::Entity::delete_many()
+            .filter(saga_event::Column::SagaUuid.eq(&call.job))
+            .exec(&**tx)
+            .await
+            .or_internal()?;
         saga::Entity::delete_by_id(&call.job).exec(&**tx).await.or_internal()?;
     }
     Ok(())
@@ -403,7 +412,7 @@ pub async fn forget_old(app: &App) -> ApiResult<u64> {
     let old = job::Entity::delete_many()
         .filter(job::Column::State.is_in([SUCCEEDED, FAILED]))
         .filter(job::Column::Created.lt(before))
-        .exec(&*tx)
+        .exec(&tx)
         .await
         .or_internal()?;
     tx.commit().await.or_internal()?;

@@ -1,5 +1,28 @@
-pub mod queue;
-pub mod http { pub mod route; }
-pub mod secret;
+//! The management service: REST API, jobs, workflows, scheduling.
+//!
+//! A request takes this way: [`http`] binds, authenticates and checks it by the contract; synchronous calls answer at
+//! once; changes become a job ([`jobs`]), wait in the queue of their resource ([`queue`]) and run as a transaction or a
+//! workflow that a module of [`resource`] registered through [`api`].
+
+pub mod access;
+pub mod agents;
+pub mod api;
+pub mod app;
+pub mod audit;
 pub mod ca;
+pub mod cascade;
+pub mod change;
 pub mod config;
+pub mod http;
+pub mod jobs;
+pub mod progress;
+pub mod queue;
+pub mod resource;
+pub mod saga_store;
+pub mod secret;
+pub mod service;
+pub mod session;
+pub mod settings;
+pub mod tags;
+pub mod timers;
+pub mod webhook;

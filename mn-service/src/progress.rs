@@ -113,7 +113,14 @@ mod tests {
         let job = Uuid::new_v4();
         assert!(board.of(job).is_empty());
         board.begin(job, "APIAddImageMsg");
-        board.boundary(Boundary { workflow: "w", id: job, step: "download", index: 1, total: 4, phase: Phase::BeforeStep });
+        board.boundary(Boundary {
+            workflow: "w",
+            id: job,
+            step: "download",
+            index: 1,
+            total: 4,
+            phase: Phase::BeforeStep,
+        });
         board.report(job, 50, "downloading");
         let shown = &board.of(job)[0];
         assert_eq!(shown["content"], "37");

@@ -56,7 +56,7 @@ impl Store for SagaStore {
             created: Set(now_millis()),
         };
         let tx = self.db.begin().await.map_err(StoreError::backend)?;
-        match saga::Entity::insert(row).exec_without_returning(&*tx).await {
+        match saga::Entity::insert(row).exec_without_returning(&tx).await {
             Ok(_) => tx.commit().await.map_err(StoreError::backend),
             Err(error) => match error.sql_err() {
                 Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => Err(StoreError::Duplicate { id }),
@@ -68,8 +68,8 @@ impl Store for SagaStore {
     async fn append(&self, id: Uuid, event: Event) -> Result<(), StoreError> {
         let row = saga_event::ActiveModel {
             saga_uuid: Set(key(id)),
-            seq: Set(i32::try_from(event.sequence).map_err(StoreError::backend)?),
-            node_id: Set(i32::try_from(event.node).map_err(StoreError::backend)?),
+            seq: Set(i64::from(event.sequence)),
+            node_id: Set(i64::from(event.node)),
             kind: Set(event.kind.as_str().to_owned()),
             data: Set(event.data),
         };
@@ -81,7 +81,7 @@ impl Store for SagaStore {
                     .do_nothing_on([saga_event::Column::SagaUuid])
                     .to_owned(),
             )
-            .exec_without_returning(&*tx)
+            .exec_without_returning(&tx)
             .await
             .map_err(StoreError::backend)?;
         tx.commit().await.map_err(StoreError::backend)
@@ -92,7 +92,7 @@ impl Store for SagaStore {
         saga::Entity::update_many()
             .col_expr(saga::Column::State, Expr::value(word(state)))
             .filter(saga::Column::Uuid.eq(key(id)))
-            .exec(&*tx)
+            .exec(&tx)
             .await
             .map_err(StoreError::backend)?;
         tx.commit().await.map_err(StoreError::backend)
@@ -131,10 +131,10 @@ impl Store for SagaStore {
         let tx = self.db.begin().await.map_err(StoreError::backend)?;
         saga_event::Entity::delete_many()
             .filter(saga_event::Column::SagaUuid.eq(key(id)))
-            .exec(&*tx)
+            .exec(&tx)
             .await
             .map_err(StoreError::backend)?;
-        saga::Entity::delete_by_id(key(id)).exec(&*tx).await.map_err(StoreError::backend)?;
+        saga::Entity::delete_by_id(key(id)).exec(&tx).await.map_err(StoreError::backend)?;
         tx.commit().await.map_err(StoreError::backend)
     }
 }

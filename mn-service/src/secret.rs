@@ -35,7 +35,9 @@ pub enum SecretError {
         source: std::io::Error,
     },
     /// The key file has another length.
-    #[error("secret key file {path} has {length} bytes instead of 32; restore it from a backup, sealed secrets depend on it")]
+    #[error(
+        "secret key file {path} has {length} bytes instead of 32; restore it from a backup, sealed secrets depend on it"
+    )]
     KeyLength {
         /// File.
         path: String,
@@ -61,8 +63,13 @@ impl Sealer {
                 rand::rngs::OsRng.try_fill_bytes(&mut key).map_err(|_| SecretError::Seal)?;
                 // Never a half-written key: complete under another name, then renamed.
                 let partial = path.with_extension("new");
-                let mut file =
-                    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(at)?;
+                let mut file = fs::OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&partial)
+                    .map_err(at)?;
                 file.write_all(&key).and_then(|()| file.sync_all()).map_err(at)?;
                 fs::rename(&partial, path).map_err(at)?;
                 key

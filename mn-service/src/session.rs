@@ -84,7 +84,9 @@ impl Sessions {
         if self.live.read().unwrap_or_else(PoisonError::into_inner).values().filter(of_account).count() >= limit {
             return Err(ApiError::new(
                 ErrorCode::TooManySessions,
-                format!("the account has {limit} sessions already; log out of one or raise identity/session.maxConcurrent"),
+                format!(
+                    "the account has {limit} sessions already; log out of one or raise identity/session.maxConcurrent"
+                ),
             ));
         }
         let token = new_uuid();
@@ -99,7 +101,7 @@ impl Sessions {
             ..Default::default()
         };
         let tx = db.begin().await.or_internal()?;
-        session::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+        session::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
         tx.commit().await.or_internal()?;
         let session = Session {
             account: account.to_owned(),
@@ -135,12 +137,18 @@ impl Sessions {
         live.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
     }
 
+    /// `SessionInventory` of a live token.
+    pub fn inventory(&self, token: &str) -> ApiResult<Value> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.get(&hash(token)).map(|session| inventory(token, session)).ok_or_else(expired)
+    }
+
     /// Closes the session; unknown tokens are fine.
     pub async fn close(&self, db: &Db, token: &str) -> ApiResult<()> {
         let key = hash(token);
         self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let tx = db.begin().await.or_internal()?;
-        session::Entity::delete_by_id(hex::encode(key)).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_by_id(hex::encode(key)).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 
@@ -149,7 +157,7 @@ impl Sessions {
         self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|_, s| s.account != account);
         let tx = db.begin().await.or_internal()?;
         let of_account = session::Column::AccountUuid.eq(account);
-        session::Entity::delete_many().filter(of_account).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_many().filter(of_account).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 
@@ -160,7 +168,9 @@ impl Sessions {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
             live.retain(|_, s| s.expires.load(Ordering::Relaxed) > now);
             live.iter()
-                .filter(|(_, s)| s.expires.load(Ordering::Relaxed) - s.written.load(Ordering::Relaxed) > WRITE_BACK_MILLIS)
+                .filter(|(_, s)| {
+                    s.expires.load(Ordering::Relaxed) - s.written.load(Ordering::Relaxed) > WRITE_BACK_MILLIS
+                })
                 .map(|(key, s)| (*key, s.clone()))
                 .collect()
         };
@@ -170,12 +180,12 @@ impl Sessions {
             session::Entity::update_many()
                 .col_expr(session::Column::Expires, Expr::value(expires))
                 .filter(session::Column::TokenHash.eq(hex::encode(key)))
-                .exec(&*tx)
+                .exec(&tx)
                 .await
                 .or_internal()?;
             session.written.store(expires, Ordering::Relaxed);
         }
-        session::Entity::delete_many().filter(session::Column::Expires.lte(now)).exec(&*tx).await.or_internal()?;
+        session::Entity::delete_many().filter(session::Column::Expires.lte(now)).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
     }
 }
@@ -214,7 +224,10 @@ impl Passwords {
         let sent = sent.to_owned();
         self.run(move || {
             let salt = SaltString::generate(&mut argon2::password_hash::rand_core::OsRng);
-            Argon2::default().hash_password(sent.as_bytes(), &salt).map(|hash| hash.to_string()).map_err(ApiError::internal)
+            Argon2::default()
+                .hash_password(sent.as_bytes(), &salt)
+                .map(|hash| hash.to_string())
+                .map_err(ApiError::internal)
         })
         .await?
     }
@@ -223,7 +236,8 @@ impl Passwords {
     pub async fn verify(&self, sent: &str, stored: &str) -> ApiResult<bool> {
         let (sent, stored) = (sent.to_owned(), stored.to_owned());
         self.run(move || {
-            PasswordHash::new(&stored).is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
+            PasswordHash::new(&stored)
+                .is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
         })
         .await
     }

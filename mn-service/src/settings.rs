@@ -40,11 +40,9 @@ impl Settings {
     /// Adds rows for settings that are new in this version and reads all values.
     pub async fn load(db: &Db) -> ApiResult<Self> {
         let tx = db.begin().await.or_internal()?;
-        let rows = global_config::Entity::find().all(&*tx).await.or_internal()?;
-        let mut values: HashMap<(String, String), String> = rows
-            .into_iter()
-            .map(|row| ((row.category, row.name), row.value.unwrap_or_default()))
-            .collect();
+        let rows = global_config::Entity::find().all(&tx).await.or_internal()?;
+        let mut values: HashMap<(String, String), String> =
+            rows.into_iter().map(|row| ((row.category, row.name), row.value.unwrap_or_default())).collect();
         let mut missing = Vec::new();
         for config in &contract().global_configs {
             let key = (config.category.clone(), config.name.clone());
@@ -62,7 +60,7 @@ impl Settings {
             values.insert(key, default_of(config).to_owned());
         }
         for chunk in missing.chunks(100) {
-            global_config::Entity::insert_many(chunk.to_vec()).exec_without_returning(&*tx).await.or_internal()?;
+            global_config::Entity::insert_many(chunk.to_vec()).exec_without_returning(&tx).await.or_internal()?;
         }
         tx.commit().await.or_internal()?;
         Ok(Self { values: RwLock::new(values) })
@@ -102,10 +100,16 @@ impl Settings {
 /// Checks a new value against type and rules of its setting.
 pub fn check(category: &str, name: &str, value: &str) -> ApiResult<()> {
     let config = find(category, name).ok_or_else(|| {
-        ApiError::new(ErrorCode::NotFound, format!("there is no global setting {category}/{name}; QueryGlobalConfig lists them"))
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!("there is no global setting {category}/{name}; QueryGlobalConfig lists them"),
+        )
     })?;
     let problem = |rule: String| {
-        Err(ApiError::new(ErrorCode::InvalidArgument, format!("global setting {category}/{name} {rule}, not {value:?}")))
+        Err(ApiError::new(
+            ErrorCode::InvalidArgument,
+            format!("global setting {category}/{name} {rule}, not {value:?}"),
+        ))
     };
     let number: Option<f64> = match config.ty.as_deref() {
         Some("Boolean") if !matches!(value, "true" | "false") => return problem("must be true or false".into()),

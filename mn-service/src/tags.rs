@@ -83,7 +83,13 @@ pub async fn store_given(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> A
 }
 
 /// Adds a system tag; an equal one is kept. Returns its uuid.
-pub async fn add_system<C: ConnectionTrait>(conn: &C, resource_type: &str, uuid: &str, tag: &str, inherent: bool) -> ApiResult<String> {
+pub async fn add_system<C: ConnectionTrait>(
+    conn: &C,
+    resource_type: &str,
+    uuid: &str,
+    tag: &str,
+    inherent: bool,
+) -> ApiResult<String> {
     use system_tag::{ActiveModel, Column, Entity};
     let same = Entity::find().filter(Column::ResourceUuid.eq(uuid)).filter(Column::Tag.eq(tag)).one(conn);
     if let Some(row) = same.await.or_internal()? {
@@ -110,7 +116,10 @@ pub async fn add_user<C: ConnectionTrait>(conn: &C, resource_type: &str, uuid: &
     use user_tag::{ActiveModel, Column, Entity};
     let same = Entity::find().filter(Column::ResourceUuid.eq(uuid)).filter(Column::Tag.eq(tag)).one(conn);
     if same.await.or_internal()?.is_some() {
-        return Err(ApiError::new(ErrorCode::DuplicateTag, format!("resource {uuid} already has the user tag {tag:?}")));
+        return Err(ApiError::new(
+            ErrorCode::DuplicateTag,
+            format!("resource {uuid} already has the user tag {tag:?}"),
+        ));
     }
     let now = now_millis();
     let row = ActiveModel {
@@ -130,7 +139,8 @@ pub async fn add_user<C: ConnectionTrait>(conn: &C, resource_type: &str, uuid: &
 
 /// System tags of a resource.
 pub async fn system_of<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Vec<String>> {
-    let rows = system_tag::Entity::find().filter(system_tag::Column::ResourceUuid.eq(uuid)).all(conn).await.or_internal()?;
+    let rows =
+        system_tag::Entity::find().filter(system_tag::Column::ResourceUuid.eq(uuid)).all(conn).await.or_internal()?;
     Ok(rows.into_iter().map(|row| row.tag).collect())
 }
 

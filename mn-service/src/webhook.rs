@@ -6,7 +6,11 @@ const ATTEMPTS: u32 = 15;
 const PAUSE: Duration = Duration::from_secs(2);
 
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default()
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap_or_default()
 });
 
 /// Posts `body`; anything but 2xx is tried again up to 15 times, 2 s apart.

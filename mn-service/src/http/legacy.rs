@@ -84,7 +84,13 @@ impl Server {
         let caller = if api.need_session {
             caller_of(&self.app, token, ip)
         } else {
-            Ok(Caller { admin: false, account: String::new(), user: String::new(), session: None, client_ip: ip.to_owned() })
+            Ok(Caller {
+                admin: false,
+                account: String::new(),
+                user: String::new(),
+                session: None,
+                client_ip: ip.to_owned(),
+            })
         };
         if let Some(Action::Query(inventory)) = self.app.apis.get(&api.name) {
             let outcome = match caller {
@@ -105,27 +111,42 @@ impl Server {
         }
     }
 
-    async fn legacy_query(&self, inventory: &str, fields: &Map<String, Value>, caller: &Caller) -> ApiResult<Map<String, Value>> {
+    async fn legacy_query(
+        &self,
+        inventory: &str,
+        fields: &Map<String, Value>,
+        caller: &Caller,
+    ) -> ApiResult<Map<String, Value>> {
         let invalid = |text: String| ApiError::new(ErrorCode::InvalidArgument, text);
         let mut query = Query::of(inventory);
         query.viewer = viewer(caller);
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         for condition in fields.get("conditions").and_then(Value::as_array).into_iter().flatten() {
             let part = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
-            let op = Op::from_word(part("op")).ok_or_else(|| invalid(format!("unknown operator {:?}", part("op"))))?;
-            query.conditions.push(Condition { name: part("name").trim().to_owned(), op, value: part("value").to_owned() });
+            let op = operator(part("op")).ok_or_else(|| invalid(format!("unknown operator {:?}", part("op"))))?;
+            query.conditions.push(Condition {
+                name: part("name").trim().to_owned(),
+                op,
+                value: part("value").to_owned(),
+            });
         }
-        let number = |name: &str| fields.get(name).filter(|v| !v.is_null()).map(|v| {
-            v.as_u64().or_else(|| v.as_str()?.parse().ok()).ok_or_else(|| invalid(format!("{name} must be an integer")))
-        });
+        let number = |name: &str| {
+            fields.get(name).filter(|v| !v.is_null()).map(|v| {
+                v.as_u64()
+                    .or_else(|| v.as_str()?.parse().ok())
+                    .ok_or_else(|| invalid(format!("{name} must be an integer")))
+            })
+        };
         query.limit = number("limit").transpose()?.unwrap_or(query.limit);
         query.start = number("start").transpose()?.unwrap_or(0);
-        let flag = |name: &str| fields.get(name).is_some_and(|v| v == true || v.as_str().is_some_and(|s| s.eq_ignore_ascii_case("true")));
+        let flag = |name: &str| {
+            fields.get(name).is_some_and(|v| v == true || v.as_str().is_some_and(|s| s.eq_ignore_ascii_case("true")))
+        };
         query.count = flag("count");
         query.reply_with_count = flag("replyWithCount");
         if let Some(by) = text("sortBy") {
             let descending = text("sortDirection").is_some_and(|d| d.eq_ignore_ascii_case("desc"));
-            query.sort = Sort::parse(&format!("{}{by}", if descending { "-" } else { "+" }));
+            query.sort = Some(Sort { field: by.to_owned(), descending });
         }
         let selected = fields.get("fields").and_then(Value::as_array);
         query.fields = selected.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -134,4 +155,23 @@ impl Server {
         body.remove("schema");
         Ok(body)
     }
+}
+
+/// Operators as legacy messages write them.
+fn operator(word: &str) -> Option<Op> {
+    Some(match word.trim() {
+        "=" => Op::Equal,
+        "!=" => Op::NotEqual,
+        ">" => Op::Greater,
+        ">=" => Op::GreaterOrEqual,
+        "<" => Op::Less,
+        "<=" => Op::LessOrEqual,
+        "in" => Op::In,
+        "not in" => Op::NotIn,
+        "like" => Op::Like,
+        "not like" => Op::NotLike,
+        "is null" => Op::IsNull,
+        "is not null" | "not null" => Op::NotNull,
+        _ => return None,
+    })
 }

@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mn_service_db::query::{Condition, Query, Sort, Viewer};
+use mn_service_db::query::{Condition, Op, Query, Sort, Viewer};
 use mn_service_types::{
     Api, ApiError, ErrorCode,
     binding::{self, Params, Sources},
@@ -92,7 +92,11 @@ fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], text.into()).into_response()
 }
 
-async fn dispatch(State(server): State<Arc<Server>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn dispatch(
+    State(server): State<Arc<Server>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     match server.serve(peer, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
@@ -148,27 +152,31 @@ impl Server {
         let path = decode(parts.uri.path(), false)?;
         let below = path.strip_prefix("/zstack").unwrap_or(&path);
         let Some(below) = below.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) else {
-            return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no such path: {path}; the API is below /zstack/v1")));
+            return Err(Refusal::Text(
+                StatusCode::NOT_FOUND,
+                format!("no such path: {path}; the API is below /zstack/v1"),
+            ));
         };
         if !matches!(parts.method, Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD) {
-            return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, format!("method {} is not served", parts.method)));
+            return Err(Refusal::Text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("method {} is not served", parts.method),
+            ));
         }
         if let Some(job) = below.strip_prefix(JOBS_PATH) {
             return self.poll(&parts.method, job.trim_matches('/')).await;
         }
         let query = query_pairs(parts.uri.query())?;
-        let bytes = to_bytes(body, BODY_LIMIT)
-            .await
-            .map_err(|_| Refusal::Text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_LIMIT} bytes")))?;
+        let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
+            Refusal::Text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_LIMIT} bytes"))
+        })?;
         let body: Option<Value> = match bytes.as_ref() {
             [] => None,
             text => Some(serde_json::from_slice(text).map_err(|e| bad_request(format!("the body is not JSON: {e}")))?),
         };
         let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
-        let found = self
-            .router
-            .find(below)
-            .ok_or_else(|| Refusal::Text(StatusCode::NOT_FOUND, format!("no API at {path}")))?;
+        let found =
+            self.router.find(below).ok_or_else(|| Refusal::Text(StatusCode::NOT_FOUND, format!("no API at {path}")))?;
         let (api, vars) = match found.choose(method, |key| body.as_ref().is_some_and(|body| body.get(key).is_some())) {
             Choice::Api(api, vars) => (api, vars),
             Choice::NoAction(actions) => {
@@ -198,19 +206,34 @@ impl Server {
     /// Who calls. The outer error is a request without usable header; the inner one belongs to the call's answer.
     fn authenticate(&self, api: &Api, headers: &HeaderMap, ip: &str) -> Result<ApiResult<Caller>, Refusal> {
         if !api.need_session {
-            return Ok(Ok(Caller { admin: false, account: String::new(), user: String::new(), session: None, client_ip: ip.to_owned() }));
+            return Ok(Ok(Caller {
+                admin: false,
+                account: String::new(),
+                user: String::new(),
+                session: None,
+                client_ip: ip.to_owned(),
+            }));
         }
-        let value = header(headers, "authorization")
-            .ok_or_else(|| bad_request("the Authorization header is missing; log in and send `Authorization: OAuth <session uuid>`"))?;
+        let value = header(headers, "authorization").ok_or_else(|| {
+            bad_request("the Authorization header is missing; log in and send `Authorization: OAuth <session uuid>`")
+        })?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         if scheme != "OAuth" {
-            return Err(bad_request(format!("authorization scheme {scheme:?} is unknown; send `OAuth <session uuid>`")));
+            return Err(bad_request(format!(
+                "authorization scheme {scheme:?} is unknown; send `OAuth <session uuid>`"
+            )));
         }
         Ok(self.app.sessions.check(token.trim(), ip, self.app.session_seconds()))
     }
 
     /// Checks and runs a synchronous call.
-    pub(crate) async fn answer(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, job: &str) -> ApiResult<Map<String, Value>> {
+    pub(crate) async fn answer(
+        &self,
+        api: &'static Api,
+        params: Params,
+        caller: ApiResult<Caller>,
+        job: &str,
+    ) -> ApiResult<Map<String, Value>> {
         let Some(Action::Sync(handler)) = self.app.apis.get(&api.name) else { return Err(unimplemented(api)) };
         match self.admit(api, &params, caller).await? {
             Admitted::Run(caller) => {
@@ -246,7 +269,13 @@ impl Server {
         Ok(if existence == Existence::AlreadyGone { Admitted::NothingToDo } else { Admitted::Run(caller) })
     }
 
-    async fn submit(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, headers: &HeaderMap) -> Result<Response, Refusal> {
+    async fn submit(
+        &self,
+        api: &'static Api,
+        params: Params,
+        caller: ApiResult<Caller>,
+        headers: &HeaderMap,
+    ) -> Result<Response, Refusal> {
         let job = match header(headers, "x-job-uuid") {
             None => new_uuid(),
             Some(job) if !is_uuid(job) => return Err(bad_request("X-Job-UUID must be 32 lower-case hex characters")),
@@ -268,7 +297,14 @@ impl Server {
     }
 
     /// Turns an asynchronous call into a job; a call that fails its checks becomes a job that has failed.
-    pub(crate) async fn start(&self, api: &'static Api, params: Params, caller: ApiResult<Caller>, job: &str, webhook: Option<String>) -> ApiResult<()> {
+    pub(crate) async fn start(
+        &self,
+        api: &'static Api,
+        params: Params,
+        caller: ApiResult<Caller>,
+        job: &str,
+        webhook: Option<String>,
+    ) -> ApiResult<()> {
         match self.admit(api, &params, caller).await {
             Ok(Admitted::Run(caller)) => {
                 let call = Call {
@@ -297,14 +333,22 @@ impl Server {
             return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, "jobs are read with GET".to_owned()));
         }
         Ok(match self.app.jobs.view(&self.app, job).await? {
-            None => return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no job {job}, or its result was dropped"))),
+            None => {
+                return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no job {job}, or its result was dropped")));
+            }
             Some(View::Running) => json_text(StatusCode::ACCEPTED, "{}"),
             Some(View::Succeeded(body)) => json_text(StatusCode::OK, body.to_string()),
             Some(View::Failed(body)) => json_text(StatusCode::SERVICE_UNAVAILABLE, body.to_string()),
         })
     }
 
-    async fn query(&self, inventory: &str, vars: &[(String, String)], pairs: &[(String, String)], caller: &Caller) -> Result<Response, Refusal> {
+    async fn query(
+        &self,
+        inventory: &str,
+        vars: &[(String, String)],
+        pairs: &[(String, String)],
+        caller: &Caller,
+    ) -> Result<Response, Refusal> {
         let mut query = Query::of(inventory);
         query.viewer = viewer(caller);
         if vars.is_empty() {
@@ -312,7 +356,7 @@ impl Server {
         } else {
             // One resource by its path: other parameters are ignored (PROTOCOL.md section 8).
             for (name, value) in vars {
-                query.conditions.push(Condition::equal(name, value));
+                query.conditions.push(Condition::new(name, Op::Equal, value));
             }
         }
         let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
@@ -326,7 +370,10 @@ enum Admitted {
 }
 
 fn unimplemented(api: &Api) -> ApiError {
-    ApiError::new(ErrorCode::Unimplemented, format!("{} is part of the API but not implemented in this version", api.name))
+    ApiError::new(
+        ErrorCode::Unimplemented,
+        format!("{} is part of the API but not implemented in this version", api.name),
+    )
 }
 
 /// Whose resources a query may show.
@@ -360,11 +407,15 @@ fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refus
             "start" => query.start = number(name, value)?,
             "count" => query.count = value.eq_ignore_ascii_case("true"),
             "replyWithCount" => query.reply_with_count = value.eq_ignore_ascii_case("true"),
-            "sort" => query.sort = Sort::parse(value),
-            "fields" => query.fields = value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect(),
+            "sort" => query.sort = Some(Sort::parse(value)),
+            "fields" => {
+                query.fields = value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect()
+            }
             "groupBy" => query.group_by = Some(value.clone()),
             "filterName" => {
-                return Err(ApiError::new(ErrorCode::InvalidArgument, format!("there is no named filter {value:?}")).into());
+                return Err(
+                    ApiError::new(ErrorCode::InvalidArgument, format!("there is no named filter {value:?}")).into()
+                );
             }
             _ => {}
         }

@@ -103,7 +103,8 @@ impl Found<'_> {
         }
         let of_method = || self.routes.iter().filter(|route| route.api.method == method);
         if method == "PUT" {
-            let action = of_method().find(|r| r.api.action.as_deref().or(r.api.body_key.as_deref()).is_some_and(&has_key));
+            let action =
+                of_method().find(|r| r.api.action.as_deref().or(r.api.body_key.as_deref()).is_some_and(&has_key));
             if let Some(route) = action {
                 return self.call(route);
             }
@@ -167,7 +168,8 @@ mod tests {
         for api in contract().apis() {
             let found = router.find(&api.path).expect("its own path");
             let key = api.action.as_deref().or(api.body_key.as_deref()).unwrap_or_default();
-            let same = |other: &Api| other.method == api.method && other.path == api.path && other.body_key == api.body_key;
+            let same =
+                |other: &Api| other.method == api.method && other.path == api.path && other.body_key == api.body_key;
             match found.choose(&api.method, |k| k == key) {
                 Choice::Api(chosen, _) if chosen.name == api.name || same(chosen) => {}
                 other => lost.push(format!("{} {} {} -> {other:?}", api.name, api.method, api.path)),

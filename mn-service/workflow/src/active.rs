@@ -28,8 +28,17 @@ impl Active {
 
     /// Claims a job until the claim is dropped; `None` if it is claimed or a snapshot of it may be out of date.
     pub(crate) fn claim(&self, id: Uuid) -> Option<Claim> {
-        let mut ids = self.lock();
-        if ids.ended_meanwhile.contains(&id) || !ids.driven.insert(id) {
+        let ids = self.lock();
+        if ids.ended_meanwhile.contains(&id) { None } else { self.insert(ids, id) }
+    }
+
+    /// Like `claim`, for who does not rely on a snapshot.
+    pub(crate) fn claim_at_rest(&self, id: Uuid) -> Option<Claim> {
+        self.insert(self.lock(), id)
+    }
+
+    fn insert(&self, mut ids: MutexGuard<'_, Ids>, id: Uuid) -> Option<Claim> {
+        if !ids.driven.insert(id) {
             return None;
         }
         self.count.send_modify(|count| *count += 1);

@@ -9,16 +9,16 @@ use serde_json::Value;
 use steno::SagaDag;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::{Instrument, error, info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::action::Driven;
 use crate::active::{Active, Claim};
+use crate::drive::{Course, drive, last_step};
 use crate::job::Job;
-use crate::journal::{History, saga_id};
+use crate::journal::History;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
-use crate::registry::{Definition, Registry, nodes};
+use crate::registry::{Definition, Registry};
 use crate::store::{Event, JobState, Record, Store, StoreError};
 use crate::switch::Switch;
 use crate::workflow::{State, WorkflowError};
@@ -175,7 +175,6 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         let (created_sender, created) = oneshot::channel();
         // In a task of its own, so that a caller who gives up cannot leave a job behind that exists and stands still.
         let task = tokio::spawn(async move {
-            let _claim = claim;
             let result = match job.unless_abandoned(job.store.create(record)).await {
                 Some(result) => result.map_err(|cause| match cause {
                     StoreError::Duplicate { id } => EngineError::AlreadyExists { id },
@@ -183,13 +182,14 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
                 }),
                 None => Err(EngineError::ShuttingDown),
             };
-            let is_created = result.is_ok();
+            // Of a job that was not created nothing is left by the time the caller learns of it; he may try again.
+            let claim = result.is_ok().then_some(claim);
             // Nobody may be listening any more, which changes nothing.
             let _ = created_sender.send(result);
-            if !is_created {
-                return Err(EngineError::Interrupted { id });
+            match claim {
+                Some(_claim) => drive(job, Course::New(dag)).await,
+                None => Err(EngineError::Interrupted { id }),
             }
-            drive(job, Course::New(dag)).await
         });
         created.await.unwrap_or(Err(EngineError::Crashed { id }))?;
         Ok(Running { id, task })
@@ -256,7 +256,8 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
                     format!("workflow {workflow} version {version} has other steps in this build than in the job");
                 return Err(stuck(Some(&dag), reason));
             }
-            let history = History::read(*id, &events).map_err(|bad| stuck(Some(&dag), bad.to_string()))?;
+            let history = History::read(*id, definition.steps.len(), &events)
+                .map_err(|bad| stuck(Some(&dag), bad.to_string()))?;
             // Steno takes the graph as the JSON we read it from; if that parsed above, it parses here.
             let graph: Value = serde_json::from_str(&record.dag).unwrap_or_default();
             let step = last_step(&dag, &events).unwrap_or_default();
@@ -273,13 +274,14 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         })
     }
 
-    /// Deletes the log of a job at rest. To be called after its outcome was recorded elsewhere, durably.
+    /// Deletes the log of a job at rest. To be called after its outcome was recorded elsewhere, durably; for a job that
+    /// is stuck, only after a person has settled it, because its log says what is left to settle.
     ///
     /// # Errors
     ///
     /// [`EngineError::StillRunning`] if this engine is driving it, [`EngineError::Store`].
     pub async fn forget(&self, id: Uuid) -> Result<(), EngineError> {
-        let _claim = self.inner.active.claim(id).ok_or(EngineError::StillRunning { id })?;
+        let _claim = self.inner.active.claim_at_rest(id).ok_or(EngineError::StillRunning { id })?;
         self.inner.store.forget(id).await.map_err(|cause| EngineError::Store { action: "forget the job", cause })
     }
 
@@ -298,10 +300,10 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         }
     }
 
-    /// The death of the process, for tests: from now on nothing is done or recorded.
+    /// For the testkit, which abandons an engine as if the process had died.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) fn abandon(&self) {
-        self.inner.switch.abandon();
+    pub(crate) fn switch(&self) -> Switch {
+        self.inner.switch.clone()
     }
 
     fn job(&self, id: Uuid, definition: Arc<Definition<C>>, next_event: u32) -> Arc<Job<C>> {
@@ -309,87 +311,4 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         let (context, store, observer) = (Arc::clone(context), Arc::clone(store), Arc::clone(observer));
         Arc::new(Job::new(id, definition, context, store, observer, switch.clone(), next_event))
     }
-}
-
-/// How steno learns of a job.
-enum Course {
-    New(Arc<SagaDag>),
-    Old {
-        graph: Value,
-        history: History,
-        /// Where the job stands and what its log holds, without data: for the reason why it cannot be continued.
-        step: String,
-        outline: String,
-    },
-}
-
-async fn drive<C: Send + Sync + 'static, E: WorkflowError>(
-    job: Arc<Job<C>>,
-    course: Course,
-) -> Result<Outcome<E>, EngineError> {
-    let span = job.span.clone();
-    drive_in_span(job, course).instrument(span).await
-}
-
-async fn drive_in_span<C: Send + Sync + 'static, E: WorkflowError>(
-    job: Arc<Job<C>>,
-    course: Course,
-) -> Result<Outcome<E>, EngineError> {
-    let id = job.id;
-    // One coordinator per job: steno's keeps every saga it ever ran, and would be a queue all jobs wait in. Its log
-    // is discarded because it quotes graphs and states, and says nothing that we do not say.
-    let coordinator = steno::sec(slog::Logger::root(slog::Discard, slog::o!()), job.clone());
-    let actions = Arc::clone(&job.definition.actions);
-    let driven = Arc::new(Driven(job.clone()));
-    let (saga, refused) = match course {
-        Course::New(dag) => {
-            let refused = (String::new(), String::new());
-            (coordinator.saga_create(saga_id(id), driven, dag, actions).await, refused)
-        }
-        Course::Old { graph, history, step, outline } => {
-            let events = history.events;
-            (coordinator.saga_resume(saga_id(id), driven, graph, actions, events).await, (step, outline))
-        }
-    };
-    // Steno's own words are dropped: they quote the states in the log.
-    let refused = move || {
-        let (step, outline) = refused;
-        Outcome::not_run(step, format!("the job's log is not one that can have come about: {outline}"))
-    };
-    let outcome = match saga {
-        Ok(saga) => match coordinator.saga_start(saga_id(id)).await {
-            Ok(()) => {
-                let result = saga.await;
-                if job.was_interrupted() { None } else { Some(Outcome::of(result)) }
-            }
-            Err(_) => Some(refused()),
-        },
-        Err(_) => Some(refused()),
-    };
-    coordinator.shutdown().await;
-    match outcome {
-        None => {
-            info!("job interrupted; it continues at the next start");
-            Err(EngineError::Interrupted { id })
-        }
-        Some(outcome) => {
-            match &outcome {
-                Outcome::Succeeded { .. } => info!("job succeeded"),
-                Outcome::Undone { step, .. } => info!(%step, "job undone"),
-                Outcome::Stuck { step, error, undo_step, undo_error } => {
-                    error!(%step, %error, %undo_step, %undo_error, "job is stuck");
-                }
-            }
-            Ok(outcome)
-        }
-    }
-}
-
-/// The step the last event is about, if it is about one.
-fn last_step(dag: &SagaDag, events: &[Event]) -> Option<String> {
-    let nodes = nodes(dag);
-    events.iter().rev().find_map(|event| {
-        let step = nodes.iter().find(|(index, _)| u32::try_from(*index) == Ok(event.node))?;
-        Some(step.1.clone())
-    })
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use steno::{SagaCachedState, SagaCreateParams, SagaId, SagaNodeEvent, SagaNodeEventType, SagaNodeId, SecStore};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::action::Steps;
+use crate::action::{FailedStep, Saved, Steps};
 use crate::job::Job;
 use crate::observer::Phase;
 use crate::store::{Event, EventKind, JobState, StoreError};
@@ -134,7 +135,8 @@ pub(crate) enum BadLog {
 }
 
 impl History {
-    pub(crate) fn read(id: Uuid, stored: &[Event]) -> Result<History, BadLog> {
+    /// `steps` is how many steps the job has: the first that many nodes of its graph.
+    pub(crate) fn read(id: Uuid, steps: usize, stored: &[Event]) -> Result<History, BadLog> {
         let saga_id = saga_id(id);
         let mut events = Vec::with_capacity(stored.len());
         let mut seen = HashSet::new();
@@ -146,7 +148,9 @@ impl History {
             next_event += 1;
             // A node does each thing once; steno takes a second report for a damaged log.
             if seen.insert((event.node, event.kind)) {
-                let event_type = decode(event).ok_or_else(|| BadLog::Data { event: format!("{event:?}") })?;
+                let event_type = decode(event)
+                    .filter(|event_type| is_ours(event.node, steps, event_type))
+                    .ok_or_else(|| BadLog::Data { event: format!("{event:?}") })?;
                 events.push(SagaNodeEvent { saga_id, node_id: SagaNodeId::from(event.node), event_type });
             }
         }
@@ -166,6 +170,21 @@ fn decode(event: &Event) -> Option<SagaNodeEventType> {
         EventKind::UndoFinished => SagaNodeEventType::UndoFinished,
         EventKind::UndoFailed => SagaNodeEventType::UndoFailed(data(event)?),
     })
+}
+
+/// Whether an event carries what our actions put there. Found out before anything is run: a step whose input turns out
+/// to be unreadable half-way through a recovery would fail without its own undo.
+fn is_ours(node: u32, steps: usize, event_type: &SagaNodeEventType) -> bool {
+    match event_type {
+        SagaNodeEventType::Succeeded(output) => {
+            usize::try_from(node).is_ok_and(|index| index >= steps) || Saved::deserialize(output.as_ref()).is_ok()
+        }
+        SagaNodeEventType::Failed(error) => error.clone().convert::<FailedStep>().is_ok(),
+        SagaNodeEventType::Started
+        | SagaNodeEventType::UndoStarted
+        | SagaNodeEventType::UndoFinished
+        | SagaNodeEventType::UndoFailed(_) => true,
+    }
 }
 
 pub(crate) fn saga_id(id: Uuid) -> SagaId {

@@ -31,6 +31,7 @@
 
 mod action;
 mod active;
+mod drive;
 mod engine;
 mod fault;
 mod job;
@@ -41,6 +42,10 @@ mod outcome;
 mod registry;
 mod store;
 mod switch;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 mod workflow;
 
 pub use engine::{Engine, EngineError, Resumed, Running};
@@ -49,5 +54,5 @@ pub use memory::MemoryStore;
 pub use observer::{Boundary, Observer, Phase, Unobserved};
 pub use outcome::Outcome;
 pub use registry::{Registry, RegistryError, StepInfo, WorkflowInfo};
-pub use store::{Event, EventKind, JobState, Record, Store, StoreError};
+pub use store::{Event, EventKind, JobState, Record, Store, StoreError, UnknownEventKind};
 pub use workflow::{State, Undo, Workflow, WorkflowError};

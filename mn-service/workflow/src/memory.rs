@@ -8,13 +8,15 @@ use uuid::Uuid;
 
 use crate::store::{Event, JobState, Record, Store, StoreError};
 
+type Jobs = BTreeMap<Uuid, (Record, Vec<Event>)>;
+
 /// Remembers jobs for as long as one of its clones lives.
 ///
 /// Clones share their content, so a test that keeps one can drop an engine and resume with another, as if the process
 /// had died.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    jobs: Arc<Mutex<BTreeMap<Uuid, (Record, Vec<Event>)>>>,
+    jobs: Arc<Mutex<Jobs>>,
 }
 
 impl MemoryStore {
@@ -33,7 +35,7 @@ impl MemoryStore {
         MemoryStore { jobs: Arc::new(Mutex::new(jobs)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, (Record, Vec<Event>)>> {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
         // No code that can panic runs under the lock, so poison would carry no meaning.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }

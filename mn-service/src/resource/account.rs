@@ -1,0 +1,116 @@
+//! Accounts and sessions (OPS-LGN-*, PROTOCOL.md section 3).
+
+use mn_service_db::entity::account;
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{Apis, Call, Reply},
+    app::{OrInternal, Tx},
+};
+
+mn_service_types::messages! {
+    LogInByAccount { account_name: String, password: String }
+    LogOut { session_uuid: String }
+    ValidateSession { session_uuid: String }
+    RenewSession { session_uuid: String }
+    CreateAccount { name: String, password: String, r#type: Option<String>, description: Option<String> }
+    UpdateAccount { uuid: String, name: Option<String>, password: Option<String>, description: Option<String> }
+}
+
+pub(super) fn register(apis: &mut Apis) {
+    apis.query("QueryAccount");
+    apis.sync(log_in);
+    apis.sync(log_out);
+    apis.sync(validate);
+    apis.record(renew);
+    apis.record(create);
+    apis.record(update);
+}
+
+fn refused() -> ApiError {
+    // The same words for an unknown account and a wrong password: nobody learns which accounts exist.
+    ApiError::new(ErrorCode::Authentication, "wrong account name or password")
+}
+
+async fn log_in(call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>> {
+    let app = &call.app;
+    let found = account::Entity::find()
+        .filter(account::Column::Name.eq(&msg.account_name))
+        .one(app.db.read())
+        .await
+        .or_internal()?;
+    let Some(found) = found.filter(|account| account.state == "Enabled") else {
+        // Costs what a wrong password costs.
+        app.passwords.hash(&msg.password).await?;
+        return Err(refused());
+    };
+    if !app.passwords.verify(&msg.password, &found.password).await? {
+        tracing::warn!(account = %found.name, client = %call.caller.client_ip, "login refused");
+        return Err(refused());
+    }
+    let limit = usize::try_from(app.settings.integer("identity", "session.maxConcurrent", 500)).unwrap_or(500);
+    let session = app.sessions.open(&app.db, &found.uuid, &call.caller.client_ip, app.session_seconds(), limit).await?;
+    tracing::info!(account = %found.name, client = %call.caller.client_ip, "login");
+    Ok(Map::from_iter([("inventory".to_owned(), session)]))
+}
+
+async fn log_out(call: Call, msg: LogOut) -> ApiResult<Map<String, Value>> {
+    call.app.sessions.close(&call.app.db, &msg.session_uuid).await?;
+    Ok(Map::new())
+}
+
+async fn validate(call: Call, msg: ValidateSession) -> ApiResult<Map<String, Value>> {
+    Ok(Map::from_iter([("valid".to_owned(), json!(call.app.sessions.is_valid(&msg.session_uuid)))]))
+}
+
+async fn renew(call: Call, _tx: Tx, msg: RenewSession) -> ApiResult<Reply> {
+    let app = &call.app;
+    app.sessions.check(&msg.session_uuid, &call.caller.client_ip, app.session_seconds())?;
+    Ok(Reply::Fields(Map::from_iter([("inventory".to_owned(), app.sessions.inventory(&msg.session_uuid)?)])))
+}
+
+async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
+    let taken = account::Entity::find().filter(account::Column::Name.eq(&msg.name)).one(&*tx).await.or_internal()?;
+    if taken.is_some() {
+        return Err(ApiError::new(
+            ErrorCode::InvalidArgument,
+            format!("name: an account called {:?} exists; choose another name", msg.name),
+        ));
+    }
+    let uuid = call.new_resource_uuid();
+    let now = now_millis();
+    let row = account::ActiveModel {
+        uuid: Set(uuid.clone()),
+        name: Set(msg.name),
+        description: Set(msg.description),
+        password: Set(call.app.passwords.hash(&msg.password).await?),
+        r#type: Set(msg.r#type.unwrap_or_else(|| "Normal".to_owned())),
+        state: Set("Enabled".to_owned()),
+        create_date: Set(now),
+        last_op_date: Set(now),
+    };
+    account::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+    Ok(Reply::Inventory("AccountInventory", uuid))
+}
+
+async fn update(call: Call, tx: Tx, msg: UpdateAccount) -> ApiResult<Reply> {
+    let own = call.caller.account == msg.uuid;
+    if !own && !call.caller.admin {
+        return Err(ApiError::new(ErrorCode::PermissionDenied, "an account changes itself only; ask an administrator"));
+    }
+    let mut row =
+        account::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
+    if let Some(name) = msg.name {
+        row.name = Set(name);
+    }
+    if let Some(description) = msg.description {
+        row.description = Set(Some(description));
+    }
+    if let Some(password) = msg.password {
+        row.password = Set(call.app.passwords.hash(&password).await?);
+    }
+    account::Entity::update(row).exec(&*tx).await.or_internal()?;
+    Ok(Reply::Inventory("AccountInventory", msg.uuid))
+}

@@ -1,0 +1,123 @@
+//! Deleting what has descendants: the workflow `resource.delete` over the cascade graph, and its preview.
+
+use std::collections::BTreeSet;
+
+use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
+use node_manager_types::{operation::StopVm, vm::StopMode};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::allocation;
+use crate::{
+    access, agents,
+    api::{Apis, Call, Plan, Reply, StepError, StepResult},
+    app::{App, Tx},
+    cascade::{self, Deletion, Running},
+    change, tags,
+};
+
+/// State of a deletion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delete {
+    job: String,
+    vo: String,
+    uuid: String,
+    /// Go on when a host does not stop its VMs.
+    enforcing: bool,
+    /// VMs that were running when the deletion began.
+    stops: BTreeSet<Running>,
+}
+
+/// Registers a delete API over the cascade graph.
+pub(super) fn register(apis: &mut Apis, name: &'static str, vo: &'static str) {
+    apis.workflow_raw(
+        "resource.delete",
+        name,
+        move |call: Call| async move { prepare(call, vo).await },
+        |_: &Delete| Reply::Empty,
+    );
+}
+
+async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
+    let uuid = change::target(&call)?;
+    let deletion = cascade::plan(call.app.db.read(), vo, std::slice::from_ref(&uuid)).await?;
+    guard(&call, vo, &uuid).await?;
+    let enforcing = call.text("deleteMode") == Some("Enforcing");
+    Ok(Plan::Run(Delete { job: call.job.clone(), vo: vo.to_owned(), uuid, enforcing, stops: deletion.stops }))
+}
+
+/// Rules that a resource has of its own.
+async fn guard(call: &Call, vo: &str, uuid: &str) -> ApiResult<()> {
+    if vo == "HostVO" && call.text("deleteMode") != Some("Enforcing") {}
+    Ok(())
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    registry.register(
+        Workflow::named("resource.delete", 1)
+            .step(
+                "stop-vms",
+                stop_vms,
+                Undo::nothing("a VM that was stopped stays stopped; its owner starts it when the delete failed"),
+            )
+            .step("remove-records", remove_records, Undo::nothing("it is the last step and one transaction")),
+    )
+}
+
+async fn stop_vms(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    for vm in &state.stops {
+        let stop = StopVm { vm: agents::id(&vm.uuid)?, mode: StopMode::PowerOff };
+        let stopped = match app.agents.of(app.db.read(), &vm.host_uuid).await {
+            Ok(agent) => agents::run(&agent, &state.job, &format!("stop-{}", vm.uuid), stop, app.host_patience())
+                .await
+                .map_err(|e| {
+                    agents::failure(
+                        ErrorCode::StopVm,
+                        format!("VM {} could not be stopped", vm.uuid),
+                        &vm.host_uuid,
+                        &e,
+                    )
+                }),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stopped {
+            if !state.enforcing {
+                return Err(error.into());
+            }
+            // The host reports the VM as unknown when it comes back (CS-HOST-033).
+            tracing::warn!(vm = %vm.uuid, %error, "left running because the delete is enforced");
+        }
+    }
+    Ok(state)
+}
+
+async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    let removed = app
+        .write(|tx| async move {
+            let deletion = cascade::plan(&*tx, &state.vo, std::slice::from_ref(&state.uuid)).await?;
+            if let Some(vm) = deletion.stops.difference(&state.stops).next() {
+                return Err(ApiError::new(
+                    ErrorCode::DeleteResource,
+                    format!("VM {} was started on host {} meanwhile; delete again", vm.uuid, vm.host_uuid),
+                ));
+            }
+            remove(&tx, &deletion).await?;
+            Ok(state)
+        })
+        .await?;
+    Ok(removed)
+}
+
+/// Removes the rows of a plan and everything that is noted about them elsewhere.
+pub(super) async fn remove(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
+    let stopped: Vec<String> = deletion.stops.iter().map(|vm| vm.uuid.clone()).collect();
+    allocation::mark_stopped(tx, &stopped).await?;
+    allocation::release_hosts(tx, &deletion.deleted("VmInstanceVO")).await?;
+    allocation::release_storage(tx, &deletion.deleted("VolumeVO")).await?;
+    allocation::release_storage(tx, &deletion.deleted("VolumeSnapshotVO")).await?;
+    let all = deletion.all();
+    tags::forget(tx, &all).await?;
+    access::forget(tx, &all).await?;
+    cascade::remove(&**tx, deletion).await
+}

@@ -1,0 +1,76 @@
+//! Tags as an API (PROTOCOL.md section 10).
+
+use mn_service_db::entity::{system_tag, user_tag};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use sea_orm::{ActiveValue::Set, EntityTrait};
+
+use crate::{
+    access,
+    api::{Apis, Call, Reply},
+    app::{OrInternal, Tx},
+    change, tags,
+};
+
+mn_service_types::messages! {
+    CreateSystemTag { resource_type: String, resource_uuid: String, tag: String }
+    CreateUserTag { resource_type: String, resource_uuid: String, tag: String }
+    UpdateSystemTag { uuid: String, tag: String }
+    DeleteTag { uuid: String }
+}
+
+pub(super) fn register(apis: &mut Apis) {
+    apis.query("QuerySystemTag");
+    apis.query("QueryUserTag");
+    apis.record(create_system);
+    apis.record(create_user);
+    apis.record(update_system);
+    apis.record(delete);
+}
+
+async fn check_resource(tx: &Tx, resource_type: &str, uuid: &str) -> ApiResult<()> {
+    let table = mn_service_db::table_of(resource_type).ok_or_else(|| {
+        ApiError::new(ErrorCode::InvalidArgument, format!("resourceType: there is no resource type {resource_type:?}"))
+    })?;
+    if access::exists(&**tx, table.name, uuid).await? { Ok(()) } else { Err(ApiError::not_found(resource_type, uuid)) }
+}
+
+async fn create_system(_call: Call, tx: Tx, msg: CreateSystemTag) -> ApiResult<Reply> {
+    check_resource(&tx, &msg.resource_type, &msg.resource_uuid).await?;
+    tags::check_system(&msg.resource_type, std::slice::from_ref(&msg.tag))?;
+    let uuid = tags::add_system(&*tx, &msg.resource_type, &msg.resource_uuid, &msg.tag, false).await?;
+    Ok(Reply::Inventory("SystemTagInventory", uuid))
+}
+
+async fn create_user(_call: Call, tx: Tx, msg: CreateUserTag) -> ApiResult<Reply> {
+    check_resource(&tx, &msg.resource_type, &msg.resource_uuid).await?;
+    let uuid = tags::add_user(&*tx, &msg.resource_type, &msg.resource_uuid, &msg.tag).await?;
+    Ok(Reply::Inventory("UserTagInventory", uuid))
+}
+
+async fn update_system(_call: Call, tx: Tx, msg: UpdateSystemTag) -> ApiResult<Reply> {
+    let row = system_tag::Entity::find_by_id(&msg.uuid).one(&*tx).await.or_internal()?;
+    let row = row.ok_or_else(|| ApiError::not_found("SystemTagVO", &msg.uuid))?;
+    tags::check_system(&row.resource_type, std::slice::from_ref(&msg.tag))?;
+    let changed = system_tag::ActiveModel {
+        uuid: Set(msg.uuid.clone()),
+        tag: Set(msg.tag),
+        last_op_date: Set(now_millis()),
+        ..Default::default()
+    };
+    system_tag::Entity::update(changed).exec(&*tx).await.or_internal()?;
+    Ok(Reply::Inventory("SystemTagInventory", msg.uuid))
+}
+
+async fn delete(call: Call, tx: Tx, _msg: DeleteTag) -> ApiResult<Reply> {
+    let uuid = change::target(&call)?;
+    let row = system_tag::Entity::find_by_id(&uuid).one(&*tx).await.or_internal()?;
+    if row.as_ref().is_some_and(|row| row.inherent) {
+        return Err(ApiError::new(
+            ErrorCode::DeleteResource,
+            format!("system tag {uuid} belongs to its resource and goes with it only"),
+        ));
+    }
+    system_tag::Entity::delete_by_id(&uuid).exec(&*tx).await.or_internal()?;
+    user_tag::Entity::delete_by_id(&uuid).exec(&*tx).await.or_internal()?;
+    Ok(Reply::Empty)
+}

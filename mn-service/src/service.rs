@@ -1,0 +1,219 @@
+//! Starting and stopping the service.
+
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+
+use mn_service_db::entity::{account, management_node};
+use mn_service_types::{ADMIN_ACCOUNT, ApiError, date::now_millis, error::ApiResult};
+use mn_service_workflow::Engine;
+use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
+use tokio::net::TcpListener;
+
+use crate::{
+    agents::Agents,
+    app::{App, OrInternal, Parts},
+    ca::Authority,
+    config::Config,
+    http, jobs, resource,
+    saga_store::SagaStore,
+    secret::Sealer,
+    session::{Passwords, Sessions},
+    settings::Settings,
+};
+
+/// SHA-512 of `password`, what clients send for the initial password (PROTOCOL.md section 3).
+const INITIAL_PASSWORD: &str = "b109f3bbbc244eb82441917ed06d618b9008dd09b3befd1b5e07394c706a8bb980b1d7785e5976ec049b46df5f1326af5a2ea6d103fd07c95385ffab0cacbc86";
+
+/// How long steps under way may take to end when the service stops.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A folder or file cannot be used.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error("the database cannot be opened")]
+    Database(#[from] mn_service_db::DbError),
+    /// Secrets cannot be used.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] crate::ca::CaError),
+    /// Certificates cannot be used for connections.
+    #[error(transparent)]
+    Tls(#[from] node_manager_client::TlsError),
+    /// Two workflows share a name.
+    #[error(transparent)]
+    Workflows(#[from] mn_service_workflow::RegistryError),
+    /// Anything that the API would report.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Opens everything and takes up interrupted jobs; serves nothing yet.
+pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
+    private_folder(&config.data_dir)?;
+    let sealer = Sealer::open(&config.data_dir.join("secret.key"))?;
+    let authority = Authority::open(&config.data_dir.join("ca"))?;
+    let db = mn_service_db::connect(&config.database_url()).await?;
+    let agents = Agents::new(&authority.management()?, config.simulator.clone(), config.agent_port)?;
+    let settings = Settings::load(&db).await?;
+    let sessions = Sessions::load(&db).await?;
+    let passwords = Passwords::default();
+    let node_uuid = node_uuid(&config)?;
+    let parts = Parts {
+        config,
+        db: db.clone(),
+        settings,
+        sessions,
+        passwords,
+        apis: resource::apis(),
+        agents,
+        authority,
+        sealer,
+        node_uuid,
+    };
+    let app = Arc::new(App::new(parts));
+    first_rows(&app).await?;
+    let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, app.progress.clone());
+    app.set_engine(engine);
+    let taken_up = jobs::recover(&app).await?;
+    if taken_up > 0 {
+        tracing::info!(jobs = taken_up, "jobs from before the restart are taken up");
+    }
+    Ok(app)
+}
+
+fn private_folder(path: &std::path::Path) -> Result<(), StartError> {
+    let at = |source| StartError::Io { what: format!("the data folder {} cannot be used", path.display()), source };
+    fs::create_dir_all(path).map_err(at)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at)
+}
+
+/// Uuid of this node: kept in a file, because the database may be shared by several.
+fn node_uuid(config: &Config) -> Result<String, StartError> {
+    let path = config.data_dir.join("node-uuid");
+    if let Ok(text) = fs::read_to_string(&path)
+        && mn_service_types::is_uuid(text.trim())
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let uuid = mn_service_types::new_uuid();
+    let at = |source| StartError::Io { what: format!("{} cannot be written", path.display()), source };
+    fs::write(&path, &uuid).map_err(at)?;
+    Ok(uuid)
+}
+
+/// Rows that every cloud has.
+async fn first_rows(app: &App) -> ApiResult<()> {
+    let admin = account::Entity::find_by_id(ADMIN_ACCOUNT).one(app.db.read()).await.or_internal()?;
+    let password = match admin {
+        Some(_) => None,
+        None => Some(app.passwords.hash(INITIAL_PASSWORD).await?),
+    };
+    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    app.write(|tx| async move {
+        let now = now_millis();
+        if let Some(password) = password {
+            let row = account::ActiveModel {
+                uuid: Set(ADMIN_ACCOUNT.to_owned()),
+                name: Set("admin".to_owned()),
+                description: Set(None),
+                password: Set(password),
+                r#type: Set("SystemAdmin".to_owned()),
+                state: Set("Enabled".to_owned()),
+                create_date: Set(now),
+                last_op_date: Set(now),
+            };
+            account::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+        }
+        let node = management_node::ActiveModel {
+            uuid: Set(app.node_uuid.clone()),
+            host_name: Set(hostname),
+            join_date: Set(now),
+            heart_beat: Set(now),
+        };
+        management_node::Entity::insert(node)
+            .on_conflict(
+                OnConflict::column(management_node::Column::Uuid)
+                    .update_columns([management_node::Column::HostName, management_node::Column::HeartBeat])
+                    .to_owned(),
+            )
+            .exec_without_returning(&*tx)
+            .await
+            .or_internal()?;
+        Ok(())
+    })
+    .await
+}
+
+/// A service that answers.
+#[derive(Debug)]
+pub struct Serving {
+    /// The service.
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    stop: tokio::sync::watch::Sender<bool>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    timers: tokio::task::JoinSet<()>,
+}
+
+/// Starts answering and runs the timers.
+pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
+    let listen = app.config.listen;
+    let at = |source| StartError::Io {
+        what: format!("cannot listen on {listen}; is another service using the port?"),
+        source,
+    };
+    let listener = TcpListener::bind(listen).await.map_err(at)?;
+    let address = listener.local_addr().map_err(at)?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let router = http::router(app.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let mut signal = stopped.clone();
+    let shutdown = async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _gone = signal.wait_for(|stop| *stop).await;
+    };
+    let server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+    write_pid(&app.config)?;
+    let timers = crate::timers::start(&app);
+    tracing::info!(%address, "serving");
+    Ok(Serving { app, address, stop, server, timers })
+}
+
+fn write_pid(config: &Config) -> Result<(), StartError> {
+    let path = config.data_dir.join("mn-service.pid");
+    let at = |source| StartError::Io { what: format!("{} cannot be written", path.display()), source };
+    let mut file = fs::File::create(&path).map_err(at)?;
+    writeln!(file, "{}", std::process::id()).map_err(at)
+}
+
+impl Serving {
+    /// Stops answering, lets steps under way end, and leaves unfinished jobs for the next start.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.timers.shutdown().await;
+        if let Ok(engine) = self.app.engine() {
+            engine.shutdown(GRACE).await;
+        }
+        // Clients that keep a connection open are not waited for.
+        self.server.abort();
+        let _ended = self.server.await;
+        if let Err(error) = self.app.sessions.flush(&self.app.db).await {
+            tracing::warn!(%error, "session expiries were not written back");
+        }
+        let pid_file = self.app.config.data_dir.join("mn-service.pid");
+        if let Err(error) = fs::remove_file(&pid_file) {
+            tracing::debug!(%error, "the PID file was gone already");
+        }
+    }
+}

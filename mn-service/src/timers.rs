@@ -1,0 +1,42 @@
+//! Work that nobody waits for: write-backs, expiry, reconcilers. Every task reads what is wanted from the database
+//! each time, so a crash needs no special path.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use mn_service_types::error::ApiResult;
+use tokio::task::JoinSet;
+
+use crate::{app::App, jobs, resource};
+
+/// Starts all timers; they end when the set is dropped.
+pub fn start(app: &Arc<App>) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
+    every(
+        &mut set,
+        app,
+        "old job results",
+        |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600),
+        |app| async move { jobs::forget_old(&app).await.map(drop) },
+    );
+    every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
+    set
+}
+
+/// Runs `work` every `seconds`, read anew each time. A failure is logged and tried again at the next turn.
+fn every<F, Fut>(set: &mut JoinSet<()>, app: &Arc<App>, name: &'static str, seconds: fn(&App) -> i64, work: F)
+where
+    F: Fn(Arc<App>) -> Fut + Send + 'static,
+    Fut: Future<Output = ApiResult<()>> + Send,
+{
+    let app = app.clone();
+    set.spawn(async move {
+        loop {
+            if let Err(error) = work(app.clone()).await {
+                tracing::warn!(task = name, %error, "a periodic task failed; it runs again at its next turn");
+            }
+            let pause = u64::try_from(seconds(&app)).unwrap_or(60).max(1);
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+        }
+    });
+}
