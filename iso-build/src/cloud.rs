@@ -167,9 +167,7 @@ impl Cloud<'_> {
                 "name": name, "resourceUuid": self.plan.vm, "zoneUuid": ground.zone, "imageUuid": ground.image,
                 "instanceOfferingUuid": ground.offering, "l3NetworkUuids": [ground.l3], "strategy": "InstantStart",
             });
-            let tags = [format!("hostname::{name}")];
-            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-            let created = self.api.create_tagged("/vm-instances", params, &tags).await?;
+            let created = self.api.create_tagged("/vm-instances", params, &[&format!("hostname::{name}")]).await?;
             return Ok((self.describe(&created).await?, true));
         };
         let uuid = text(vm, "uuid")?.to_owned();
@@ -274,3 +272,6 @@ impl Cloud<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ use crate::{
     world::{Alive, World},
 };
 
+/// What a new cloud starts with.
+const DEFAULT_PASSWORD: &str = "password";
+
 /// Flags of `cargo xtask run`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -38,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = state::DEFAULT)]
     state_dir: PathBuf,
     /// Password of the account admin, if it was changed
-    #[arg(long, env = "ZSTACK_PASSWORD", default_value = "password", hide_env_values = true)]
+    #[arg(long, env = "ZSTACK_PASSWORD", default_value = DEFAULT_PASSWORD, hide_env_values = true)]
     password: String,
 }
 
@@ -51,7 +54,7 @@ impl Options {
             keep_vms: false,
             stop_vms: false,
             state_dir: state::DEFAULT.into(),
-            password: "password".to_owned(),
+            password: DEFAULT_PASSWORD.to_owned(),
         }
     }
 }
@@ -151,7 +154,7 @@ async fn stay(options: &Options, progress: &Progress, stop: &mut Stop) -> Result
             return Err(error);
         }
     };
-    summary(&world, &alive);
+    summary(&world, &alive, &options.password);
     let ended = loop {
         tokio::select! {
             () = stop.asked() => break Ok(()),
@@ -204,13 +207,16 @@ async fn wants_vms_stopped(vms: &[(String, String)]) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
-fn summary(world: &World, alive: &Alive) {
+fn summary(world: &World, alive: &Alive, password: &str) {
+    // Only the default is shown: it is in the documentation anyway.
+    let login =
+        if password == DEFAULT_PASSWORD { "admin / password (change it: this is the default)" } else { "admin" };
     let Alive { vm, proof, ready } = alive;
     let (name, uuid, state, host, ip) = (&vm.name, &vm.uuid, &vm.state, &vm.host, &vm.ip);
     let (url, folder, seconds) = (world.api_url(), world.path().display(), ready.as_secs_f64());
     eprintln!(
         "\n  VM       {name} ({uuid}) is {state} on {host}, address {ip}\n  console  {}\n  ready    {seconds:.1} s \
-         after the build\n\n  API      {url}/zstack/v1\n  login    admin / password (change it: this is a default)\n  \
+         after the build\n\n  API      {url}/zstack/v1\n  login    {login}\n  \
          data     {folder}, logs in {folder}/log\n  stop     Ctrl-C\n",
         proof.line
     );

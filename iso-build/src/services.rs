@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
     unistd::Pid,
 };
 use serde::{Deserialize, Serialize};
@@ -67,6 +70,18 @@ impl Process {
             bail!("{} (pid {}) does not end even when killed", self.name, self.pid);
         }
         Ok(())
+    }
+}
+
+impl Process {
+    /// Ends it, and takes its last status if it is a child of ours that no [`Service`] holds, so that it does not stay
+    /// in the process table.
+    pub(crate) async fn end_detached(&self) -> Result<()> {
+        self.end().await?;
+        match waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+            Err(error) => bail!("{} (pid {}) cannot be collected: {error}", self.name, self.pid),
+        }
     }
 }
 
@@ -164,6 +179,15 @@ mod tests {
         service.end().await.unwrap();
         assert!(!process.is_alive());
         service.end().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_let_go_of_leaves_nothing_in_the_process_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = start(folder.path(), "/bin/sleep", &["60"]).unwrap().process;
+        process.end_detached().await.unwrap();
+        assert!(!Path::new(&format!("/proc/{}", process.pid)).exists());
+        process.end_detached().await.unwrap();
     }
 
     #[tokio::test]

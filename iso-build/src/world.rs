@@ -351,7 +351,7 @@ impl World {
             }
             // libvirtd first: it holds files open in virtlogd.
             for process in self.state.processes.iter().rev() {
-                process.end().await?;
+                process.end_detached().await?;
             }
             self.state.processes.clear();
             self.folder.save(&self.state)?;

@@ -110,7 +110,13 @@ mod tests {
         assert_eq!(&bytes[second + 110..second + 116], b"etc/x\0");
         assert!(bytes.windows(10).any(|window| window == b"TRAILER!!!"));
         if Command::new("cpio").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
-            let mut list = Command::new("cpio").arg("-t").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut list = Command::new("cpio")
+                .arg("-t")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             list.stdin.take().unwrap().write_all(&bytes).unwrap();
             assert_eq!(list.wait_with_output().unwrap().stdout, b"etc\netc/x\n");
         }
