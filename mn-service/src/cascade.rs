@@ -190,6 +190,19 @@ impl Deletion {
         self.deletes.get(vo).into_iter().flatten().map(|item| item.uuid.clone()).collect()
     }
 
+    /// Adds what another plan found.
+    pub fn merge(&mut self, other: Deletion) {
+        for (vo, items) in other.deletes {
+            self.deletes.entry(vo).or_default().extend(items);
+        }
+        for (child, columns) in other.detaches {
+            for (column, items) in columns {
+                self.detaches.entry(child.clone()).or_default().entry(column).or_default().extend(items);
+            }
+        }
+        self.stops.extend(other.stops);
+    }
+
     /// Uuids of every resource that goes.
     pub fn all(&self) -> Vec<String> {
         self.deletes.values().flatten().map(|item| item.uuid.clone()).collect()

@@ -39,7 +39,12 @@ pub(crate) async fn write(storage: &Directories, query: &ContentQuery, mut body:
     if let (Some(target), Some(sha256)) = (&target, &query.sha256)
         && sidecar::sealed(target).as_ref() == Some(sha256)
     {
-        // The last chunk again, because its answer was lost.
+        // The last chunk again, because its answer was lost; or the whole file again, up to here.
+        if *target != path {
+            for left in [sidecar::uploading(&path), path] {
+                crate::network::process::remove(&left)?;
+            }
+        }
         return Ok(tokio::fs::metadata(target).await.map_err(|e| failed(&e))?.len());
     }
     let mark = sidecar::uploading(&path);

@@ -74,7 +74,7 @@ pub async fn create(path: &Path, size: Option<ByteSize>, backing: Option<(&Path,
         cmd = cmd.arg("-b").arg(file).args(["-F", format]);
     }
     cmd = cmd.arg("--").arg(path).args(size.map(|size| size.as_bytes().to_string()));
-    done(cmd, format_args!("cannot create {}", path.display())).await
+    done(cmd, format!("cannot create {}", path.display())).await
 }
 
 /// Grows a qcow2 file.
@@ -83,7 +83,7 @@ pub async fn create(path: &Path, size: Option<ByteSize>, backing: Option<(&Path,
 /// [`ErrorKind::Conflict`] when a VM has it open.
 pub async fn resize(path: &Path, size: ByteSize) -> Result<()> {
     let cmd = qemu_img(SHORT).args(["resize", "-q", "-f", "qcow2", "--"]).arg(path).arg(size.as_bytes().to_string());
-    done(cmd, format_args!("cannot resize {}", path.display())).await
+    done(cmd, format!("cannot resize {}", path.display())).await
 }
 
 /// Puts a qcow2 file on another base, copying what would be lost.
@@ -96,7 +96,7 @@ pub async fn rebase(path: &Path, base: Option<(&Path, &str)>) -> Result<()> {
         Some((file, format)) => cmd.arg("-b").arg(file).args(["-F", format]),
         None => cmd.args(["-b", ""]),
     };
-    done(cmd.arg("--").arg(path), format_args!("cannot merge the layers of {}", path.display())).await
+    done(cmd.arg("--").arg(path), format!("cannot merge the layers of {}", path.display())).await
 }
 
 /// Flattens a qcow2 chain into one qcow2 file.
@@ -105,7 +105,7 @@ pub async fn rebase(path: &Path, base: Option<(&Path, &str)>) -> Result<()> {
 /// [`ErrorKind::Conflict`] when a VM writes to it.
 pub async fn flatten(from: &Path, to: &Path) -> Result<()> {
     let cmd = qemu_img(LONG).args(["convert", "-q", "-f", "qcow2", "-O", "qcow2", "--"]).arg(from).arg(to);
-    done(cmd, format_args!("cannot copy {}", from.display())).await
+    done(cmd, format!("cannot copy {}", from.display())).await
 }
 
 /// Bytes that [`flatten`] will need at most.
@@ -155,7 +155,7 @@ pub fn format_of(path: &Path) -> std::io::Result<&'static str> {
     }
 }
 
-async fn done(cmd: Cmd, what: impl std::fmt::Display) -> Result<()> {
+async fn done(cmd: Cmd, what: String) -> Result<()> {
     cmd.run().await.map(drop).map_err(|e| command_error(what, ErrorKind::Host, &e))
 }
 

@@ -162,7 +162,7 @@ impl Layout {
     fn index_statement(&self, columns: &[&'static str], unique: bool, backend: DbBackend) -> IndexCreateStatement {
         let kind = if unique { "uk" } else { "ix" };
         let mut index = Index::create();
-        index.name(format!("{kind}_{}_{}", self.name, columns.join("_"))).table(Alias::new(self.name));
+        index.name(short(format!("{kind}_{}_{}", self.name, columns.join("_")))).table(Alias::new(self.name));
         for column in columns {
             match self.prefix(column) {
                 Some(length) if backend == DbBackend::MySql => index.col((Alias::new(*column), length)),
@@ -205,7 +205,7 @@ impl Layout {
         for Reference { column, table, on_delete } in &self.references {
             create.foreign_key(
                 ForeignKey::create()
-                    .name(format!("fk_{}_{column}", self.name))
+                    .name(short(format!("fk_{}_{column}", self.name)))
                     .from(Alias::new(self.name), Alias::new(*column))
                     .to(Alias::new(*table), Alias::new("uuid"))
                     .on_delete(*on_delete),
@@ -226,5 +226,13 @@ impl Layout {
             manager.create_index(index.if_not_exists().take()).await?;
         }
         Ok(())
+    }
+}
+
+/// MariaDB takes names up to 64 characters; of longer ones the middle goes.
+fn short(name: String) -> String {
+    match name.len() {
+        0..=64 => name,
+        length => format!("{}_{}", &name[..40], &name[length - 23..]),
     }
 }
