@@ -256,7 +256,7 @@ mod tests {
             "CheckIpAvailability ip=10.0.0.3 l3NetworkUuid=U",
             "GetFreeIp l3NetworkUuid=U",
             "LogInByAccount accountName=admin password=password",
-            "LogOut",
+            "LogOut sessionUuid=U",
         ] {
             let words = crate::words::split(line).unwrap();
             let words: Vec<String> = words.iter().map(|w| w.replace("=U", &format!("={uuid}"))).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mn_service_types::{Api, Param, binding::Params};
+use mn_service_types::{Api, binding::Params};
 use serde_json::{Map, Value};
 
 /// An HTTP request below `/zstack/v1`.
@@ -43,15 +43,8 @@ impl Request {
 fn choose_path<'a>(api: &'a Api, params: &Params) -> Result<(String, BTreeSet<&'a str>), Vec<String>> {
     // Some APIs of the contract have only optional paths; their main path is the word `null`.
     let paths = || api.paths().filter(|path| path.starts_with('/'));
-    let wanted = |param: &Param| params.contains_key(&param.name);
-    // A parameter that only a path can carry must find its path.
-    let only_in_path = |param: &Param| param.location == "url" && wanted(param);
-    let fits = |path: &str| {
-        let variables = variables(path);
-        variables.iter().all(|name| params.contains_key(*name))
-            && api.params.iter().filter(|p| only_in_path(p)).all(|p| variables.contains(&p.name.as_str()))
-    };
-    let Some(path) = paths().find(|path| fits(path)) else {
+    let fits = |path: &&str| variables(path).iter().all(|name| params.contains_key(*name));
+    let Some(path) = paths().find(fits) else {
         let shortest = paths().min_by_key(|path| variables(path).len()).unwrap_or_default();
         return Err(variables(shortest)
             .into_iter()
@@ -61,29 +54,24 @@ fn choose_path<'a>(api: &'a Api, params: &Params) -> Result<(String, BTreeSet<&'
     };
     let (mut filled, mut problems) = (String::new(), Vec::new());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        filled.push('/');
-        match variable(segment) {
-            None => filled.push_str(segment),
-            Some(name) => match params.get(name).map(text).as_deref() {
-                // An empty segment vanishes and dots climb: the request would reach another path.
-                Some("" | "." | "..") => {
-                    problems
-                        .push(format!("parameter {name} must not be empty, \".\" or \"..\": it is part of the path"));
-                }
-                given => filled.push_str(&escape(given.unwrap_or_default(), "")),
-            },
+        let mut text_of = segment.to_owned();
+        for name in variables(segment) {
+            let given = params.get(name).map(text).unwrap_or_default();
+            text_of = text_of.replace(&format!("{{{name}}}"), &escape(&given, ""));
+            // An empty segment vanishes and dots climb: the request would reach another path.
+            if matches!(given.as_str(), "" | "." | "..") {
+                problems.push(format!("parameter {name} must not be empty, \".\" or \"..\": it is part of the path"));
+            }
         }
+        filled.push('/');
+        filled.push_str(&text_of);
     }
-    let used = variables(path).into_iter().collect();
-    if problems.is_empty() { Ok((filled, used)) } else { Err(problems) }
+    if problems.is_empty() { Ok((filled, variables(path).into_iter().collect())) } else { Err(problems) }
 }
 
-fn variable(segment: &str) -> Option<&str> {
-    segment.strip_prefix('{')?.strip_suffix('}')
-}
-
+/// Names between braces.
 fn variables(path: &str) -> Vec<&str> {
-    path.split('/').filter_map(variable).collect()
+    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
 }
 
 fn body<'p>(api: &Api, params: impl Iterator<Item = (&'p String, &'p Value)>) -> Value {
@@ -312,7 +300,10 @@ mod tests {
                 .split('/')
                 .filter(|s| !s.is_empty())
                 .zip(&segments)
-                .filter_map(|(p, s)| Some((variable(p)?.to_owned(), unescape(s))))
+                .filter_map(|(p, s)| {
+                    let (before, rest) = p.split_once('{')?;
+                    Some((rest.trim_end_matches('}').to_owned(), unescape(&s[before.len()..])))
+                })
                 .collect();
             let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
             let sources = binding::Sources { path: &path, query: &query, body: request.body.as_ref() };
@@ -325,7 +316,11 @@ mod tests {
 
     fn matches_pattern(pattern: &str, segments: &[&str]) -> bool {
         let parts: Vec<&str> = pattern.split('/').filter(|s| !s.is_empty()).collect();
-        parts.len() == segments.len() && parts.iter().zip(segments).all(|(p, s)| variable(p).is_some() || p == s)
+        let fits = |part: &str, segment: &str| match part.split_once('{') {
+            Some((before, _)) => segment.starts_with(before),
+            None => part == segment,
+        };
+        parts.len() == segments.len() && parts.iter().zip(segments).all(|(part, segment)| fits(part, segment))
     }
 
     fn unescape(text: &str) -> String {
