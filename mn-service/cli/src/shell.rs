@@ -79,16 +79,22 @@ pub fn run(app: &App) -> Result<(), Failure> {
             Err(ReadlineError::Eof) => return Ok(()),
             Err(error) => return Err(failed(error)),
         };
-        if !secret::in_line(&line) {
-            remember(&mut editor, &line, history.as_ref().ok());
-        }
-        let result = words::split(&line)
-            .map_err(|problem| Failure::Usage(vec![problem]))
-            .and_then(|words| app.run(&words, &secret::Source::Ask(terminal::read_secret)));
-        match result {
-            Ok(Next::Go) => {}
-            Ok(Next::Leave) => return Ok(()),
-            Err(failure) => report(&failure),
+        // Pasted text comes as one piece.
+        for line in line.lines() {
+            if !secret::in_line(line) {
+                remember(&mut editor, line, history.as_ref().ok());
+            }
+            let result = words::split(line)
+                .map_err(|problem| Failure::Usage(vec![problem]))
+                .and_then(|words| app.run(&words, &secret::Source::Ask(terminal::read_secret)));
+            match result {
+                Ok(Next::Go) => {}
+                Ok(Next::Leave) => return Ok(()),
+                Err(failure) => {
+                    report(&failure);
+                    break;
+                }
+            }
         }
     }
 }

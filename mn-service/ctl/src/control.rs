@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     config::Config,
-    probe::{Api, Probe},
+    probe::Probe,
     process::{PROGRAM, PidFile, Process},
     status::{self, State},
     systemd::{self, Systemd},
@@ -203,30 +203,33 @@ impl Control {
         Ok(Started { child, log: path, begin })
     }
 
-    async fn wait_ready(&self, mut started: Option<Started>, limit: Duration) -> Result<(), ControlError> {
+    async fn wait_ready(&self, started: Option<Started>, limit: Duration) -> Result<(), ControlError> {
         let begun = Instant::now();
-        let mut dots = Dots::begin("starting the management node");
+        write("starting the management node ");
+        // A service that accepts connections and answers none must hold up neither the dots nor the limit.
+        let outcome = tokio::select! {
+            outcome = self.until_ready(started) => outcome,
+            () = tokio::time::sleep(limit) => Err(ControlError::NotReady { seconds: limit.as_secs(), log: self.log() }),
+            never = dots() => match never {},
+        };
+        write("\n");
+        let state = outcome?;
+        say(&format!("the management node is ready after {} s, {state}", begun.elapsed().as_secs()));
+        Ok(())
+    }
+
+    async fn until_ready(&self, mut started: Option<Started>) -> Result<State, ControlError> {
         loop {
             if let Some(started) = &mut started
                 && let Ok(Some(status)) = started.child.try_wait()
             {
-                drop(dots);
                 let tail = tail(&started.log, started.begin);
                 return Err(ControlError::Died { status, log: self.log(), tail });
             }
-            if self.probe.api().await == Api::Ready {
-                let (state, _) = status::management(&self.config, &self.probe).await;
-                // Not when another program answers on the port, nor before the PID file is there.
-                if matches!(state, State::Running(_)) {
-                    drop(dots);
-                    say(&format!("the management node is ready after {} s, {state}", begun.elapsed().as_secs()));
-                    return Ok(());
-                }
+            let (state, _) = status::management(&self.config, &self.probe).await;
+            if matches!(state, State::Running(_)) {
+                return Ok(state);
             }
-            if begun.elapsed() > limit {
-                return Err(ControlError::NotReady { seconds: limit.as_secs(), log: self.log() });
-            }
-            dots.tick(begun.elapsed());
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -273,27 +276,10 @@ fn tail(path: &Path, begin: u64) -> String {
 }
 
 /// One dot a second, so that nobody thinks the program hangs.
-struct Dots {
-    printed: u64,
-}
-
-impl Dots {
-    fn begin(what: &str) -> Self {
-        write(&format!("{what} "));
-        Self { printed: 0 }
-    }
-
-    fn tick(&mut self, elapsed: Duration) {
-        while self.printed < elapsed.as_secs() {
-            self.printed += 1;
-            write(".");
-        }
-    }
-}
-
-impl Drop for Dots {
-    fn drop(&mut self) {
-        write("\n");
+async fn dots() -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        write(".");
     }
 }
 

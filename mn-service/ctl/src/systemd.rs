@@ -45,8 +45,6 @@ impl Systemd {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// A `systemctl` that knows our unit as `state`, notes its arguments and fails to stop.
@@ -57,8 +55,11 @@ mod tests {
             "#!/bin/sh\necho \"$@\" >> {}\ncase $1 in show) echo {state};; stop) echo 'Access denied' >&2; exit 4;; esac\n",
             notes.display()
         );
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // A child writes the program: were the file open here while another test forks, it could not be run.
+        std::fs::write(directory.join("script"), script).unwrap();
+        let mut install = std::process::Command::new("install");
+        let installed = install.args(["-m", "755"]).arg(directory.join("script")).arg(&path).status().unwrap();
+        assert!(installed.success());
         path
     }
 
