@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use mn_service_types::error::ApiResult;
 use tokio::task::JoinSet;
 
-use crate::{app::App, jobs, resource};
+use crate::{app::App, garbage, jobs, resource};
 
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
@@ -26,6 +26,28 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         resource::vm::expunge_due(&app).await
     });
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
+    every(&mut set, app, "garbage", |_| 15, |app| async move { garbage::collect(&app).await });
+    every(
+        &mut set,
+        app,
+        "primary storage capacity",
+        |app| app.settings.integer("primaryStorage", "ping.interval", 60),
+        |app| async move { resource::primary_storage::measure(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "image servers",
+        |app| app.settings.integer("backupStorage", "ping.interval", 60),
+        |app| async move { resource::backup_storage::watch(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "image caches",
+        |app| app.settings.integer("primaryStorage", "imageCache.garbageCollector.interval", 86_400),
+        |app| async move { resource::image::clean(&app).await },
+    );
     set
 }
 
