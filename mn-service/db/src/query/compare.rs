@@ -37,7 +37,7 @@ pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Res
             let parts = split(value, left.name)?;
             sql.column(left.alias, left.column.name).text(if op == Op::In { " IN " } else { " NOT IN " });
             match left.column.kind {
-                ColumnKind::Uuid => sql.bind_list(parts.iter().map(|part| part.to_ascii_lowercase())),
+                ColumnKind::Uuid => sql.bind_list(parts.iter().map(|part| plain(part))),
                 ColumnKind::Text => sql.bind_list(parts.iter().copied()),
                 ColumnKind::Integer => sql.bind_list(numbers(&parts, left.name)?),
                 ColumnKind::Boolean => {
@@ -49,7 +49,7 @@ pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Res
         _ => {
             sql.column(left.alias, left.column.name).text(sign(op));
             match left.column.kind {
-                ColumnKind::Uuid => sql.bind(value.to_ascii_lowercase()),
+                ColumnKind::Uuid => sql.bind(plain(value)),
                 ColumnKind::Text => sql.bind(value),
                 ColumnKind::Integer => sql.bind(number(value, left.name)?),
                 ColumnKind::Boolean => sql.bind(boolean(value, left.name)?),
@@ -80,7 +80,7 @@ fn like(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiErr
     };
     sql.text(if op == Op::Like { " LIKE " } else { " NOT LIKE " });
     if left.column.kind == ColumnKind::Uuid {
-        sql.bind(value.to_ascii_lowercase());
+        sql.bind(plain(value));
     } else {
         sql.bind(value);
     }
@@ -167,6 +167,12 @@ fn pattern(value: &str, name: &str) -> Result<(i64, i64), ApiError> {
     };
     let millis = |at: NaiveDateTime| Local.from_local_datetime(&at).earliest().map(|at| at.timestamp_millis());
     end.and_then(|end| Some((millis(start)?, millis(end)?))).ok_or_else(refuse)
+}
+
+/// A value for a uuid column: lower case, and ASCII because MariaDB refuses to compare the column with anything else. No
+/// uuid has a question mark.
+fn plain(value: &str) -> String {
+    value.chars().map(|letter| if letter.is_ascii() { letter.to_ascii_lowercase() } else { '?' }).collect()
 }
 
 fn split<'v>(value: &'v str, name: &str) -> Result<Vec<&'v str>, ApiError> {
