@@ -1,7 +1,7 @@
 //! Tables as migrations write them down: columns, keys and indexes in the words of both databases.
 //!
-//! Text compares without case, as clients expect of MySQL (`NOCASE` / `utf8mb4_unicode_ci`, plain ASCII words
-//! `ascii_general_ci`). Uuids are ASCII and compare byte by byte: they are joined on all the time and are
+//! Text compares without case, as clients expect of MySQL (`NOCASE` / `utf8mb4_unicode_ci`); that includes states and
+//! types. Uuids are ASCII and compare byte by byte: they are joined on all the time and are
 //! lower case always.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
@@ -13,10 +13,8 @@ pub(super) enum Kind {
     Uuid,
     /// 64 hexadecimal characters.
     Hash,
-    /// ASCII word up to 255 characters: states, types, addresses.
-    Word,
-    /// Unicode line up to 255 characters.
-    Name,
+    /// Line up to 255 characters: names, states, types, addresses.
+    Line,
     /// Unicode text up to 64 KiB.
     Text,
     /// Unicode text up to 16 MiB.
@@ -41,10 +39,8 @@ impl Kind {
             Self::Uuid => "char(32) CHARACTER SET ascii COLLATE ascii_bin",
             Self::Hash if sqlite => "char(64)",
             Self::Hash => "char(64) CHARACTER SET ascii COLLATE ascii_bin",
-            Self::Word if sqlite => "varchar(255) COLLATE NOCASE",
-            Self::Word => "varchar(255) CHARACTER SET ascii COLLATE ascii_general_ci",
-            Self::Name if sqlite => "varchar(255) COLLATE NOCASE",
-            Self::Name => "varchar(255)",
+            Self::Line if sqlite => "varchar(255) COLLATE NOCASE",
+            Self::Line => "varchar(255)",
             Self::Text | Self::LongText | Self::Tag if sqlite => "text COLLATE NOCASE",
             Self::Text => "text",
             Self::LongText | Self::Tag => "mediumtext",

@@ -1,9 +1,9 @@
 //! One comparison: the client's text against a column of some type.
 
 use chrono::{Datelike, Days, Local, Months, NaiveDateTime, TimeDelta, TimeZone};
-use mn_service_types::{ApiError, ErrorCode, date};
+use mn_service_types::date;
 
-use super::{Op, sql::Sql};
+use super::{Op, refusal::Refusal, sql::Sql};
 use crate::tables::{Column, ColumnKind};
 
 /// Longest list of `?=`. SQLite binds at most 32,766 values in a statement.
@@ -21,7 +21,7 @@ pub(super) struct Left<'a> {
 }
 
 /// Writes `left op value`.
-pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiError> {
+pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), Refusal> {
     match op {
         Op::IsNull => {
             sql.column(left.alias, left.column.name).text(" IS NULL");
@@ -37,7 +37,7 @@ pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Res
             let parts = split(value, left.name)?;
             sql.column(left.alias, left.column.name).text(if op == Op::In { " IN " } else { " NOT IN " });
             match left.column.kind {
-                ColumnKind::Uuid => sql.bind_list(parts.iter().map(|part| part.to_ascii_lowercase())),
+                ColumnKind::Uuid => sql.bind_list(parts.iter().map(|part| plain(part))),
                 ColumnKind::Text => sql.bind_list(parts.iter().copied()),
                 ColumnKind::Integer => sql.bind_list(numbers(&parts, left.name)?),
                 ColumnKind::Boolean => {
@@ -49,7 +49,7 @@ pub(super) fn compare(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Res
         _ => {
             sql.column(left.alias, left.column.name).text(sign(op));
             match left.column.kind {
-                ColumnKind::Uuid => sql.bind(value.to_ascii_lowercase()),
+                ColumnKind::Uuid => sql.bind(plain(value)),
                 ColumnKind::Text => sql.bind(value),
                 ColumnKind::Integer => sql.bind(number(value, left.name)?),
                 ColumnKind::Boolean => sql.bind(boolean(value, left.name)?),
@@ -72,7 +72,7 @@ fn sign(op: Op) -> &'static str {
 
 /// Patterns work on text, on uuids (which are lower case) and on the decimal form of numbers. `\` takes the meaning
 /// off `%` and `_` on both databases.
-fn like(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiError> {
+fn like(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), Refusal> {
     match left.column.kind {
         ColumnKind::Boolean => return Err(invalid(left.name, "is true or false and has no pattern; use =")),
         ColumnKind::Integer => sql.text("CAST(").column(left.alias, left.column.name).text(" AS CHAR)"),
@@ -80,7 +80,7 @@ fn like(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiErr
     };
     sql.text(if op == Op::Like { " LIKE " } else { " NOT LIKE " });
     if left.column.kind == ColumnKind::Uuid {
-        sql.bind(value.to_ascii_lowercase());
+        sql.bind(plain(value));
     } else {
         sql.bind(value);
     }
@@ -91,7 +91,7 @@ fn like(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiErr
 }
 
 /// Moments are kept to the millisecond and written to the second, so that a written moment is a whole second.
-fn moment(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiError> {
+fn moment(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), Refusal> {
     let span = |sql: &mut Sql, (from, to): (i64, i64), inside: bool| {
         let column = left.column.name;
         let (low, both, high) = if inside { (" >= ", " AND ", " < ") } else { (" < ", " OR ", " >= ") };
@@ -128,7 +128,7 @@ fn moment(sql: &mut Sql, left: Left<'_>, op: Op, value: &str) -> Result<(), ApiE
 }
 
 /// First millisecond of the second that `value` names, and of the next one.
-fn second(value: &str, name: &str) -> Result<(i64, i64), ApiError> {
+fn second(value: &str, name: &str) -> Result<(i64, i64), Refusal> {
     match date::from_text(value) {
         Some(from) => Ok((from, from + 1000)),
         None => Err(invalid(
@@ -139,7 +139,7 @@ fn second(value: &str, name: &str) -> Result<(i64, i64), ApiError> {
 }
 
 /// The span of time that a pattern such as `2026-01-%` or `2026-01-15 12%` names.
-fn pattern(value: &str, name: &str) -> Result<(i64, i64), ApiError> {
+fn pattern(value: &str, name: &str) -> Result<(i64, i64), Refusal> {
     const FILL: &str = "0000-01-01 00:00:00";
     let refuse = || {
         let rule =
@@ -169,7 +169,13 @@ fn pattern(value: &str, name: &str) -> Result<(i64, i64), ApiError> {
     end.and_then(|end| Some((millis(start)?, millis(end)?))).ok_or_else(refuse)
 }
 
-fn split<'v>(value: &'v str, name: &str) -> Result<Vec<&'v str>, ApiError> {
+/// A value for a uuid column: lower case, and ASCII because MariaDB refuses to compare the column with anything else. No
+/// uuid has a question mark.
+fn plain(value: &str) -> String {
+    value.chars().map(|letter| if letter.is_ascii() { letter.to_ascii_lowercase() } else { '?' }).collect()
+}
+
+fn split<'v>(value: &'v str, name: &str) -> Result<Vec<&'v str>, Refusal> {
     let parts: Vec<&str> = value.split(',').collect();
     if parts.len() > LIST_LIMIT {
         return Err(invalid(name, &format!("is compared with {} values; at most {LIST_LIMIT} fit", parts.len())));
@@ -177,11 +183,11 @@ fn split<'v>(value: &'v str, name: &str) -> Result<Vec<&'v str>, ApiError> {
     Ok(parts)
 }
 
-fn numbers(parts: &[&str], name: &str) -> Result<Vec<sea_orm::Value>, ApiError> {
+fn numbers(parts: &[&str], name: &str) -> Result<Vec<sea_orm::Value>, Refusal> {
     parts.iter().map(|part| number(part, name)).collect()
 }
 
-fn number(value: &str, name: &str) -> Result<sea_orm::Value, ApiError> {
+fn number(value: &str, name: &str) -> Result<sea_orm::Value, Refusal> {
     let text = value.trim();
     if let Ok(whole) = text.parse::<i64>() {
         return Ok(whole.into());
@@ -192,7 +198,7 @@ fn number(value: &str, name: &str) -> Result<sea_orm::Value, ApiError> {
     }
 }
 
-fn boolean(value: &str, name: &str) -> Result<bool, ApiError> {
+fn boolean(value: &str, name: &str) -> Result<bool, Refusal> {
     match value.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
@@ -200,8 +206,8 @@ fn boolean(value: &str, name: &str) -> Result<bool, ApiError> {
     }
 }
 
-fn invalid(name: &str, what: &str) -> ApiError {
-    ApiError::new(ErrorCode::InvalidArgument, format!("query condition on {name}: {name} {what}"))
+fn invalid(name: &str, what: &str) -> Refusal {
+    Refusal::value(format!("query condition on {name}: {name} {what}"))
 }
 
 #[cfg(test)]

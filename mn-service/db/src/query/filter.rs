@@ -1,17 +1,16 @@
 //! Conditions as SQL: nested names, tags, fields that live elsewhere (PROTOCOL.md sections 8.2 and 8.3).
 
-use mn_service_types::{ApiError, ErrorCode};
-
 use super::{
     Condition, Op,
     compare::{Left, compare},
     plan::{Field, Link, Plan, Source, plan},
+    refusal::Refusal,
     sql::{ALIASES, Sql},
     suggest,
 };
 
 /// Writes one condition on a row of `at` (table alias `ALIASES[depth]`).
-pub(super) fn filter(sql: &mut Sql, at: &Plan, condition: &Condition) -> Result<(), ApiError> {
+pub(super) fn filter(sql: &mut Sql, at: &Plan, condition: &Condition) -> Result<(), Refusal> {
     let path: Vec<&str> = condition.name.split('.').collect();
     Filter { condition }.nested(sql, at, 0, &path)
 }
@@ -21,7 +20,7 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn nested(&self, sql: &mut Sql, at: &Plan, depth: usize, path: &[&str]) -> Result<(), ApiError> {
+    fn nested(&self, sql: &mut Sql, at: &Plan, depth: usize, path: &[&str]) -> Result<(), Refusal> {
         let Some((&first, rest)) = path.split_first() else { return Err(self.unknown(at, "")) };
         // A field with its own meaning wins over a shortcut of the same name.
         if let Some(dotted) = at.aliases.get(first)
@@ -38,7 +37,7 @@ impl Filter<'_> {
     }
 
     /// "There is a row over there that fits."
-    fn follow(&self, sql: &mut Sql, at: &Plan, depth: usize, way: &str, rest: &[&str]) -> Result<(), ApiError> {
+    fn follow(&self, sql: &mut Sql, at: &Plan, depth: usize, way: &str, rest: &[&str]) -> Result<(), Refusal> {
         let Some(&link) = at.link(way) else { return Err(self.unknown(at, way)) };
         let Some(target) = plan(link.target) else {
             // The contract knows these resources and this server has none.
@@ -57,7 +56,7 @@ impl Filter<'_> {
         Ok(())
     }
 
-    fn leaf(&self, sql: &mut Sql, at: &Plan, depth: usize, name: &str) -> Result<(), ApiError> {
+    fn leaf(&self, sql: &mut Sql, at: &Plan, depth: usize, name: &str) -> Result<(), Refusal> {
         let (op, value) = (self.condition.op, self.condition.value.as_str());
         match name {
             "__systemTag__" => return self.tag(sql, at, depth, "SystemTagVO", "tag"),
@@ -93,7 +92,7 @@ impl Filter<'_> {
     }
 
     /// `vmNics is null`: there is none; `vmNics not null`: there is one.
-    fn existence(&self, sql: &mut Sql, depth: usize, name: &str, link: Link) -> Result<(), ApiError> {
+    fn existence(&self, sql: &mut Sql, depth: usize, name: &str, link: Link) -> Result<(), Refusal> {
         let absent = match self.condition.op {
             Op::IsNull => true,
             Op::NotNull => false,
@@ -127,7 +126,7 @@ impl Filter<'_> {
         depth: usize,
         table: &'static str,
         column: &'static str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), Refusal> {
         let tags = crate::tables::table_of(table);
         let (Some(_), Some(tags)) = (at.table.column("uuid"), tags) else {
             return Err(self.refuse(format!("{} has no uuid and therefore no tags", at.name)));
@@ -147,17 +146,17 @@ impl Filter<'_> {
         Left { alias, column, moment: field.is_moment(), name: &self.condition.name }
     }
 
-    fn alias(&self, depth: usize) -> Result<&'static str, ApiError> {
+    fn alias(&self, depth: usize) -> Result<&'static str, Refusal> {
         let too_deep = || self.refuse(format!("more than {} names deep", ALIASES.len() - 1));
         ALIASES.get(depth).copied().ok_or_else(too_deep)
     }
 
-    fn unknown(&self, at: &Plan, name: &str) -> ApiError {
+    fn unknown(&self, at: &Plan, name: &str) -> Refusal {
         self.refuse(unknown_field(at, name))
     }
 
-    fn refuse(&self, what: String) -> ApiError {
-        ApiError::new(ErrorCode::Internal, format!("query condition on {}: {what}", self.condition.name))
+    fn refuse(&self, what: String) -> Refusal {
+        Refusal::name(format!("query condition on {}: {what}", self.condition.name))
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) fn nodes<'a, C: ConnectionTrait>(
             };
             found.push((owner, selection.node(row)?));
         }
+        if rows.is_empty() {
+            return Ok(found);
+        }
         for list in &selection.lists {
             let mut keys = Vec::with_capacity(rows.len());
             for row in &rows {

@@ -6,18 +6,20 @@ mod condition;
 mod filter;
 mod load;
 mod plan;
+mod refusal;
 mod selection;
 mod sql;
 mod suggest;
 mod visibility;
 
-use mn_service_types::{ApiError, ErrorCode};
+use mn_service_types::ApiError;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::{Map, Value};
 
 pub use self::condition::{Condition, Op, ParseError, Sort};
 use self::{
     plan::{Plan, plan},
+    refusal::Refusal,
     selection::Selection,
     sql::{ALIASES, Sql},
 };
@@ -159,9 +161,8 @@ pub fn is_queryable(inventory: &str) -> bool {
     plan(inventory).is_some()
 }
 
-fn known(inventory: &str) -> Result<&'static Plan, ApiError> {
-    plan(inventory)
-        .ok_or_else(|| ApiError::new(ErrorCode::Internal, format!("{inventory} cannot be queried: it has no table")))
+fn known(inventory: &str) -> Result<&'static Plan, Refusal> {
+    plan(inventory).ok_or_else(|| Refusal::name(format!("{inventory} cannot be queried: it has no table")))
 }
 
 /// `type=X` turns a query for a superclass into one for the subclass, whose fields become usable.
@@ -172,7 +173,7 @@ fn specific(target: &'static Plan, conditions: &[Condition]) -> &'static Plan {
 }
 
 /// ` WHERE ...`
-fn matching<C: ConnectionTrait>(conn: &C, target: &Plan, query: &Query) -> Result<Sql, ApiError> {
+fn matching<C: ConnectionTrait>(conn: &C, target: &Plan, query: &Query) -> Result<Sql, Refusal> {
     let mut sql = Sql::new(conn.get_database_backend());
     sql.text(" WHERE 1 = 1");
     marker(&mut sql, target);
@@ -201,23 +202,23 @@ async fn count<C: ConnectionTrait>(conn: &C, target: &Plan, matching: &Sql) -> R
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-fn check_fields(target: &Plan, fields: &[String]) -> Result<(), ApiError> {
+fn check_fields(target: &Plan, fields: &[String]) -> Result<(), Refusal> {
     let children: Vec<_> = target.children.iter().filter_map(|(_, child)| plan(child)).collect();
     for name in fields {
         if target.field(name).is_none() && !children.iter().any(|child| child.field(name).is_some()) {
             let what = filter::unknown_field(target, name);
-            return Err(ApiError::new(ErrorCode::Internal, format!("query parameter fields: {what}")));
+            return Err(Refusal::name(format!("query parameter fields: {what}")));
         }
     }
     Ok(())
 }
 
 /// ` ORDER BY ...`; the key decides between equal rows, so that pages do not overlap.
-fn order(sql: &mut Sql, selection: &Selection, target: &Plan, sort: Option<&Sort>) -> Result<(), ApiError> {
+fn order(sql: &mut Sql, selection: &Selection, target: &Plan, sort: Option<&Sort>) -> Result<(), Refusal> {
     sql.text(" ORDER BY ");
     let mut first = None;
     if let Some(sort) = sort {
-        let refuse = |what: String| ApiError::new(ErrorCode::Internal, format!("query parameter sort: {what}"));
+        let refuse = |what: String| Refusal::name(format!("query parameter sort: {what}"));
         let field = target.field(&sort.field).ok_or_else(|| refuse(filter::unknown_field(target, &sort.field)))?;
         let Some((alias, column)) = selection.place_of(field.source) else {
             return Err(refuse(format!("{} of {} is a list and has no order", field.name, target.name)));

@@ -16,7 +16,7 @@ use mn_service_db::{Backend, Db, connect};
 use sea_orm::{ConnectionTrait, Database};
 
 /// Runs `test` on a fresh database of each kind.
-pub async fn on_both(test: impl AsyncFn(Db)) {
+pub(crate) async fn on_both(test: impl AsyncFn(Db)) {
     test(Db::temporary().await.unwrap()).await;
     let db = mariadb().await;
     assert_eq!(db.backend, Backend::MariaDb);
@@ -24,12 +24,12 @@ pub async fn on_both(test: impl AsyncFn(Db)) {
 }
 
 /// A fresh MariaDB database.
-pub async fn mariadb() -> Db {
+pub(crate) async fn mariadb() -> Db {
     connect(&mariadb_url().await).await.unwrap()
 }
 
 /// Address of a new, empty MariaDB database.
-pub async fn mariadb_url() -> String {
+pub(crate) async fn mariadb_url() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Starting takes seconds and happens once; a blocking thread keeps the runtime of the test free.
     let socket = tokio::task::spawn_blocking(|| SERVER.socket.clone()).await.unwrap();

@@ -5,30 +5,30 @@ use sea_orm::{ConnectionTrait, Statement, Value};
 use serde_json::{Value as Json, json};
 
 /// Uuids that people can read: the number, filled up with zeros.
-pub fn id(number: u32) -> String {
+pub(crate) fn id(number: u32) -> String {
     format!("{number:032x}")
 }
 
-pub const ZONE: [u32; 2] = [0xa1, 0xa2];
-pub const CLUSTER: [u32; 2] = [0xc1, 0xc2];
-pub const HOST: [u32; 3] = [0x11, 0x12, 0x13];
-pub const VM: [u32; 4] = [0x21, 0x22, 0x23, 0x24];
-pub const NIC: [u32; 3] = [0x31, 0x32, 0x33];
-pub const L3: [u32; 2] = [0x41, 0x42];
-pub const L2: [u32; 2] = [0x51, 0x52];
-pub const IMAGE: u32 = 0x61;
-pub const PRIMARY: u32 = 0x71;
-pub const BACKUP: [u32; 2] = [0x81, 0x82];
-pub const ACCOUNT: [u32; 2] = [0xf1, 0xf2];
-pub const PATTERN: u32 = 0xe1;
+pub(crate) const ZONE: [u32; 2] = [0xa1, 0xa2];
+pub(crate) const CLUSTER: [u32; 2] = [0xc1, 0xc2];
+pub(crate) const HOST: [u32; 3] = [0x11, 0x12, 0x13];
+pub(crate) const VM: [u32; 4] = [0x21, 0x22, 0x23, 0x24];
+pub(crate) const NIC: [u32; 3] = [0x31, 0x32, 0x33];
+pub(crate) const L3: [u32; 2] = [0x41, 0x42];
+pub(crate) const L2: [u32; 2] = [0x51, 0x52];
+pub(crate) const IMAGE: u32 = 0x61;
+pub(crate) const PRIMARY: u32 = 0x71;
+pub(crate) const BACKUP: [u32; 2] = [0x81, 0x82];
+pub(crate) const ACCOUNT: [u32; 2] = [0xf1, 0xf2];
+pub(crate) const PATTERN: u32 = 0xe1;
 
 /// `createDate` of rows that name none, and the local time that clients see.
-pub fn noon() -> i64 {
+pub(crate) fn noon() -> i64 {
     mn_service_types::date::from_text("2026-03-15 12:00:00").unwrap()
 }
 
 /// Inserts a row; required columns that are not named get an empty value of their type.
-pub async fn insert(txn: &Txn, table: &str, row: Json) -> Result<(), DbError> {
+pub(crate) async fn insert(txn: &Txn, table: &str, row: Json) -> Result<(), DbError> {
     let layout = table_of(table).unwrap();
     let mut given = row.as_object().unwrap().clone();
     for (name, default) in [("createDate", json!(noon() + 123)), ("lastOpDate", json!(noon() + 123))] {
@@ -66,7 +66,7 @@ pub async fn insert(txn: &Txn, table: &str, row: Json) -> Result<(), DbError> {
 }
 
 /// Fills an empty database.
-pub async fn fill(db: &Db) {
+pub(crate) async fn fill(db: &Db) {
     db.write(|txn| async move { rows(&txn).await }).await.unwrap();
 }
 

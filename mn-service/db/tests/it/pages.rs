@@ -1,9 +1,12 @@
 //! What comes back: structures, lists, order, counts, fields, visibility.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use mn_service_db::{
     Db, DbError,
     query::{Op, Page, Query, Sort, Viewer, load, run},
 };
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use serde_json::{Value, json};
 
 use crate::{
@@ -188,6 +191,56 @@ async fn a_transaction_sees_its_own_changes() {
             .await;
         assert!(undone.unwrap_err().is_duplicate());
         assert_eq!(load(db.read(), "ZoneInventory", &id(0xab)).await.unwrap(), None);
+    })
+    .await;
+}
+
+/// Counts the statements that pass.
+struct Counting<'a>(&'a DatabaseConnection, AtomicUsize);
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Counting<'_> {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.get_database_backend()
+    }
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.0.execute_raw(statement).await
+    }
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.0.execute_unprepared(sql).await
+    }
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.query_one_raw(statement).await
+    }
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.query_all_raw(statement).await
+    }
+}
+
+#[tokio::test]
+async fn a_page_takes_one_statement_for_each_list() {
+    on_both(async |db| {
+        fixture::fill(&db).await;
+        let statements = async |query: &Query| {
+            let conn = Counting(db.read(), AtomicUsize::new(0));
+            let rows = run(&conn, query).await.unwrap().inventories.len();
+            (rows, conn.1.into_inner())
+        };
+        let mut query = Query::new("VmInstanceInventory");
+        // The machines, their cards, the addresses of the cards, volumes, CD drives.
+        assert_eq!(statements(&query).await, (4, 5));
+        query.limit = 1;
+        assert_eq!(statements(&query).await, (1, 5));
+        query.fields = vec!["name".into()];
+        assert_eq!(statements(&query).await, (1, 1));
+        query.reply_with_count = true;
+        assert_eq!(statements(&query).await, (1, 2));
+        query.count = true;
+        assert_eq!(statements(&query).await, (0, 1));
+        // Nothing found, nothing below it.
+        assert_eq!(statements(&Query::new("VmInstanceInventory").with("name", Op::Equal, "none")).await, (0, 1));
     })
     .await;
 }
