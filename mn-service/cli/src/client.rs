@@ -107,7 +107,7 @@ impl Client {
 }
 
 /// The result in an answer that is not "accepted".
-pub fn read(answer: &Answer) -> Result<Value, ApiFailure> {
+pub fn read(answer: &Answer) -> Result<Value, Box<ApiFailure>> {
     let body: Option<Value> = serde_json::from_str(&answer.text).ok();
     if let Some(error) = body.as_ref().and_then(|body| body.get("error")).filter(|error| error.is_object()) {
         let mut failure = ApiFailure::new(error.clone());

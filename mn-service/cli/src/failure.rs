@@ -10,14 +10,14 @@ pub enum Failure {
     Usage(Vec<String>),
     /// The server refused, or the API failed.
     #[error("{}", sentence(.0))]
-    Api(ApiFailure),
+    Api(Box<ApiFailure>),
     /// The session is unknown to the server or too old.
     #[error("the session on {server} has expired; log in again: LogInByAccount accountName=<name>")]
     SessionExpired {
         /// Base URL.
         server: String,
         /// What the server said.
-        answer: ApiFailure,
+        answer: Box<ApiFailure>,
     },
     /// There is no session to send.
     #[error("you are not logged in to {server}; log in first: LogInByAccount accountName=<name>")]
@@ -90,12 +90,12 @@ impl Failure {
 
 impl ApiFailure {
     /// A failure answered at once.
-    pub fn new(error: Value) -> Self {
-        Self { error, job: None, schema: None, at: mn_service_types::date::now_millis() }
+    pub fn new(error: Value) -> Box<Self> {
+        Box::new(Self { error, job: None, schema: None, at: mn_service_types::date::now_millis() })
     }
 
     /// A failure that is no error object of the protocol: the text of a 4xx or 5xx answer.
-    pub fn foreign(status: reqwest::StatusCode, text: &str) -> Self {
+    pub fn foreign(status: reqwest::StatusCode, text: &str) -> Box<Self> {
         let details: String = text.trim().chars().take(4096).collect();
         // The code that the published clients use for the same case.
         Self::new(json!({

@@ -97,15 +97,11 @@ impl Query<'_> {
     fn argument(&mut self, name: &str, value: &str) -> Result<(), String> {
         let value = value.trim();
         match name {
-            "limit" | "start" => {
-                if value.parse::<u32>().is_err() {
-                    return Err(format!("{name} must be a whole number of at least 0, not {value:?}"));
-                }
+            "limit" | "start" if value.parse::<u32>().is_err() => {
+                return Err(format!("{name} must be a whole number of at least 0, not {value:?}"));
             }
-            "count" | "replyWithCount" => {
-                if !matches!(value.to_ascii_lowercase().as_str(), "true" | "false") {
-                    return Err(format!("{name} must be true or false, not {value:?}"));
-                }
+            "count" | "replyWithCount" if !matches!(value.to_ascii_lowercase().as_str(), "true" | "false") => {
+                return Err(format!("{name} must be true or false, not {value:?}"));
             }
             "field" | "fields" => {
                 self.fields.extend(value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()));

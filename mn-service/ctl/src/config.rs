@@ -15,6 +15,9 @@ pub const DEFAULT_FILE: &str = "/etc/zstack/mn-service.toml";
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Config {
+    /// The file it was read from, or would be.
+    #[serde(skip)]
+    pub file: PathBuf,
     /// Address of the REST API.
     pub listen: SocketAddr,
     /// Address of the web UI.
@@ -26,6 +29,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: PathBuf::from(DEFAULT_FILE),
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             ui_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)),
             data_dir: PathBuf::from("/var/lib/zstack"),
@@ -59,8 +63,10 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let chosen = path.unwrap_or(Path::new(DEFAULT_FILE));
         match std::fs::read_to_string(chosen) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|error| ConfigError::Parse { path: chosen.to_owned(), error: error.into() }),
+            Ok(text) => match toml::from_str::<Self>(&text) {
+                Ok(config) => Ok(Self { file: chosen.to_owned(), ..config }),
+                Err(error) => Err(ConfigError::Parse { path: chosen.to_owned(), error: error.into() }),
+            },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
             Err(error) => Err(ConfigError::Read { path: chosen.to_owned(), error }),
         }

@@ -144,7 +144,7 @@ impl Control {
             return Ok(());
         }
         let (state, remarks) = status::management(&self.config, &self.probe).await;
-        let process = match state.pid().map(PidFile::of) {
+        let process = match state.pid().map(|pid| PidFile::of(pid, &self.config.file)) {
             Some(PidFile::Ours(process)) => process,
             _ if matches!(state, State::Stopped) => {
                 remarks.iter().for_each(|remark| warn(remark));

@@ -53,7 +53,7 @@ async fn execute(options: &Options) -> Result<u8, Error> {
     };
     match &options.command {
         Command::Status { json } => {
-            let status = Status::gather(&config, file, &probe, systemd.is_some()).await;
+            let status = Status::gather(&config, &probe, systemd.is_some()).await;
             if *json {
                 say(&status.to_json().to_string());
             } else {

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::config::DEFAULT_FILE;
+
 /// File name of the program we control.
 pub const PROGRAM: &str = "mn-service";
 
@@ -25,6 +27,13 @@ pub enum PidFile {
     Absent,
     /// The service runs.
     Ours(Process),
+    /// A management service runs, but with another configuration: it is not the one we were asked about.
+    Elsewhere {
+        /// Process id.
+        pid: i32,
+        /// Its configuration.
+        config: PathBuf,
+    },
     /// The process has ended.
     Gone(i32),
     /// The PID belongs to another program.
@@ -39,32 +48,28 @@ pub enum PidFile {
 }
 
 impl PidFile {
-    /// Reads `path` and looks at the process.
-    pub fn read(path: &Path) -> Self {
+    /// Reads `path` and looks at the process; `config` is the configuration of the service that is meant.
+    pub fn read(path: &Path, config: &Path) -> Self {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Self::Absent,
             Err(error) => return Self::Damaged(error.to_string()),
         };
         match text.trim().parse() {
-            Ok(pid) if pid > 0 => Self::of(pid),
+            Ok(pid) if pid > 0 => Self::of(pid, config),
             _ => Self::Damaged(format!("it holds {:?} and not a PID", text.chars().take(40).collect::<String>())),
         }
     }
 
     /// Looks at the process `pid`.
-    pub fn of(pid: i32) -> Self {
-        match Process::find(pid) {
-            None => Self::Gone(pid),
-            Some(process) => {
-                let names = program_names(pid);
-                if names.iter().any(|name| name == PROGRAM) {
-                    Self::Ours(process)
-                } else {
-                    Self::Foreign { pid, name: names.into_iter().next().unwrap_or_else(|| "?".to_owned()) }
-                }
-            }
+    pub fn of(pid: i32, config: &Path) -> Self {
+        let Some(process) = Process::find(pid) else { return Self::Gone(pid) };
+        let names = program_names(pid);
+        if !names.iter().any(|name| name == PROGRAM) {
+            return Self::Foreign { pid, name: names.into_iter().next().unwrap_or_else(|| "?".to_owned()) };
         }
+        let theirs = configuration(pid);
+        if same_file(&theirs, config) { Self::Ours(process) } else { Self::Elsewhere { pid, config: theirs } }
     }
 
     /// The service's process.
@@ -116,6 +121,32 @@ fn program_names(pid: i32) -> Vec<String> {
     executable.into_iter().chain(called).collect()
 }
 
+/// The configuration that a service was started with, as an absolute path.
+fn configuration(pid: i32) -> PathBuf {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line);
+    let named = named_configuration(line.split('\0')).unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    // Joining an absolute path replaces what it is joined to.
+    fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().join(named)
+}
+
+fn named_configuration<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Option<PathBuf> {
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument.strip_prefix("--config=") {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let resolve = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    one == other || (resolve(one).is_some() && resolve(one) == resolve(other))
+}
+
 /// The process that listens on TCP `port`, as far as we may look.
 pub fn listener(port: u16) -> Option<i32> {
     let sockets = listening(Path::new("/proc/net"), port)?;
@@ -160,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_is_read_from_the_command_line() {
+        let named = |line: &[&str]| named_configuration(line.iter().copied());
+        assert_eq!(named(&["mn-service", "--config", "/a", "x"]), Some("/a".into()));
+        assert_eq!(named(&["mn-service", "--config=b"]), Some("b".into()));
+        assert_eq!(named(&["mn-service"]), None);
+        assert!(same_file(Path::new("/proc/self/../self/stat"), Path::new("/proc/self/stat")));
+        assert!(!same_file(Path::new("/nowhere/a"), Path::new("/nowhere/b")));
+    }
+
+    #[test]
     fn listening_sockets_are_told_from_connected_ones() {
         let table = "  sl  local_address rem_address   st tx rx tr tm->when retrnsmt   uid  timeout inode\n\
             0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 111 1\n\
@@ -172,7 +213,7 @@ mod tests {
     #[test]
     fn this_test_is_a_process_that_is_not_the_service() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(matches!(PidFile::of(own), PidFile::Foreign { pid, .. } if pid == own));
+        assert!(matches!(PidFile::of(own, Path::new(DEFAULT_FILE)), PidFile::Foreign { pid, .. } if pid == own));
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         assert_eq!(listener(port), Some(own));
@@ -193,7 +234,7 @@ mod tests {
             assert!(std::time::Instant::now() < end, "a killed process still counts as alive");
             std::thread::yield_now();
         }
-        assert_eq!(PidFile::of(pid), PidFile::Gone(pid));
+        assert_eq!(PidFile::of(pid, Path::new(DEFAULT_FILE)), PidFile::Gone(pid));
         child.wait().unwrap();
     }
 
@@ -201,9 +242,9 @@ mod tests {
     fn a_damaged_file_says_what_it_holds() {
         let file = std::env::temp_dir().join(format!("zstack-ctl-pid-{}", std::process::id()));
         std::fs::write(&file, "-1\n").unwrap();
-        let read = PidFile::read(&file);
+        let read = PidFile::read(&file, Path::new(DEFAULT_FILE));
         std::fs::remove_file(&file).unwrap();
         assert!(matches!(read, PidFile::Damaged(text) if text.contains("-1")));
-        assert_eq!(PidFile::read(&file), PidFile::Absent);
+        assert_eq!(PidFile::read(&file, Path::new(DEFAULT_FILE)), PidFile::Absent);
     }
 }

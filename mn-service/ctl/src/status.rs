@@ -88,7 +88,7 @@ pub struct Status {
 /// State of the management service, with remarks on what contradicts.
 pub async fn management(config: &Config, probe: &Probe) -> (State, Vec<String>) {
     let path = config.pid_file();
-    let file = PidFile::read(&path);
+    let file = PidFile::read(&path, &config.file);
     let port = config.listen.port();
     let mut remarks = Vec::new();
     let api = probe.api().await;
@@ -108,16 +108,21 @@ pub async fn management(config: &Config, probe: &Probe) -> (State, Vec<String>) 
             path.display(),
             process::PROGRAM
         )),
+        PidFile::Elsewhere { pid, config } => remarks.push(elsewhere(*pid, config)),
         PidFile::Damaged(why) => remarks.push(format!("{} cannot be used: {why}", path.display())),
         PidFile::Absent | PidFile::Gone(_) | PidFile::Ours(_) => {}
     }
     if api == probe::Api::Silent {
         return (State::Stopped, remarks);
     }
-    let owner = process::listener(port).map(PidFile::of);
+    let owner = process::listener(port).map(|pid| PidFile::of(pid, &config.file));
     let state = match owner {
         Some(PidFile::Ours(process)) if api == probe::Api::Ready => State::Running(Some(process.pid)),
         Some(PidFile::Ours(process)) => State::Starting(process.pid),
+        Some(PidFile::Elsewhere { pid, config }) => {
+            remarks.push(format!("port {port} of the API is taken: {}", elsewhere(pid, &config)));
+            State::Stopped
+        }
         Some(PidFile::Foreign { pid, name }) => {
             remarks.push(format!("port {port} of the API is taken by {name} [PID:{pid}]"));
             State::Stopped
@@ -128,14 +133,22 @@ pub async fn management(config: &Config, probe: &Probe) -> (State, Vec<String>) 
     (state, remarks)
 }
 
+fn elsewhere(pid: i32, config: &Path) -> String {
+    let path = config.display();
+    format!("process {pid} is a management service with another configuration; for that one say --config {path}")
+}
+
 /// State of the web UI.
 pub async fn ui(config: &Config, probe: &Probe) -> (State, Vec<String>) {
     if !probe.ui().await {
         return (State::Stopped, Vec::new());
     }
     let port = config.ui_listen.port();
-    match process::listener(port).map(PidFile::of) {
+    match process::listener(port).map(|pid| PidFile::of(pid, &config.file)) {
         Some(PidFile::Ours(process)) => (State::Running(Some(process.pid)), Vec::new()),
+        Some(PidFile::Elsewhere { pid, config }) => {
+            (State::Stopped, vec![format!("port {port} of the UI is taken: {}", elsewhere(pid, &config))])
+        }
         Some(PidFile::Foreign { pid, name }) => {
             (State::Stopped, vec![format!("port {port} of the UI is taken by {name} [PID:{pid}]")])
         }
@@ -157,7 +170,7 @@ fn ui_url(config: &Config) -> String {
 
 impl Status {
     /// Looks at everything.
-    pub async fn gather(config: &Config, file: Option<&Path>, probe: &Probe, systemd: bool) -> Self {
+    pub async fn gather(config: &Config, probe: &Probe, systemd: bool) -> Self {
         let (management, mut remarks) = management(config, probe).await;
         let (ui, more) = ui(config, probe).await;
         remarks.extend(more);
@@ -167,7 +180,7 @@ impl Status {
         };
         Self {
             home: config.data_dir.display().to_string(),
-            configuration: file.unwrap_or(Path::new(config::DEFAULT_FILE)).display().to_string(),
+            configuration: config.file.display().to_string(),
             pid_file: config.pid_file().display().to_string(),
             log: if systemd { systemd::LOG.to_owned() } else { config.log_file().display().to_string() },
             management,

@@ -1,4 +1,5 @@
 //! The real program against a service of our own making: this very test program, under the name `mn-service`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop loudly")]
 
 mod service;
 
@@ -63,7 +64,7 @@ impl World {
         // The test harness wants its own arguments, so a script translates and then becomes that program.
         let script = format!(
             "#!/bin/sh\necho \"starting with $*\"\n\
-             DATA={} API={} UI={} BEHAVIOUR={behaviour} exec {} --exact service::acts --ignored --nocapture\n",
+             DATA={} API={} UI={} BEHAVIOUR={behaviour} exec {} --exact --ignored --nocapture -- service::acts \"$@\"\n",
             world.path("data").display(),
             world.api,
             world.ui,
@@ -267,6 +268,34 @@ fn a_service_without_pid_file_is_found_and_stopped() {
     while Path::new(&format!("/proc/{pid}/exe")).exists() && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
         assert!(Instant::now() < end, "{pid} still runs");
     }
+}
+
+/// Two services on one machine: each is controlled by its own configuration alone.
+#[test]
+fn a_service_with_another_configuration_is_left_alone() {
+    let world = World::new("works");
+    world.run(&["start"]).expect(0);
+    let pid = world.pid();
+    // The same address, another configuration; once without a PID file and once with that of the other service.
+    let config = std::fs::read_to_string(world.config()).unwrap().replace("/data\"", "/other\"");
+    let other = world.path("other.toml");
+    std::fs::write(&other, config).unwrap();
+    std::fs::create_dir_all(world.path("other")).unwrap();
+    for attempt in 0..2 {
+        let run = |command: &str| {
+            let mut ctl = Command::new(world.path("zstack-ctl"));
+            let output = ctl.arg(command).arg("--config").arg(&other).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, out, err) = run("status");
+        assert!(code == Some(3) && out.contains("MN status: Stopped"), "{out}");
+        assert!(err.contains(&format!("process {pid} is")) && err.contains(world.config().to_str().unwrap()), "{err}");
+        let (code, out, _) = run("stop");
+        assert!(code == Some(0) && out.contains("is not running"), "{out}");
+        assert_eq!(world.run(&["status"]).expect(0).line("MN status"), format!("Running [PID:{pid}]"), "{attempt}");
+        std::fs::copy(world.pid_file(), world.path("other/mn-service.pid")).unwrap();
+    }
+    world.run(&["stop"]).expect(0);
 }
 
 /// OPS-CTL-061, and usage errors.
