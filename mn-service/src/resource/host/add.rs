@@ -61,10 +61,7 @@ pub(super) async fn check_address<C: ConnectionTrait>(conn: &C, ip: &str, own: O
 
 pub(super) async fn prepare(call: Call, msg: AddKVMHost) -> ApiResult<Plan<AddHost>> {
     let app = &call.app;
-    // Simulated hosts share one address.
-    if app.config.simulator.is_none() {
-        check_address(app.db.read(), &msg.management_ip, None).await?;
-    }
+    check_address(app.db.read(), &msg.management_ip, None).await?;
     let cluster = cluster::Entity::find_by_id(&msg.cluster_uuid).one(app.db.read()).await.or_internal()?;
     let cluster = cluster.ok_or_else(|| ApiError::not_found("ClusterVO", &msg.cluster_uuid))?;
     let uuid = call.new_resource_uuid();
