@@ -8,7 +8,6 @@
 use std::{fs, net::{IpAddr, Ipv4Addr}, os::{fd::AsFd as _, unix::fs::DirBuilderExt as _}, path::{Path, PathBuf}, time::Duration};
 
 use hostcmd::Cmd;
-use nix::sys::signal::Signal;
 use node_manager_types::{AgentError, ErrorKind, L3Id, network::{DhcpLease, DhcpNetwork}};
 use serde::{Deserialize, Serialize};
 
@@ -98,18 +97,24 @@ impl Places {
 
         site.plug(network).await?;
         let config = config(network, &site.dhcp, &site.dnsmasq.pid_file);
-        let config_changed = fs::read_to_string(site.dhcp.join("dnsmasq.conf")).ok().as_ref() != Some(&config);
+        let hosts = hosts(&leases);
+        let is = |name: &str, text: &String| fs::read_to_string(site.dhcp.join(name)).ok().as_ref() == Some(text);
+        let changed = !is("dnsmasq.conf", &config) || !is("hosts", &hosts);
+        if changed {
+            // Stopped first: a crash between the files and the restart must not leave a server that looks up to date.
+            // Restarted for every change, not signalled: dnsmasq 2.90 dies of the SIGHUP that rereads the hosts file when
+            // it has handed out a lease. A restart takes milliseconds, and clients ask again.
+            site.dnsmasq.stop().await?;
+        }
         site.write("dnsmasq.conf", &config)?;
-        site.write("hosts", &hosts(&leases))?;
+        site.write("hosts", &hosts)?;
         let stored = serde_json::to_vec(&Remembered { network: network.clone(), leases: leases.clone() })
             .map_err(|e| AgentError::new(ErrorKind::Host, format!("leases cannot be written: {e}")))?;
         write_atomically(&site.metadata.join(metadata::STATE), &stored, 0o600)
             .map_err(|e| io_error("cannot remember the leases", &e))?;
         metadata::store(&site.metadata, if network.metadata { &leases } else { &[] })?;
 
-        if site.dnsmasq.runs_in(&site.namespace) && !config_changed && freed.is_empty() {
-            site.dnsmasq.signal(Signal::SIGHUP)?;
-        } else {
+        if changed || !site.dnsmasq.runs_in(&site.namespace) {
             site.dnsmasq.stop().await?;
             site.forget(&freed)?;
             site.start_dnsmasq().await?;

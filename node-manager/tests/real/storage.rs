@@ -18,8 +18,11 @@ fn write(path: &str, pattern: &str, offset: &str) {
 }
 
 fn reads(path: &str, pattern: &str, offset: &str) -> bool {
-    // qemu-io succeeds also when the pattern differs, and says so.
-    !run("qemu-io", &["-U", "-f", "qcow2", "-c", &format!("read -P {pattern} {offset} 64k"), path]).contains("failed")
+    let command = format!("read -P {pattern} {offset} 64k");
+    let out = std::process::Command::new("qemu-io").args(["-r", "-U", "-f", "qcow2", "-c", &command, path]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("read 65536/65536"), "{path}: {text}{}", String::from_utf8_lossy(&out.stderr));
+    !text.contains("verification failed")
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn a_full_disk_is_told_apart_and_leaves_nothing() {
         let create = CreateVolume { root: root.clone(), volume, path: path.clone(), size: ByteSize::gib(1), backing: None };
         agent.run(create).await.unwrap();
         write(&path, "0x11", "0");
-        fs::write(small.join("ballast"), vec![1; 1_200_000]).unwrap();
+        fs::write(small.join("ballast"), vec![1; 1_500_000]).unwrap();
         let error = agent.run(CopyVolume { root: root.clone(), from: path, to: format!("{}/b.qcow2", root.path) }).await.unwrap_err();
         assert!(error.kind == ErrorKind::NoSpace && error.message.contains("needs"), "{error}");
         assert!(!Path::new(&format!("{}/b.qcow2", root.path)).exists());

@@ -26,7 +26,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 /// Runs a test on its own runtime inside the isolated process. Threads of the runtime are made after the process has
 /// entered its namespaces, so they are inside too.
-pub fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub(crate) fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces and bridges: run them as root");
     // Each test runs on a thread of its own; namespaces belong to threads.
     enter();
@@ -47,7 +47,7 @@ fn enter() {
 }
 
 /// Runs a program of the test itself; panics with its words.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let out = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{program} {arguments:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
@@ -55,7 +55,7 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Polls until `check` yields something; panics with the last status.
-pub async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duration, mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duration, mut check: impl FnMut() -> F) -> T {
     let until = Instant::now() + limit;
     loop {
         match check().await {
@@ -67,16 +67,16 @@ pub async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duratio
 }
 
 /// An internal authority.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn issue(&self, name: &str) -> TlsMaterial {
+    pub(crate) fn issue(&self, name: &str) -> TlsMaterial {
         let key = KeyPair::generate().unwrap();
         let cert = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         TlsMaterial { ca_pem: self.0.pem(), cert_pem: cert.pem(), key_pem: key.serialize_pem() }
@@ -84,14 +84,14 @@ impl Authority {
 }
 
 /// One test's surroundings.
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub authority: Authority,
-    pub pool: Pool,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) authority: Authority,
+    pub(crate) pool: Pool,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // QEMU and dnsmasq run as other users and must get through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -100,16 +100,16 @@ impl World {
         Self { dir, authority, pool }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Starts an agent of a new host.
-    pub async fn agent(&self) -> AgentProcess {
+    pub(crate) async fn agent(&self) -> AgentProcess {
         self.agent_of(HostId::random(), &[]).await
     }
 
-    pub async fn agent_of(&self, id: HostId, more: &[&str]) -> AgentProcess {
+    pub(crate) async fn agent_of(&self, id: HostId, more: &[&str]) -> AgentProcess {
         let tls = self.authority.issue(&host_name(id));
         let home = self.path(&format!("host-{id}"));
         fs::create_dir_all(&home).unwrap();
@@ -132,8 +132,7 @@ impl World {
             .arg("--key").arg(key)
             .arg("--data-dir").arg(home.join("data"))
             .arg("--run-dir").arg(home.join("run"))
-            .args(["--image-stall-seconds", "2"])
-            .args(more)
+            .args(if more.is_empty() { &["--image-stall-seconds=2"] } else { more })
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -150,7 +149,7 @@ impl World {
     }
 
     /// A claimed root on an agent.
-    pub async fn root(&self, agent: &AgentProcess, name: &str) -> StorageRoot {
+    pub(crate) async fn root(&self, agent: &AgentProcess, name: &str) -> StorageRoot {
         let root = StorageRoot { id: StorageId::random(), path: self.path(name).display().to_string() };
         agent.run(InitStorage { root: root.clone() }).await.unwrap();
         root
@@ -158,16 +157,16 @@ impl World {
 }
 
 /// A running agent; killed at the end.
-pub struct AgentProcess {
-    pub id: HostId,
-    pub address: SocketAddr,
-    pub client: Client,
+pub(crate) struct AgentProcess {
+    pub(crate) id: HostId,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
     child: Child,
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 impl AgentProcess {
-    pub async fn run<O: Run>(&self, operation: O) -> Result<O::Reply, AgentError> {
+    pub(crate) async fn run<O: Run>(&self, operation: O) -> Result<O::Reply, AgentError> {
         match self.client.run(JobId::random(), operation, Duration::from_secs(120)).await {
             Ok(reply) => Ok(reply),
             Err(ClientError::Agent(error)) => Err(error),
@@ -175,12 +174,12 @@ impl AgentProcess {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.join("log")).unwrap_or_default()
     }
 
     /// Ends the agent the way systemd does, and says how it ended.
-    pub async fn stop(mut self) -> (HostId, PathBuf) {
+    pub(crate) async fn stop(mut self) -> (HostId, PathBuf) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         eventually(Duration::from_secs(15), || {
             let ended = self.child.try_wait().unwrap();
@@ -202,13 +201,13 @@ impl Drop for AgentProcess {
 }
 
 /// libvirtd with private directories; ended, with its VMs, at the end.
-pub struct Libvirtd {
+pub(crate) struct Libvirtd {
     children: Vec<Child>,
     etc: PathBuf,
 }
 
 impl Libvirtd {
-    pub async fn start(dir: &Path) -> Self {
+    pub(crate) async fn start(dir: &Path) -> Self {
         let etc = dir.join("etc-libvirt");
         fs::create_dir_all(etc.join("qemu")).unwrap();
         fs::write(etc.join("qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n").unwrap();
@@ -220,9 +219,11 @@ impl Libvirtd {
             fs::create_dir_all(directory).unwrap();
         }
         let mut daemons = Self { children: Vec::new(), etc };
+        let started = Instant::now();
         daemons.launch("virtlogd");
         daemons.launch("libvirtd");
         daemons.ready().await;
+        eprintln!("libvirtd answers after {:?}", started.elapsed());
         daemons
     }
 
@@ -241,7 +242,7 @@ impl Libvirtd {
     }
 
     /// Kills libvirtd and starts another, as an upgrade of libvirt does.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let mut child = self.children.pop().unwrap();
         kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         child.wait().unwrap();
@@ -267,14 +268,14 @@ impl Drop for Libvirtd {
 }
 
 /// Ends a process that a service left running on purpose.
-pub struct KillAtEnd(Mutex<Vec<i32>>);
+pub(crate) struct KillAtEnd(Mutex<Vec<i32>>);
 
 impl KillAtEnd {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::default())
     }
 
-    pub fn pid_file(&self, path: &Path) -> i32 {
+    pub(crate) fn pid_file(&self, path: &Path) -> i32 {
         let pid = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().parse().unwrap();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         pid
@@ -289,6 +290,6 @@ impl Drop for KillAtEnd {
     }
 }
 
-pub fn content(root: &StorageRoot, path: &str) -> ContentQuery {
+pub(crate) fn content(root: &StorageRoot, path: &str) -> ContentQuery {
     ContentQuery { storage: root.id, root: root.path.clone(), path: path.to_owned(), offset: 0, rename_to: None, sha256: None }
 }
