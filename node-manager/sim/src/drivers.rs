@@ -51,13 +51,25 @@ impl Simulated {
     pub(crate) fn new(id: HostId, options: Arc<Options>, depot: Arc<Depot>) -> Arc<Self> {
         let latency = options.latency.iter().map(|(op, time)| (normalize(op), *time)).collect();
         let state = Mutex::new(HostState { boot: boot(), ..HostState::default() });
-        Arc::new_cyclic(|myself| Self { id, options, depot, faults: Faults::default(), latency, state, myself: myself.clone() })
+        Arc::new_cyclic(|myself| Self {
+            id,
+            options,
+            depot,
+            faults: Faults::default(),
+            latency,
+            state,
+            myself: myself.clone(),
+        })
     }
 
     /// The same machine behind all four seams.
     pub(crate) fn drivers(&self) -> Drivers {
         // The machine lives in an Arc that only `new` makes; while `self` is borrowed it is there.
-        let machine = || self.myself.upgrade().unwrap_or_else(|| Self::new(self.id, Arc::clone(&self.options), Arc::clone(&self.depot)));
+        let machine = || {
+            self.myself
+                .upgrade()
+                .unwrap_or_else(|| Self::new(self.id, Arc::clone(&self.options), Arc::clone(&self.depot)))
+        };
         Drivers { vm: machine(), storage: machine(), network: machine(), host: machine() }
     }
 
@@ -81,22 +93,30 @@ impl Simulated {
 
     fn running<T>(&self, vm: VmId, work: impl FnOnce(&mut SimVm) -> Result<T>) -> Result<T> {
         let mut state = self.state();
-        let found = state.vms.get_mut(&vm).ok_or_else(|| error(ErrorKind::NotFound, format!("{vm:?} does not run on this host")))?;
+        let found = state
+            .vms
+            .get_mut(&vm)
+            .ok_or_else(|| error(ErrorKind::NotFound, format!("{vm:?} does not run on this host")))?;
         work(found)
     }
 
     fn shift(&self, vm: VmId, event: Event) -> Result<VmState> {
         self.running(vm, |found| {
-            let refused = || error(ErrorKind::Conflict, format!("{vm:?} is {:?}; {event:?} is not possible", found.state));
+            let refused =
+                || error(ErrorKind::Conflict, format!("{vm:?} is {:?}; {event:?} is not possible", found.state));
             found.state = next(found.state, event).ok_or_else(refused)?;
             Ok(found.state)
         })
     }
 
     fn plugged(&self, spec: &VmSpec, state: &HostState) -> Result<()> {
-        let paths = spec.disks.iter().map(|disk| &disk.path).chain(spec.cdroms.iter().filter_map(|drive| drive.path.as_ref()));
+        let paths =
+            spec.disks.iter().map(|disk| &disk.path).chain(spec.cdroms.iter().filter_map(|drive| drive.path.as_ref()));
         if let Some(path) = paths.into_iter().find(|path| !self.has_file(path)) {
-            return Err(error(ErrorKind::NotFound, format!("{path} is not there; is the primary storage mounted and attached?")));
+            return Err(error(
+                ErrorKind::NotFound,
+                format!("{path} is not there; is the primary storage mounted and attached?"),
+            ));
         }
         spec.nics.iter().try_for_each(|nic| self.bridged(nic, state))
     }
@@ -105,7 +125,10 @@ impl Simulated {
         if state.bridges.contains_key(&nic.bridge) || self.options.interfaces.contains(&nic.bridge) {
             return Ok(());
         }
-        Err(error(ErrorKind::Hypervisor, format!("libvirt refused: cannot get interface MTU on '{}': No such device", nic.bridge)))
+        Err(error(
+            ErrorKind::Hypervisor,
+            format!("libvirt refused: cannot get interface MTU on '{}': No such device", nic.bridge),
+        ))
     }
 }
 
@@ -113,7 +136,12 @@ impl Simulated {
 impl Hypervisor for Simulated {
     async fn list(&self) -> Result<Vec<VmStatus>> {
         self.enter("ping").await?;
-        Ok(self.state().vms.iter().map(|(id, vm)| VmStatus { id: *id, name: id.to_string(), state: vm.state }).collect())
+        Ok(self
+            .state()
+            .vms
+            .iter()
+            .map(|(id, vm)| VmStatus { id: *id, name: id.to_string(), state: vm.state })
+            .collect())
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<()> {
@@ -125,7 +153,10 @@ impl Hypervisor for Simulated {
         self.plugged(spec, &state)?;
         let used: u64 = state.vms.values().filter_map(|vm| vm.spec.as_ref()).map(|other| other.memory.as_bytes()).sum();
         if used.saturating_add(spec.memory.as_bytes()) > self.options.memory.as_bytes() {
-            return Err(error(ErrorKind::Hypervisor, format!("libvirt refused: cannot set up guest memory of {}", spec.memory)));
+            return Err(error(
+                ErrorKind::Hypervisor,
+                format!("libvirt refused: cannot set up guest memory of {}", spec.memory),
+            ));
         }
         state.vms.insert(spec.id, SimVm { spec: Some(spec.clone()), state: VmState::Running, started: now() });
         Ok(())
@@ -214,7 +245,12 @@ impl Hypervisor for Simulated {
     }
 
     async fn pull_layer(&self, vm: VmId, path: &str, new_base: Option<&str>, _context: &Context) -> Result<bool> {
-        let active = self.state().vms.get(&vm).and_then(|found| found.spec.as_ref()).is_some_and(|spec| spec.disks.iter().any(|disk| disk.path == path));
+        let active = self
+            .state()
+            .vms
+            .get(&vm)
+            .and_then(|found| found.spec.as_ref())
+            .is_some_and(|spec| spec.disks.iter().any(|disk| disk.path == path));
         if !active {
             return Ok(false);
         }
@@ -254,7 +290,15 @@ impl Hypervisor for Simulated {
         let of = |(id, vm): (&VmId, &SimVm)| {
             let seconds = now().saturating_sub(vm.started);
             let memory = vm.spec.as_ref().map_or(ByteSize::default(), |spec| spec.memory);
-            VmMetrics { id: *id, cpu_nanoseconds: seconds * 100_000_000, memory, disk_read: seconds << 12, disk_written: seconds << 11, net_received: seconds << 10, net_sent: seconds << 9 }
+            VmMetrics {
+                id: *id,
+                cpu_nanoseconds: seconds * 100_000_000,
+                memory,
+                disk_read: seconds << 12,
+                disk_written: seconds << 11,
+                net_received: seconds << 10,
+                net_sent: seconds << 9,
+            }
         };
         Ok(state.vms.iter().map(of).collect())
     }
@@ -273,14 +317,18 @@ impl Network for Simulated {
             return Err(error(ErrorKind::NotFound, format!("this host has no interface {}", bridge.uplink)));
         }
         let mut state = self.state();
-        let taken = state.bridges.values().find(|other| other.uplink == bridge.uplink && other.vlan == bridge.vlan && other.bridge != bridge.bridge);
+        let taken = state
+            .bridges
+            .values()
+            .find(|other| other.uplink == bridge.uplink && other.vlan == bridge.vlan && other.bridge != bridge.bridge);
         if let Some(other) = taken {
             return Err(error(ErrorKind::Conflict, format!("{} already belongs to {}", bridge.uplink, other.bridge)));
         }
         match state.bridges.get(&bridge.bridge) {
-            Some(other) if other.l2 != bridge.l2 => {
-                Err(error(ErrorKind::Conflict, format!("bridge {} exists already and belongs to {}", bridge.bridge, other.l2)))
-            }
+            Some(other) if other.l2 != bridge.l2 => Err(error(
+                ErrorKind::Conflict,
+                format!("bridge {} exists already and belongs to {}", bridge.bridge, other.l2),
+            )),
             _ => {
                 state.bridges.insert(bridge.bridge.clone(), bridge.clone());
                 Ok(())
@@ -291,7 +339,12 @@ impl Network for Simulated {
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()> {
         self.enter("remove_bridge").await?;
         let mut state = self.state();
-        let used = state.vms.values().filter_map(|vm| vm.spec.as_ref()).flat_map(|spec| &spec.nics).find(|nic| nic.bridge == bridge);
+        let used = state
+            .vms
+            .values()
+            .filter_map(|vm| vm.spec.as_ref())
+            .flat_map(|spec| &spec.nics)
+            .find(|nic| nic.bridge == bridge);
         if let Some(nic) = used {
             return Err(error(ErrorKind::Conflict, format!("{} is still plugged into bridge {bridge}", nic.device)));
         }
@@ -301,15 +354,25 @@ impl Network for Simulated {
         Ok(())
     }
 
-    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String], replace: bool) -> Result<()> {
+    async fn apply_dhcp(
+        &self,
+        network: &DhcpNetwork,
+        upsert: &[DhcpLease],
+        remove: &[String],
+        replace: bool,
+    ) -> Result<()> {
         self.enter("apply_dhcp").await?;
         let mut state = self.state();
         if !state.bridges.contains_key(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
             return Err(error(ErrorKind::NotFound, format!("this host has no interface {}", network.bridge)));
         }
-        let site = state.dhcp.entry(network.l3).or_insert_with(|| SimDhcp { network: network.clone(), leases: BTreeMap::new() });
+        let site = state
+            .dhcp
+            .entry(network.l3)
+            .or_insert_with(|| SimDhcp { network: network.clone(), leases: BTreeMap::new() });
         site.network = network.clone();
-        site.leases.retain(|mac, lease| !replace && !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
+        site.leases
+            .retain(|mac, lease| !replace && !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
         site.leases.extend(upsert.iter().map(|lease| (lease.mac.clone(), lease.clone())));
         Ok(())
     }
@@ -353,7 +416,8 @@ impl HostInfo for Simulated {
     }
 
     async fn metrics(&self) -> Result<HostMetrics> {
-        let used: u64 = self.state().vms.values().filter_map(|vm| vm.spec.as_ref()).map(|spec| spec.memory.as_bytes()).sum();
+        let used: u64 =
+            self.state().vms.values().filter_map(|vm| vm.spec.as_ref()).map(|spec| spec.memory.as_bytes()).sum();
         let total = self.options.memory.as_bytes();
         Ok(HostMetrics { memory_total: total, memory_available: total.saturating_sub(used), ..HostMetrics::default() })
     }

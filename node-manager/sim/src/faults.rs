@@ -76,7 +76,8 @@ impl Faults {
     pub(crate) async fn silence(&self) {
         loop {
             let changed = self.changed.notified();
-            let Some(left) = self.plan().silent_until.and_then(|until| until.checked_duration_since(Instant::now())) else {
+            let Some(left) = self.plan().silent_until.and_then(|until| until.checked_duration_since(Instant::now()))
+            else {
                 return;
             };
             if left.is_zero() {

@@ -35,7 +35,11 @@ fn host_of(sim: &Sim, text: &str) -> Result<Arc<Host>, Refusal> {
     Ok(sim.host(id))
 }
 
-async fn agent(State(sim): State<Arc<Sim>>, Path((host, _)): Path<(String, String)>, mut request: Request) -> Result<Response, Refusal> {
+async fn agent(
+    State(sim): State<Arc<Sim>>,
+    Path((host, _)): Path<(String, String)>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
     let prefix = format!("/hosts/{host}");
     let host = host_of(&sim, &host)?;
     host.simulated.faults.silence().await;
@@ -71,7 +75,11 @@ struct Fault {
     vm: Option<VmId>,
 }
 
-async fn fault(State(sim): State<Arc<Sim>>, Path((host, fault)): Path<(String, String)>, body: String) -> Result<Json<Value>, Refusal> {
+async fn fault(
+    State(sim): State<Arc<Sim>>,
+    Path((host, fault)): Path<(String, String)>,
+    body: String,
+) -> Result<Json<Value>, Refusal> {
     let host = host_of(&sim, &host)?;
     let Fault { op, kind, message, seconds, vm } = match body.trim() {
         "" => Fault::default(),
@@ -90,7 +98,9 @@ async fn fault(State(sim): State<Arc<Sim>>, Path((host, fault)): Path<(String, S
             faults.fail_next(&op()?, kind.unwrap_or(ErrorKind::Host), &message);
         }
         "silent" => {
-            let seconds = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(|| invalid("`seconds` is missing"))?;
+            let seconds = seconds
+                .and_then(|s| Duration::try_from_secs_f64(s).ok())
+                .ok_or_else(|| invalid("`seconds` is missing"))?;
             faults.silent(seconds);
         }
         "kill_vm" => done = json!({ "existed": host.simulated.state().vms.remove(&vm()?).is_some() }),

@@ -76,7 +76,13 @@ impl Simulated {
     /// Files of this host with their virtual sizes, for the state dump.
     pub(crate) fn files(&self) -> BTreeMap<String, u64> {
         let own = |key: &Key| key.0 == Some(self.id) || key.0.is_none();
-        self.depot.lock().files.iter().filter(|(key, _)| own(key)).map(|(key, file)| (key.1.clone(), file.size)).collect()
+        self.depot
+            .lock()
+            .files
+            .iter()
+            .filter(|(key, _)| own(key))
+            .map(|(key, file)| (key.1.clone(), file.size))
+            .collect()
     }
 
     fn check(&self, shelves: &Shelves, root: &StorageRoot, path: Option<&str>) -> Result<()> {
@@ -84,13 +90,19 @@ impl Simulated {
         if owner != Some(&root.id) {
             let text = match owner {
                 Some(owner) => format!("{} belongs to storage {owner}, not to {}", root.path, root.id),
-                None => format!("{} does not belong to storage {}: its marker is missing; initialise the storage", root.path, root.id),
+                None => format!(
+                    "{} does not belong to storage {}: its marker is missing; initialise the storage",
+                    root.path, root.id
+                ),
             };
             return Err(error(ErrorKind::Conflict, text));
         }
         match path {
             Some(path) if !path.starts_with(&format!("{}/", root.path)) || path.split('/').any(|part| part == "..") => {
-                Err(error(ErrorKind::Invalid, format!("{path} is refused: it is not below the storage root {}", root.path)))
+                Err(error(
+                    ErrorKind::Invalid,
+                    format!("{path} is refused: it is not below the storage root {}", root.path),
+                ))
             }
             _ => Ok(()),
         }
@@ -99,7 +111,12 @@ impl Simulated {
     fn room(&self, shelves: &Shelves, root: &StorageRoot) -> Capacity {
         let (host, _) = self.key(&root.path);
         let below = format!("{}/", root.path);
-        let used: u64 = shelves.files.iter().filter(|(key, _)| key.0 == host && key.1.starts_with(&below)).map(|(_, file)| file.actual).sum();
+        let used: u64 = shelves
+            .files
+            .iter()
+            .filter(|(key, _)| key.0 == host && key.1.starts_with(&below))
+            .map(|(_, file)| file.actual)
+            .sum();
         let total = self.options.disk;
         Capacity { total, available: ByteSize::bytes(total.as_bytes().saturating_sub(used)) }
     }
@@ -157,7 +174,10 @@ impl Simulated {
 
     fn remote(&self, server: &ImageServer) -> Result<HostId> {
         let of_url = || server.url.trim_end_matches('/').rsplit('/').next()?.parse().ok();
-        server.host.or_else(of_url).ok_or_else(|| error(ErrorKind::Invalid, format!("image server {} names no host", server.url)))
+        server
+            .host
+            .or_else(of_url)
+            .ok_or_else(|| error(ErrorKind::Invalid, format!("image server {} names no host", server.url)))
     }
 }
 
@@ -166,7 +186,8 @@ fn volume(path: &str, file: &File) -> VolumeFacts {
 }
 
 fn image(path: &str, file: &File) -> Result<ImageFacts> {
-    let (format, sha256) = file.image.clone().ok_or_else(|| error(ErrorKind::BadImage, format!("{path} is no image")))?;
+    let (format, sha256) =
+        file.image.clone().ok_or_else(|| error(ErrorKind::BadImage, format!("{path} is no image")))?;
     let (size, actual_size) = (ByteSize::bytes(file.size), ByteSize::bytes(file.actual));
     Ok(ImageFacts { path: path.to_owned(), format, size, actual_size, sha256 })
 }
@@ -184,8 +205,14 @@ impl Storage for Simulated {
     async fn init(&self, root: &StorageRoot) -> Result<Capacity> {
         self.enter("init_storage").await?;
         let system = ["/", "/bin", "/boot", "/dev", "/etc", "/proc", "/sys", "/usr"];
-        if system.iter().any(|dir| root.path.trim_end_matches('/') == dir.trim_end_matches('/') || (*dir != "/" && root.path.starts_with(&format!("{dir}/")))) {
-            return Err(error(ErrorKind::Invalid, format!("{} is a system directory; give the storage a directory of its own", root.path)));
+        if system.iter().any(|dir| {
+            root.path.trim_end_matches('/') == dir.trim_end_matches('/')
+                || (*dir != "/" && root.path.starts_with(&format!("{dir}/")))
+        }) {
+            return Err(error(
+                ErrorKind::Invalid,
+                format!("{} is a system directory; give the storage a directory of its own", root.path),
+            ));
         }
         let mut shelves = self.depot.lock();
         shelves.roots.entry(self.key(&root.path)).or_insert(root.id);
@@ -200,12 +227,21 @@ impl Storage for Simulated {
         Ok(self.room(&shelves, root))
     }
 
-    async fn create_volume(&self, root: &StorageRoot, path: &str, size: ByteSize, backing: Option<&str>) -> Result<VolumeFacts> {
+    async fn create_volume(
+        &self,
+        root: &StorageRoot,
+        path: &str,
+        size: ByteSize,
+        backing: Option<&str>,
+    ) -> Result<VolumeFacts> {
         self.enter("create_volume").await?;
         if let Some(below) = backing {
             let least = ByteSize::bytes(self.look(root, below)?.size);
             if size < least {
-                return Err(error(ErrorKind::Invalid, format!("{path} of {size} is smaller than its image {below} of {least}")));
+                return Err(error(
+                    ErrorKind::Invalid,
+                    format!("{path} of {size} is smaller than its image {below} of {least}"),
+                ));
             }
         }
         let same = |present: &File| present.backing.as_deref() == backing && present.size >= size.as_bytes();
@@ -253,11 +289,21 @@ impl Storage for Simulated {
         self.put(root, to, copy.clone(), same).map(|file| volume(to, &file))
     }
 
-    async fn fetch_image(&self, root: &StorageRoot, server: &ImageServer, remote_path: &str, path: &str, sha256: &str, context: &Context) -> Result<ImageFacts> {
+    async fn fetch_image(
+        &self,
+        root: &StorageRoot,
+        server: &ImageServer,
+        remote_path: &str,
+        path: &str,
+        sha256: &str,
+        context: &Context,
+    ) -> Result<ImageFacts> {
         self.enter("fetch_image").await?;
         let host = self.remote(server)?;
         let found = self.depot.lock().files.get(&self.key_of(host, remote_path)).cloned();
-        let file = found.ok_or_else(|| error(ErrorKind::NotFound, format!("{remote_path} is not on image server {}", server.url)))?;
+        let file = found.ok_or_else(|| {
+            error(ErrorKind::NotFound, format!("{remote_path} is not on image server {}", server.url))
+        })?;
         let found = image(remote_path, &file)?.sha256;
         if found != sha256 {
             return Err(error(ErrorKind::BadImage, format!("{remote_path} hashes to {found}, not to {sha256}")));
@@ -268,7 +314,14 @@ impl Storage for Simulated {
         image(path, &put)
     }
 
-    async fn store_image(&self, root: &StorageRoot, volume_path: &str, server: &ImageServer, remote_path: &str, context: &Context) -> Result<ImageFacts> {
+    async fn store_image(
+        &self,
+        root: &StorageRoot,
+        volume_path: &str,
+        server: &ImageServer,
+        remote_path: &str,
+        context: &Context,
+    ) -> Result<ImageFacts> {
         self.enter("store_image").await?;
         let source = self.look(root, volume_path)?;
         let sha256 = hash(format!("{} {volume_path}", self.id));
@@ -279,7 +332,14 @@ impl Storage for Simulated {
         image(remote_path, &file)
     }
 
-    async fn add_image(&self, root: &StorageRoot, source: &ImageSource, format: Option<ImageFormat>, path: &str, context: &Context) -> Result<ImageFacts> {
+    async fn add_image(
+        &self,
+        root: &StorageRoot,
+        source: &ImageSource,
+        format: Option<ImageFormat>,
+        path: &str,
+        context: &Context,
+    ) -> Result<ImageFacts> {
         self.enter("add_image").await?;
         let (size, sha256, uploaded) = match source {
             ImageSource::Http { url } => (IMAGE, hash(url), None),
@@ -307,7 +367,8 @@ impl Storage for Simulated {
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content> {
         let root = StorageRoot { id: query.storage, path: query.root.clone() };
         let bytes = self.look(&root, &query.path)?.bytes;
-        let bytes = bytes.ok_or_else(|| error(ErrorKind::Invalid, format!("{} has no contents in a simulation", query.path)))?;
+        let bytes = bytes
+            .ok_or_else(|| error(ErrorKind::Invalid, format!("{} has no contents in a simulation", query.path)))?;
         let size = bytes.len() as u64;
         let Range { start, end } = range.unwrap_or(0..size);
         let range = start.min(size)..end.min(size);
@@ -320,7 +381,8 @@ impl Storage for Simulated {
         let root = StorageRoot { id: query.storage, path: query.root.clone() };
         let mut chunk = Vec::new();
         while let Some(part) = body.next().await {
-            let part = part.map_err(|e| error(ErrorKind::Unreachable, format!("the sender of {} broke off: {e}", query.path)))?;
+            let part = part
+                .map_err(|e| error(ErrorKind::Unreachable, format!("the sender of {} broke off: {e}", query.path)))?;
             if chunk.len() + part.len() > UPLOAD {
                 return Err(error(ErrorKind::NoSpace, format!("a simulated upload holds {UPLOAD} bytes at most")));
             }
@@ -336,7 +398,10 @@ impl Storage for Simulated {
         let mut bytes = present.and_then(|file| file.bytes).unwrap_or_default();
         let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
         if offset > bytes.len() || offset.saturating_add(chunk.len()) > UPLOAD {
-            return Err(error(ErrorKind::Conflict, format!("{} has {} bytes; the next chunk starts there", query.path, bytes.len())));
+            return Err(error(
+                ErrorKind::Conflict,
+                format!("{} has {} bytes; the next chunk starts there", query.path, bytes.len()),
+            ));
         }
         bytes.truncate(offset);
         bytes.extend(chunk);

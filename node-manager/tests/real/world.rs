@@ -35,7 +35,8 @@ pub(crate) fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 }
 
 fn enter() {
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).expect("cannot unshare: root and namespaces are needed");
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+        .expect("cannot unshare: root and namespaces are needed");
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     for directory in ["/run", "/var/lib/libvirt"] {
@@ -55,7 +56,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Polls until `check` yields something; panics with the last status.
-pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duration, mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    limit: Duration,
+    mut check: impl FnMut() -> F,
+) -> T {
     let until = Instant::now() + limit;
     loop {
         match check().await {
@@ -125,13 +129,20 @@ impl World {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_node-manager"))
-            .arg("--config").arg(config)
-            .arg("--listen").arg(address.to_string())
-            .arg("--ca").arg(ca)
-            .arg("--certificate").arg(cert)
-            .arg("--key").arg(key)
-            .arg("--data-dir").arg(home.join("data"))
-            .arg("--run-dir").arg(home.join("run"))
+            .arg("--config")
+            .arg(config)
+            .arg("--listen")
+            .arg(address.to_string())
+            .arg("--ca")
+            .arg(ca)
+            .arg("--certificate")
+            .arg(cert)
+            .arg("--key")
+            .arg(key)
+            .arg("--data-dir")
+            .arg(home.join("data"))
+            .arg("--run-dir")
+            .arg(home.join("run"))
             .args(if more.is_empty() { &["--image-stall-seconds=2"] } else { more })
             .stdin(Stdio::null())
             .stderr(log)
@@ -210,7 +221,8 @@ impl Libvirtd {
     pub(crate) async fn start(dir: &Path) -> Self {
         let etc = dir.join("etc-libvirt");
         fs::create_dir_all(etc.join("qemu")).unwrap();
-        fs::write(etc.join("qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n").unwrap();
+        fs::write(etc.join("qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n")
+            .unwrap();
         fs::write(etc.join("libvirtd.conf"), format!("host_uuid = \"{}\"\n", uuid::Uuid::new_v4())).unwrap();
         fs::write(etc.join("virtlogd.conf"), "").unwrap();
         let none = None::<&str>;
@@ -229,7 +241,8 @@ impl Libvirtd {
 
     fn launch(&mut self, program: &str) {
         let log = fs::File::create(self.etc.join(format!("{program}.log"))).unwrap();
-        let child = Command::new(program).stdin(Stdio::null()).stderr(log).spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
+        let child =
+            Command::new(program).stdin(Stdio::null()).stderr(log).spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
         self.children.push(child);
     }
 
@@ -254,7 +267,9 @@ impl Libvirtd {
 impl Drop for Libvirtd {
     fn drop(&mut self) {
         let list = Command::new("virsh").args(["-q", "-c", "qemu:///system", "list", "--name"]).output();
-        for name in list.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default().split_whitespace() {
+        for name in
+            list.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default().split_whitespace()
+        {
             let _ = Command::new("virsh").args(["-q", "-c", "qemu:///system", "destroy", name]).output();
         }
         for child in self.children.iter_mut().rev() {
@@ -276,7 +291,8 @@ impl KillAtEnd {
     }
 
     pub(crate) fn pid_file(&self, path: &Path) -> i32 {
-        let pid = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().parse().unwrap();
+        let pid =
+            fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().parse().unwrap();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         pid
     }
@@ -291,5 +307,12 @@ impl Drop for KillAtEnd {
 }
 
 pub(crate) fn content(root: &StorageRoot, path: &str) -> ContentQuery {
-    ContentQuery { storage: root.id, root: root.path.clone(), path: path.to_owned(), offset: 0, rename_to: None, sha256: None }
+    ContentQuery {
+        storage: root.id,
+        root: root.path.clone(),
+        path: path.to_owned(),
+        offset: 0,
+        rename_to: None,
+        sha256: None,
+    }
 }
