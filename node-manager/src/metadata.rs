@@ -47,7 +47,8 @@ pub(crate) fn store(directory: &Path, leases: &[DhcpLease]) -> Result<()> {
         write().map_err(|e| io_error(format_args!("cannot write the metadata of {}", lease.ip), &e))?;
         names.push(name);
     }
-    let listing = fs::read_dir(directory).map_err(|e| io_error(format_args!("cannot list {}", directory.display()), &e))?;
+    let listing =
+        fs::read_dir(directory).map_err(|e| io_error(format_args!("cannot list {}", directory.display()), &e))?;
     for entry in listing.flatten() {
         if !names.iter().any(|name| entry.file_name() == name.as_str()) {
             process::remove(&entry.path())?;
@@ -92,7 +93,11 @@ fn answer(guest: &Guest, path: &str) -> Option<String> {
     Some(text)
 }
 
-async fn serve_guest(State(directory): State<Arc<PathBuf>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri) -> Response {
+async fn serve_guest(
+    State(directory): State<Arc<PathBuf>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+) -> Response {
     let SocketAddr::V4(peer) = peer else { return StatusCode::NOT_FOUND.into_response() };
     let path = directory.join(format!("{}.json", peer.ip()));
     let guest = tokio::task::spawn_blocking(move || fs::read(path)).await;

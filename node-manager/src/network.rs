@@ -52,7 +52,13 @@ impl Network for HostNetwork {
         bridge::remove(&Kernel::open()?, l2, name).await
     }
 
-    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String], replace: bool) -> Result<()> {
+    async fn apply_dhcp(
+        &self,
+        network: &DhcpNetwork,
+        upsert: &[DhcpLease],
+        remove: &[String],
+        replace: bool,
+    ) -> Result<()> {
         self.dhcp.apply(network, upsert, remove, replace).await
     }
 

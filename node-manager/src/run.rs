@@ -3,7 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
-use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
 use node_manager_client::Pool;
 use node_manager_types::AgentError;
 use rustls::ServerConfig;
@@ -70,13 +74,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let id = tls::own_id(&material, &config)?;
     let pool = Pool::new(&material).map_err(DoorError::from)?;
     let door = tls::server_config(&material)?;
-    let program = std::env::current_exe().map_err(|cause| RunError::System { what: "cannot find the agent's own program", cause })?;
+    let program = std::env::current_exe()
+        .map_err(|cause| RunError::System { what: "cannot find the agent's own program", cause })?;
     let drivers = drivers(&config, id, pool, program)?;
     let agent = Agent::new(id, drivers);
 
     let listener =
         TcpListener::bind(config.listen).await.map_err(|cause| RunError::Listen { address: config.listen, cause })?;
-    let address = listener.local_addr().map_err(|cause| RunError::System { what: "cannot read the own address", cause })?;
+    let address =
+        listener.local_addr().map_err(|cause| RunError::System { what: "cannot read the own address", cause })?;
     tracing::info!(host = %id, %address, version = env!("CARGO_PKG_VERSION"), "serving");
     let app = http::router(Arc::clone(&agent)).layer(middleware::from_fn(tls::authorize));
     let stop = stop_signal().map_err(|cause| RunError::System { what: "cannot wait for signals", cause })?;
@@ -88,7 +94,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 fn drivers(config: &Config, id: node_manager_types::HostId, pool: Pool, program: PathBuf) -> Result<Drivers, RunError> {
     use std::os::unix::fs::DirBuilderExt as _;
     // `x` for everybody: QEMU and dnsmasq reach their files below it, which protect themselves.
-    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&config.data_dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&config.data_dir)
         .map_err(|cause| RunError::System { what: "cannot make the data directory (key `data_dir`)", cause })?;
     let vm = Libvirt::new(&config.libvirt_uri, &config.data_dir.join("serial"))?;
     let versions = vm.clone();

@@ -42,7 +42,9 @@ pub async fn ensure(kernel: &Kernel, spec: &BridgeSpec) -> Result<()> {
     if uplink == name {
         let link = kernel.existing(name).await?;
         if !link.is_bridge() {
-            return Err(conflict(format!("{name} is no bridge; give the bridge of this network another name than its uplink")));
+            return Err(conflict(format!(
+                "{name} is no bridge; give the bridge of this network another name than its uplink"
+            )));
         }
         return up(kernel, &link).await;
     }
@@ -58,16 +60,23 @@ pub async fn ensure(kernel: &Kernel, spec: &BridgeSpec) -> Result<()> {
         }
         Some(link) if uplink_of(link, *l2).is_some() || port.controller == Some(link.index) => link.clone(),
         // Made by an agent that was killed before it could write on it.
-        Some(link) if link.alias.is_none() && !links.iter().any(|other| other.controller == Some(link.index)) => link.clone(),
+        Some(link) if link.alias.is_none() && !links.iter().any(|other| other.controller == Some(link.index)) => {
+            link.clone()
+        }
         Some(link) => {
             let owner = link.alias.as_deref().unwrap_or("somebody else");
-            return Err(conflict(format!("bridge {name} exists already and belongs to {owner}; choose another bridge name")));
+            return Err(conflict(format!(
+                "bridge {name} exists already and belongs to {owner}; choose another bridge name"
+            )));
         }
         None => kernel.add_bridge(name).await?,
     };
     if let Some(owner) = port.controller.filter(|owner| *owner != bridge.index) {
         let owner = links.iter().find(|link| link.index == owner).map_or("another bridge", |link| link.name.as_str());
-        return Err(conflict(format!("{} already belongs to {owner}; choose another uplink, or free it from {owner} first", port.name)));
+        return Err(conflict(format!(
+            "{} already belongs to {owner}; choose another uplink, or free it from {owner} first",
+            port.name
+        )));
     }
     if bridge.alias.is_none() && port.controller != Some(bridge.index) {
         let mark = alias(*l2, uplink);
@@ -160,7 +169,10 @@ pub async fn remove(kernel: &Kernel, l2: L2Id, name: &str) -> Result<()> {
     {
         let ports: Vec<&Link> = links.iter().filter(|link| link.controller == Some(bridge.index)).collect();
         if let Some(tap) = ports.iter().find(|port| port.is_tap()) {
-            return Err(conflict(format!("{} is still plugged into bridge {name}; stop its VM or detach the card first", tap.name)));
+            return Err(conflict(format!(
+                "{} is still plugged into bridge {name}; stop its VM or detach the card first",
+                tap.name
+            )));
         }
         if let Some(port) = ports.iter().find(|port| port.name == uplink) {
             let addresses = kernel.addresses(bridge.index).await?;

@@ -5,14 +5,27 @@
 //! bridge: guests reach both, but the servers of different hosts never meet on the wire, and one host's server never
 //! hears another host's guests.
 
-use std::{fs, net::{IpAddr, Ipv4Addr}, os::{fd::AsFd as _, unix::fs::DirBuilderExt as _}, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hostcmd::Cmd;
-use nix::sys::signal::Signal;
-use node_manager_types::{AgentError, ErrorKind, L3Id, network::{DhcpLease, DhcpNetwork}};
+use node_manager_types::{
+    AgentError, ErrorKind, L3Id,
+    network::{DhcpLease, DhcpNetwork},
+};
 use serde::{Deserialize, Serialize};
 
-use super::{MARK, kernel::{Kernel, net}, namespace::Namespace, process::Service};
+use super::{
+    MARK,
+    kernel::{Kernel, net},
+    namespace::Namespace,
+    process::Service,
+};
 use crate::{
     drivers::Result,
     files::{blocking, command_error, eventually, io_error, write_atomically},
@@ -66,8 +79,14 @@ impl Places {
         Site {
             l3,
             namespace: Namespace::named(format!("zs-{}", &id[..12])),
-            dnsmasq: Service { pid_file: self.run.join(format!("dnsmasq-{id}.pid")), word: dhcp.join("dnsmasq.conf").display().to_string() },
-            server: Service { pid_file: self.run.join(format!("metadata-{id}.pid")), word: metadata.display().to_string() },
+            dnsmasq: Service {
+                pid_file: self.run.join(format!("dnsmasq-{id}.pid")),
+                word: dhcp.join("dnsmasq.conf").display().to_string(),
+            },
+            server: Service {
+                pid_file: self.run.join(format!("metadata-{id}.pid")),
+                word: metadata.display().to_string(),
+            },
             dhcp,
             metadata,
             outside: format!("zsd{}", &id[..12]),
@@ -80,36 +99,54 @@ impl Places {
     /// # Errors
     /// [`ErrorKind::Invalid`] for addresses outside the network, [`ErrorKind::NotFound`] without the bridge,
     /// [`ErrorKind::Host`] when the kernel or dnsmasq refuses.
-    pub async fn apply(&self, network: &DhcpNetwork, upsert: &[DhcpLease], forget: &[String], replace: bool) -> Result<()> {
+    pub async fn apply(
+        &self,
+        network: &DhcpNetwork,
+        upsert: &[DhcpLease],
+        forget: &[String],
+        replace: bool,
+    ) -> Result<()> {
         check(network, upsert)?;
         let site = self.site(network.l3);
         let (run, dhcp, private) = (self.run.clone(), site.dhcp.clone(), site.metadata.clone());
         blocking(move || {
             let make = |path: &Path, mode| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
             let made = make(&run, 0o755).and_then(|()| make(&dhcp, 0o755)).and_then(|()| make(&private, 0o700));
-            made.map_err(|e| io_error(format_args!("cannot make the directories of a DHCP server below {}", dhcp.display()), &e))
+            made.map_err(|e| {
+                io_error(format_args!("cannot make the directories of a DHCP server below {}", dhcp.display()), &e)
+            })
         })
         .await?;
         let before = site.remembered();
         let known = before.as_ref().map(|r| r.leases.clone()).unwrap_or_default();
         let leases = merge(known, upsert, forget, replace)?;
         // dnsmasq keeps an address for the card that had it until it forgets the lease.
-        let freed: Vec<&DhcpLease> = before.iter().flat_map(|r| &r.leases).filter(|old| !leases.iter().any(|new| new.mac == old.mac && new.ip == old.ip)).collect();
+        let freed: Vec<&DhcpLease> = before
+            .iter()
+            .flat_map(|r| &r.leases)
+            .filter(|old| !leases.iter().any(|new| new.mac == old.mac && new.ip == old.ip))
+            .collect();
 
         site.plug(network).await?;
         let config = config(network, &site.dhcp, &site.dnsmasq.pid_file);
-        let config_changed = fs::read_to_string(site.dhcp.join("dnsmasq.conf")).ok().as_ref() != Some(&config);
+        let hosts = hosts(&leases);
+        let is = |name: &str, text: &String| fs::read_to_string(site.dhcp.join(name)).ok().as_ref() == Some(text);
+        let changed = !is("dnsmasq.conf", &config) || !is("hosts", &hosts);
+        if changed {
+            // Stopped first: a crash between the files and the restart must not leave a server that looks up to date.
+            // Restarted for every change, not signalled: dnsmasq 2.90 dies of the SIGHUP that rereads the hosts file when
+            // it has handed out a lease. A restart takes milliseconds, and clients ask again.
+            site.dnsmasq.stop().await?;
+        }
         site.write("dnsmasq.conf", &config)?;
-        site.write("hosts", &hosts(&leases))?;
+        site.write("hosts", &hosts)?;
         let stored = serde_json::to_vec(&Remembered { network: network.clone(), leases: leases.clone() })
             .map_err(|e| AgentError::new(ErrorKind::Host, format!("leases cannot be written: {e}")))?;
         write_atomically(&site.metadata.join(metadata::STATE), &stored, 0o600)
             .map_err(|e| io_error("cannot remember the leases", &e))?;
         metadata::store(&site.metadata, if network.metadata { &leases } else { &[] })?;
 
-        if site.dnsmasq.runs_in(&site.namespace) && !config_changed && freed.is_empty() {
-            site.dnsmasq.signal(Signal::SIGHUP)?;
-        } else {
+        if changed || !site.dnsmasq.runs_in(&site.namespace) {
             site.dnsmasq.stop().await?;
             site.forget(&freed)?;
             site.start_dnsmasq().await?;
@@ -160,7 +197,8 @@ impl Site {
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.dhcp.join(name);
-        write_atomically(&path, text.as_bytes(), 0o644).map_err(|e| io_error(format_args!("cannot write {}", path.display()), &e))
+        write_atomically(&path, text.as_bytes(), 0o644)
+            .map_err(|e| io_error(format_args!("cannot write {}", path.display()), &e))
     }
 
     /// Makes namespace, cable and addresses exist.
@@ -168,7 +206,10 @@ impl Site {
         let kernel = Kernel::open()?;
         let bridge = kernel.existing(&network.bridge).await?;
         if !bridge.is_bridge() {
-            return Err(AgentError::new(ErrorKind::Conflict, format!("{} is no bridge; DHCP plugs into a bridge", network.bridge)));
+            return Err(AgentError::new(
+                ErrorKind::Conflict,
+                format!("{} is no bridge; DHCP plugs into a bridge", network.bridge),
+            ));
         }
         self.namespace.ensure().await?;
         let has_inside = self.namespace.inside(|| async { Ok(Kernel::open()?.link(INSIDE).await?.is_some()) }).await?;
@@ -187,10 +228,15 @@ impl Site {
         let mark = format!("{MARK}dhcp:{}", self.l3);
         let outside = kernel.existing(&self.outside).await?;
         let (index, mtu) = (bridge.index, u32::from(network.mtu));
-        kernel.change(outside.index, "cannot plug the DHCP server into the bridge", |link| link.alias(mark).mtu(mtu).controller(index).up()).await?;
+        kernel
+            .change(outside.index, "cannot plug the DHCP server into the bridge", |link| {
+                link.alias(mark).mtu(mtu).controller(index).up()
+            })
+            .await?;
         kernel.isolate(outside.index, true).await?;
 
-        let (server, metadata, peer) = (net(IpAddr::V4(network.server), network.prefix)?, network.metadata, self.on_the_way.clone());
+        let (server, metadata, peer) =
+            (net(IpAddr::V4(network.server), network.prefix)?, network.metadata, self.on_the_way.clone());
         let link_local = net(IpAddr::V4(METADATA), 32)?;
         self.namespace
             .inside(move || async move {
@@ -226,7 +272,9 @@ impl Site {
         let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
         let gone = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            freed.iter().any(|old| words.get(1) == Some(&old.mac.as_str()) || words.get(2) == Some(&old.ip.to_string().as_str()))
+            freed.iter().any(|old| {
+                words.get(1) == Some(&old.mac.as_str()) || words.get(2) == Some(&old.ip.to_string().as_str())
+            })
         };
         let kept: String = text.lines().filter(|line| !gone(line)).map(|line| format!("{line}\n")).collect();
         // In place: dnsmasq's user owns the file.
@@ -249,15 +297,21 @@ impl Site {
         self.namespace
             .inside(move || async move {
                 let cmd = Cmd::new(program).arg("metadata-server").arg("--dir").arg(dir).arg("--pid-file").arg(pid);
-                cmd.run().await.map(drop).map_err(|e| command_error("the metadata server does not start", ErrorKind::Host, &e))
+                cmd.run()
+                    .await
+                    .map(drop)
+                    .map_err(|e| command_error("the metadata server does not start", ErrorKind::Host, &e))
             })
             .await?;
         self.wait(&self.server, "the metadata server").await
     }
 
     async fn wait(&self, service: &Service, name: &str) -> Result<()> {
-        let runs = eventually(Duration::from_secs(10), || async { Ok(service.runs_in(&self.namespace).then_some(())) }).await?;
-        let message = || format!("{name} of {:?} started and ended again; see {}", self.l3, self.dhcp.join("dnsmasq.log").display());
+        let runs = eventually(Duration::from_secs(10), || async { Ok(service.runs_in(&self.namespace).then_some(())) })
+            .await?;
+        let message = || {
+            format!("{name} of {:?} started and ended again; see {}", self.l3, self.dhcp.join("dnsmasq.log").display())
+        };
         runs.ok_or_else(|| AgentError::new(ErrorKind::Host, message()))
     }
 }
@@ -294,18 +348,25 @@ fn check(network: &DhcpNetwork, leases: &[DhcpLease]) -> Result<()> {
 
 fn host_name(text: &str, dots: bool) -> bool {
     let label = |part: &str| {
-        (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !part.starts_with('-')
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !part.starts_with('-')
     };
     text.len() <= 253 && if dots { text.split('.').all(label) } else { label(text) }
 }
 
 /// The leases from now on. An address belongs to one card.
 fn merge(known: Vec<DhcpLease>, upsert: &[DhcpLease], forget: &[String], replace: bool) -> Result<Vec<DhcpLease>> {
-    let stays = |old: &DhcpLease| !replace && !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip);
+    let stays = |old: &DhcpLease| {
+        !replace && !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip)
+    };
     let mut leases: Vec<DhcpLease> = known.into_iter().filter(stays).collect();
     for new in upsert {
         if let Some(other) = leases.iter().find(|other| other.ip == new.ip || other.mac == new.mac) {
-            let text = format!("{} and {} both ask for {} or share a card; an address belongs to one card", other.mac, new.mac, new.ip);
+            let text = format!(
+                "{} and {} both ask for {} or share a card; an address belongs to one card",
+                other.mac, new.mac, new.ip
+            );
             return Err(AgentError::new(ErrorKind::Invalid, text));
         }
         leases.push(new.clone());
@@ -418,7 +479,10 @@ mod tests {
     #[test]
     fn guests_are_listed_with_tag_and_name() {
         let leases = [lease(10, true), DhcpLease { hostname: None, ..lease(11, false) }];
-        assert_eq!(hosts(&leases), "fa:16:3e:00:00:0a,id:*,set:default,192.0.2.10,192-0-2-10\nfa:16:3e:00:00:0b,id:*,192.0.2.11\n");
+        assert_eq!(
+            hosts(&leases),
+            "fa:16:3e:00:00:0a,id:*,set:default,192.0.2.10,192-0-2-10\nfa:16:3e:00:00:0b,id:*,192.0.2.11\n"
+        );
     }
 
     #[test]
@@ -428,7 +492,10 @@ mod tests {
         let moved = DhcpLease { mac: lease(12, true).mac, ..a.clone() };
         assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[], false).unwrap(), [moved.clone(), b.clone()]);
         assert_eq!(merge(known.clone(), &[], std::slice::from_ref(&a.mac), false).unwrap(), std::slice::from_ref(&b));
-        assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[], true).unwrap(), std::slice::from_ref(&moved));
+        assert_eq!(
+            merge(known.clone(), std::slice::from_ref(&moved), &[], true).unwrap(),
+            std::slice::from_ref(&moved)
+        );
         let error = merge(Vec::new(), &[a, moved], &[], true).unwrap_err();
         assert!(error.message.contains("belongs to one card"), "{error}");
     }

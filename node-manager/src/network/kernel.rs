@@ -1,6 +1,9 @@
 //! The kernel's network tables over rtnetlink (rtnetlink(7)): of the namespace of the thread that opens the connection.
 
-use std::{net::IpAddr, os::fd::{AsRawFd as _, BorrowedFd}};
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 use futures::TryStreamExt as _;
 use ipnet::IpNet;
@@ -10,7 +13,10 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressMessage, AddressScope},
-        link::{InfoBridge, InfoBridgePort, BridgeStpState, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State},
+        link::{
+            BridgeStpState, InfoBridge, InfoBridgePort, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+            State,
+        },
         route::{RouteAttribute, RouteMessage, RouteProtocol, RouteType},
     },
 };
@@ -93,8 +99,9 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Host`] when there is no netlink.
     pub fn open() -> Result<Self> {
-        let (connection, handle, _) = rtnetlink::new_connection()
-            .map_err(|e| AgentError::new(ErrorKind::Host, format!("the kernel's network tables cannot be opened: {e}")))?;
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| {
+            AgentError::new(ErrorKind::Host, format!("the kernel's network tables cannot be opened: {e}"))
+        })?;
         Ok(Self { handle, pump: tokio::spawn(connection) })
     }
 
@@ -128,7 +135,9 @@ impl Kernel {
     async fn add(&self, message: LinkMessage, what: String) -> Result<()> {
         match self.handle.link().add(message).execute().await {
             Err(e) if errno(&e) == Some(nix::errno::Errno::EOPNOTSUPP as i32) => {
-                let message = format!("{what}: this kernel has no support for such interfaces; load or build the module (8021q for VLANs)");
+                let message = format!(
+                    "{what}: this kernel has no support for such interfaces; load or build the module (8021q for VLANs)"
+                );
                 Err(AgentError::new(ErrorKind::Host, message))
             }
             result => result.map_err(|e| failed(what, &e)),
@@ -168,7 +177,12 @@ impl Kernel {
     ///
     /// # Errors
     /// [`ErrorKind::Host`].
-    pub async fn change(&self, index: u32, what: &str, change: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>) -> Result<()> {
+    pub async fn change(
+        &self,
+        index: u32,
+        what: &str,
+        change: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>,
+    ) -> Result<()> {
         let message = change(LinkUnspec::new_with_index(index)).build();
         self.handle.link().change(message).execute().await.map_err(|e| failed(what, &e))
     }
@@ -196,7 +210,12 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Host`].
     pub async fn delete(&self, link: &Link) -> Result<()> {
-        self.handle.link().del(link.index).execute().await.map_err(|e| failed(format_args!("cannot remove {}", link.name), &e))
+        self.handle
+            .link()
+            .del(link.index)
+            .execute()
+            .await
+            .map_err(|e| failed(format_args!("cannot remove {}", link.name), &e))
     }
 
     /// Addresses of an interface that reach beyond it.
@@ -204,8 +223,14 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Host`].
     pub async fn addresses(&self, index: u32) -> Result<Vec<IpNet>> {
-        let messages: Vec<AddressMessage> =
-            self.handle.address().get().execute().try_collect().await.map_err(|e| failed("cannot list addresses", &e))?;
+        let messages: Vec<AddressMessage> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| failed("cannot list addresses", &e))?;
         let of_link = messages.iter().filter(|m| m.header.index == index && m.header.scope != AddressScope::Link);
         Ok(of_link.filter_map(address).collect())
     }
@@ -226,11 +251,22 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Host`].
     pub async fn delete_address(&self, index: u32, address: IpNet) -> Result<()> {
-        let messages: Vec<AddressMessage> =
-            self.handle.address().get().execute().try_collect().await.map_err(|e| failed("cannot list addresses", &e))?;
+        let messages: Vec<AddressMessage> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| failed("cannot list addresses", &e))?;
         for message in messages {
             if message.header.index == index && self::address(&message) == Some(address) {
-                self.handle.address().del(message).execute().await.map_err(|e| failed(format_args!("cannot remove address {address}"), &e))?;
+                self.handle
+                    .address()
+                    .del(message)
+                    .execute()
+                    .await
+                    .map_err(|e| failed(format_args!("cannot remove address {address}"), &e))?;
             }
         }
         Ok(())
@@ -245,8 +281,14 @@ impl Kernel {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
-            let routes: Vec<RouteMessage> =
-                self.handle.route().get(message).execute().try_collect().await.map_err(|e| failed("cannot list routes", &e))?;
+            let routes: Vec<RouteMessage> = self
+                .handle
+                .route()
+                .get(message)
+                .execute()
+                .try_collect()
+                .await
+                .map_err(|e| failed("cannot list routes", &e))?;
             found.extend(routes.into_iter().filter(|route| {
                 let here = route.attributes.iter().any(|a| matches!(a, RouteAttribute::Oif(oif) if *oif == index));
                 here && route.header.kind == RouteType::Unicast && route.header.protocol != RouteProtocol::Kernel
@@ -300,7 +342,9 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::OperState(state) => link.carrier = *state == State::Up || (*state == State::Unknown && link.up),
+            LinkAttribute::OperState(state) => {
+                link.carrier = *state == State::Up || (*state == State::Unknown && link.up)
+            }
             LinkAttribute::Address(bytes) => {
                 link.mac = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
             }
@@ -326,5 +370,6 @@ pub fn mac_bytes(text: &str) -> Vec<u8> {
 /// # Errors
 /// [`ErrorKind::Invalid`] for an impossible prefix.
 pub fn net(address: IpAddr, prefix: u8) -> Result<IpNet> {
-    IpNet::new(address, prefix).map_err(|_| AgentError::new(ErrorKind::Invalid, format!("{address}/{prefix} is no network")))
+    IpNet::new(address, prefix)
+        .map_err(|_| AgentError::new(ErrorKind::Invalid, format!("{address}/{prefix} is no network")))
 }

@@ -1,11 +1,23 @@
 //! Named network namespaces, compatible with `ip netns` (ip-netns(8)).
 
-use std::{fs, future::Future, io, os::{fd::AsFd as _, unix::fs::MetadataExt as _}, path::{Path, PathBuf}};
+use std::{
+    fs,
+    future::Future,
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
-use nix::{mount::{MntFlags, MsFlags, mount, umount2}, sched::{CloneFlags, setns, unshare}};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+};
 use node_manager_types::{AgentError, ErrorKind};
 
-use crate::{drivers::Result, files::{blocking, io_error}};
+use crate::{
+    drivers::Result,
+    files::{blocking, io_error},
+};
 
 const DIRECTORY: &str = "/run/netns";
 
@@ -31,7 +43,8 @@ impl Namespace {
     /// # Errors
     /// [`ErrorKind::Host`].
     pub fn file(&self) -> Result<fs::File> {
-        fs::File::open(self.path()).map_err(|e| io_error(format_args!("cannot open network namespace {}", self.name), &e))
+        fs::File::open(self.path())
+            .map_err(|e| io_error(format_args!("cannot open network namespace {}", self.name), &e))
     }
 
     /// Identity of the namespace, to compare with `/proc/PID/ns/net`. A file without a namespace behind it, as a killed
@@ -52,7 +65,8 @@ impl Namespace {
         }
         let path = self.path();
         let name = self.name.clone();
-        blocking(move || make(&path).map_err(|e| io_error(format_args!("cannot make network namespace {name}"), &e))).await
+        blocking(move || make(&path).map_err(|e| io_error(format_args!("cannot make network namespace {name}"), &e)))
+            .await
     }
 
     /// Removes the name; the namespace goes with its last process.
@@ -103,7 +117,9 @@ impl Namespace {
             // Nobody waits any more when the job was dropped.
             drop(done.send(result));
         });
-        answer.await.unwrap_or_else(|_| Err(AgentError::new(ErrorKind::Host, "work in a network namespace broke inside the agent")))
+        answer.await.unwrap_or_else(|_| {
+            Err(AgentError::new(ErrorKind::Host, "work in a network namespace broke inside the agent"))
+        })
     }
 }
 

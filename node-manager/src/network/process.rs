@@ -1,12 +1,22 @@
 //! Host services that outlive the agent: found again by their pid file.
 
-use std::{fs, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use node_manager_types::{AgentError, ErrorKind};
 
 use super::namespace::Namespace;
-use crate::{drivers::Result, files::{eventually, io_error}};
+use crate::{
+    drivers::Result,
+    files::{eventually, io_error},
+};
 
 /// A service process.
 #[derive(Debug, Clone)]
@@ -55,7 +65,10 @@ impl Service {
             if !self.signal(signal)? {
                 break;
             }
-            if eventually(Duration::from_secs(patience), || async { Ok(self.pid().is_none().then_some(())) }).await?.is_some() {
+            if eventually(Duration::from_secs(patience), || async { Ok(self.pid().is_none().then_some(())) })
+                .await?
+                .is_some()
+            {
                 break;
             }
         }

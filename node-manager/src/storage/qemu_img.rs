@@ -1,7 +1,11 @@
 //! `qemu-img` (see qemu-img(1)): each function is one call. Formats are always named, never guessed by QEMU, because a
 //! guest may write any header into a raw disk.
 
-use std::{ffi::OsStr, path::{Path, PathBuf}, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hostcmd::Cmd;
 use node_manager_types::{AgentError, ByteSize, ErrorKind};
@@ -41,12 +45,9 @@ fn qemu_img(limit: Duration) -> Cmd {
 /// # Errors
 /// [`ErrorKind::BadImage`] when the file is not of that format.
 pub async fn info(path: &Path, format: &str) -> Result<Info> {
-    let out = qemu_img(SHORT)
-        .args(["info", "-U", "--output=json", "-f", format, "--"])
-        .arg(path)
-        .run()
-        .await
-        .map_err(|e| command_error(format_args!("{} is not readable as {format}", path.display()), ErrorKind::BadImage, &e))?;
+    let out = qemu_img(SHORT).args(["info", "-U", "--output=json", "-f", format, "--"]).arg(path).run().await.map_err(
+        |e| command_error(format_args!("{} is not readable as {format}", path.display()), ErrorKind::BadImage, &e),
+    )?;
     parse(&out.stdout)
 }
 
@@ -60,7 +61,9 @@ pub async fn chain(path: &Path) -> Result<Vec<Info>> {
         .arg(path)
         .run()
         .await
-        .map_err(|e| command_error(format_args!("the layers of {} cannot be read", path.display()), ErrorKind::BadImage, &e))?;
+        .map_err(|e| {
+            command_error(format_args!("the layers of {} cannot be read", path.display()), ErrorKind::BadImage, &e)
+        })?;
     parse(&out.stdout)
 }
 

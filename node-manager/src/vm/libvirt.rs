@@ -90,8 +90,11 @@ impl Libvirt {
             return Ok(Arc::clone(connection));
         }
         let connection = Connect::open(Some(&self.uri)).map_err(|e| {
-            AgentError::new(ErrorKind::Hypervisor, format!("libvirt at {} does not answer; is libvirtd running? {}", self.uri, e.message()))
-                .with_evidence(e.to_string())
+            AgentError::new(
+                ErrorKind::Hypervisor,
+                format!("libvirt at {} does not answer; is libvirtd running? {}", self.uri, e.message()),
+            )
+            .with_evidence(e.to_string())
         })?;
         Ok(Arc::clone(held.insert(Arc::new(connection))))
     }
@@ -135,7 +138,9 @@ impl Libvirt {
         vm: VmId,
         work: impl Fn(&Domain) -> std::result::Result<Result<T>, Error> + Send + 'static,
     ) -> Result<T> {
-        self.on(vm, work).await?.ok_or_else(|| AgentError::new(ErrorKind::NotFound, format!("{vm:?} does not run on this host")))
+        self.on(vm, work)
+            .await?
+            .ok_or_else(|| AgentError::new(ErrorKind::NotFound, format!("{vm:?} does not run on this host")))
     }
 
     /// Waits until a device is gone from the live XML, asking the guest again now and then.
@@ -232,7 +237,9 @@ impl Hypervisor for Libvirt {
             let mut list = Vec::new();
             for domain in connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)? {
                 // One that ends while we look is simply not listed.
-                let (Ok(id), Ok(name), Ok(Some(state))) = (domain.get_uuid(), domain.get_name(), state(&domain)) else { continue };
+                let (Ok(id), Ok(name), Ok(Some(state))) = (domain.get_uuid(), domain.get_name(), state(&domain)) else {
+                    continue;
+                };
                 list.push(VmStatus { id: VmId::from_uuid(id), name, state });
             }
             Ok(Ok(list))
@@ -242,14 +249,17 @@ impl Hypervisor for Libvirt {
 
     async fn start(&self, spec: &VmSpec) -> Result<()> {
         let xml = xml::domain(spec, &self.traits)?;
-        let files = spec.disks.iter().map(|disk| &disk.path).chain(spec.cdroms.iter().filter_map(|drive| drive.path.as_ref()));
+        let files =
+            spec.disks.iter().map(|disk| &disk.path).chain(spec.cdroms.iter().filter_map(|drive| drive.path.as_ref()));
         let files: Vec<String> = files.cloned().collect();
         let vm = spec.id;
         self.call(move |_, connection| {
             match Domain::lookup_by_uuid(connection, vm.uuid()) {
                 Ok(domain) if domain.is_active()? => return Ok(Ok(())),
                 Ok(_) => {
-                    let message = format!("somebody defined a domain with the UUID of {vm:?} in libvirt; undefine it with virsh first");
+                    let message = format!(
+                        "somebody defined a domain with the UUID of {vm:?} in libvirt; undefine it with virsh first"
+                    );
                     return Ok(Err(AgentError::new(ErrorKind::Conflict, message)));
                 }
                 Err(error) if error.code() == ErrorNumber::NoDomain => {}
@@ -269,7 +279,9 @@ impl Hypervisor for Libvirt {
         let kill = || async {
             self.on(vm, |domain| match domain.destroy() {
                 // It ended by itself in this moment.
-                Err(error) if matches!(error.code(), ErrorNumber::NoDomain | ErrorNumber::OperationInvalid) => Ok(Ok(())),
+                Err(error) if matches!(error.code(), ErrorNumber::NoDomain | ErrorNumber::OperationInvalid) => {
+                    Ok(Ok(()))
+                }
                 result => result.map(Ok),
             })
             .await
@@ -345,13 +357,19 @@ impl Hypervisor for Libvirt {
                 return Ok(Ok(()));
             }
             if !Path::new(&disk.path).exists() {
-                return Ok(Err(AgentError::new(ErrorKind::NotFound, format!("{} is not there; is its storage mounted?", disk.path))));
+                return Ok(Err(AgentError::new(
+                    ErrorKind::NotFound,
+                    format!("{} is not there; is its storage mounted?", disk.path),
+                )));
             }
             domain.attach_device_flags(&element, sys::VIR_DOMAIN_AFFECT_LIVE)?;
             let after = live(domain)?;
             Ok(after.and_then(|live| match live.volume(disk.volume) {
                 Some(_) => Ok(()),
-                None => Err(AgentError::new(ErrorKind::Hypervisor, format!("libvirt took {} but does not show it", disk.path))),
+                None => Err(AgentError::new(
+                    ErrorKind::Hypervisor,
+                    format!("libvirt took {} but does not show it", disk.path),
+                )),
             }))
         })
         .await
@@ -457,7 +475,9 @@ impl Hypervisor for Libvirt {
             let Some(disk) = live.file(&path) else {
                 // Not the active layer of this VM. One that the VM reads as a base cannot be changed below it.
                 if live.disks.iter().any(|disk| disk.backing.contains(&path)) {
-                    let message = format!("{path} is below the active layer of {vm:?}; merge the active layer, or stop the VM first");
+                    let message = format!(
+                        "{path} is below the active layer of {vm:?}; merge the active layer, or stop the VM first"
+                    );
                     return Ok(Err(AgentError::new(ErrorKind::Conflict, message)));
                 }
                 return Ok(Ok(None));
@@ -490,14 +510,18 @@ impl Hypervisor for Libvirt {
                 .on(vm, move |domain| {
                     if cancelled {
                         block::abort(domain, &disk)?;
-                        return Ok(Err(AgentError::new(ErrorKind::Cancelled, "the job ended while layers were merged")));
+                        return Ok(Err(AgentError::new(
+                            ErrorKind::Cancelled,
+                            "the job ended while layers were merged",
+                        )));
                     }
                     Ok(Ok(block::job(domain, &disk)?))
                 })
                 .await?;
             match job {
                 None => {
-                    let message = format!("{vm:?} stopped while its layers were merged; ask again to merge them offline");
+                    let message =
+                        format!("{vm:?} stopped while its layers were merged; ask again to merge them offline");
                     return Err(AgentError::new(ErrorKind::Unavailable, message));
                 }
                 Some(Some((done, total))) => context.progress_of(done, total, "merging"),
@@ -514,7 +538,10 @@ impl Hypervisor for Libvirt {
             None | Some(None) => Ok(false),
             Some(Some((target, true))) => {
                 self.on(vm, move |domain| block::abort(domain, &target).map(Ok)).await?;
-                Err(AgentError::new(ErrorKind::Hypervisor, "QEMU gave up merging the layers; see its log in /var/log/libvirt/qemu"))
+                Err(AgentError::new(
+                    ErrorKind::Hypervisor,
+                    "QEMU gave up merging the layers; see its log in /var/log/libvirt/qemu",
+                ))
             }
         }
     }
@@ -524,7 +551,8 @@ impl Hypervisor for Libvirt {
         blocking(move || {
             let mut rotated = path.clone().into_os_string();
             rotated.push(".0");
-            let end = tail(&path, bytes).map_err(|e| io_error(format_args!("{vm:?} has no serial log on this host"), &e))?;
+            let end =
+                tail(&path, bytes).map_err(|e| io_error(format_args!("{vm:?} has no serial log on this host"), &e))?;
             // virtlogd moves a full log aside; what was before belongs to the same console.
             let missing = bytes.saturating_sub(end.len() as u64);
             let mut all = if missing > 0 { tail(Path::new(&rotated), missing).unwrap_or_default() } else { Vec::new() };
@@ -540,9 +568,9 @@ impl Hypervisor for Libvirt {
             let message = format!("{vm:?} has no VNC socket; was it started by something else?");
             return Err(AgentError::new(ErrorKind::Conflict, message));
         };
-        let stream = tokio::net::UnixStream::connect(&socket)
-            .await
-            .map_err(|e| AgentError::new(ErrorKind::Hypervisor, format!("the console of {vm:?} does not answer at {socket}: {e}")))?;
+        let stream = tokio::net::UnixStream::connect(&socket).await.map_err(|e| {
+            AgentError::new(ErrorKind::Hypervisor, format!("the console of {vm:?} does not answer at {socket}: {e}"))
+        })?;
         Ok(Box::new(stream))
     }
 
@@ -558,7 +586,10 @@ impl Hypervisor for Libvirt {
 /// Guest device name of the disk whose active layer is `path`.
 fn target(live: &Live, vm: VmId, path: &str) -> Result<String> {
     live.file(path).map(|disk| disk.target.clone()).ok_or_else(|| {
-        AgentError::new(ErrorKind::Conflict, format!("{path} is not the active layer of a disk of {vm:?}; look at the VM's volumes again"))
+        AgentError::new(
+            ErrorKind::Conflict,
+            format!("{path} is not the active layer of a disk of {vm:?}; look at the VM's volumes again"),
+        )
     })
 }
 

@@ -49,7 +49,8 @@ impl Live {
     /// [`ErrorKind::Hypervisor`] when it is no XML.
     pub fn parse(xml: &str) -> Result<Self> {
         let document = Document::parse(xml).map_err(|cause| {
-            AgentError::new(ErrorKind::Hypervisor, "libvirt described a VM in malformed XML").with_evidence(cause.to_string())
+            AgentError::new(ErrorKind::Hypervisor, "libvirt described a VM in malformed XML")
+                .with_evidence(cause.to_string())
         })?;
         let all = |name: &'static str| document.descendants().filter(move |node| node.has_tag_name(name));
         Ok(Self {
@@ -114,7 +115,8 @@ mod tests {
     #[test]
     fn live_xml_tells_disks_cards_and_console() {
         let volume: VolumeId = "00000000000000000000000000000001".parse().unwrap();
-        let xml = "<domain type='qemu' id='1'><metadata><zs:vm xmlns:zs='urn:zstack:vm:1' name='a'/></metadata><devices>
+        let xml =
+            "<domain type='qemu' id='1'><metadata><zs:vm xmlns:zs='urn:zstack:vm:1' name='a'/></metadata><devices>
             <disk type='file' device='disk'><source file='/a/top' index='3'/>
               <backingStore type='file' index='2'><format type='qcow2'/><source file='/a/mid'/>
                 <backingStore type='file'><source file='/a/base'/><backingStore/></backingStore></backingStore>

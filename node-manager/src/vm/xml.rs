@@ -56,7 +56,9 @@ pub fn domain(vm: &VmSpec, host: &HostTraits) -> Result<String> {
     line(format_args!("  <vcpu>{}</vcpu>", vm.cpus));
     match vm.firmware {
         // aarch64 has no BIOS.
-        Firmware::Bios if !arm => line(format_args!("  <os><type arch='x86_64' machine='pc'>hvm</type><smbios mode='sysinfo'/></os>")),
+        Firmware::Bios if !arm => {
+            line(format_args!("  <os><type arch='x86_64' machine='pc'>hvm</type><smbios mode='sysinfo'/></os>"))
+        }
         Firmware::Bios | Firmware::Uefi => {
             let machine = if arm { "virt" } else { "pc" };
             // Secure boot needs SMM, which `pc` lacks, and guests signed by nobody we know.
@@ -68,7 +70,9 @@ pub fn domain(vm: &VmSpec, host: &HostTraits) -> Result<String> {
         }
     }
     // cloud-init looks for the metadata service (NET-UD-001) where the chassis' asset tag ends in `.zstack.io`.
-    line(format_args!("  <sysinfo type='smbios'><chassis><entry name='asset'>www.zstack.io</entry></chassis></sysinfo>"));
+    line(format_args!(
+        "  <sysinfo type='smbios'><chassis><entry name='asset'>www.zstack.io</entry></chassis></sysinfo>"
+    ));
     line(format_args!("  <features><acpi/>{}</features>", if arm { "<gic version='host'/>" } else { "<apic/>" }));
     // One socket: desktop editions of Windows use no more than two.
     let topology = format!("<topology sockets='1' cores='{}' threads='1'/>", vm.cpus);
@@ -112,7 +116,10 @@ pub fn domain(vm: &VmSpec, host: &HostTraits) -> Result<String> {
     }
     let log = format!("{}/{}.log", host.serial_dir, vm.id);
     // virtlogd writes the file as root with mode 0600 and rotates it, so a chatty guest cannot fill the disk.
-    line(format_args!("    <serial type='file'><source path='{}' append='off'/><target port='0'/></serial>", escape(&log)?));
+    line(format_args!(
+        "    <serial type='file'><source path='{}' append='off'/><target port='0'/></serial>",
+        escape(&log)?
+    ));
     line(format_args!("    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"));
     line(format_args!("    <input type='tablet' bus='usb'/>"));
     if arm {
@@ -179,7 +186,10 @@ pub fn disk_target(disk: &DiskSpec) -> Result<String> {
     };
     let letter = u8::try_from(disk.index).ok().filter(|index| *index < places).map(|index| char::from(b'a' + index));
     letter.map(|letter| format!("{prefix}{letter}")).ok_or_else(|| {
-        invalid(format!("disk {} on bus {:?} has no place; that bus has {places}, use another bus", disk.index, disk.bus))
+        invalid(format!(
+            "disk {} on bus {:?} has no place; that bus has {places}, use another bus",
+            disk.index, disk.bus
+        ))
     })
 }
 
@@ -275,7 +285,11 @@ pub fn interface_name(text: &str) -> Result<&str> {
     let good = (1..=15).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         && !matches!(text, "." | "..");
-    if good { Ok(text) } else { Err(invalid(format!("{text:?} is no interface name; 1 to 15 letters, digits, `.`, `_`, `-`"))) }
+    if good {
+        Ok(text)
+    } else {
+        Err(invalid(format!("{text:?} is no interface name; 1 to 15 letters, digits, `.`, `_`, `-`")))
+    }
 }
 
 fn word<'a>(text: &'a str, what: &str) -> Result<&'a str> {

@@ -27,13 +27,18 @@ async fn web(files: &Path) -> SocketAddr {
                 let text = String::from_utf8_lossy(&request[..n]).into_owned();
                 let path = text.split_whitespace().nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
                 let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-                let head = |length: usize| format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                let head =
+                    |length: usize| format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
                 let Ok(body) = fs::read(files.join(&name)) else {
-                    let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                        .await;
                     return;
                 };
                 if path.starts_with("/moved/") {
-                    let answer = format!("HTTP/1.1 302 Found\r\nLocation: /{name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    let answer = format!(
+                        "HTTP/1.1 302 Found\r\nLocation: /{name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    );
                     let _ = stream.write_all(answer.as_bytes()).await;
                 } else if path.starts_with("/stall/") {
                     let _ = stream.write_all(head(body.len()).as_bytes()).await;
@@ -63,13 +68,28 @@ fn sha256(path: impl AsRef<Path>) -> String {
     hex::encode(Sha256::digest(fs::read(path).unwrap()))
 }
 
-async fn add(agent: &AgentProcess, root: &StorageRoot, name: &str, source: ImageSource, format: Option<ImageFormat>) -> Result<ImageFacts, AgentError> {
-    agent.run(AddImage { root: root.clone(), image: ImageId::random(), source, format, path: format!("{}/{name}", root.path) }).await
+async fn add(
+    agent: &AgentProcess,
+    root: &StorageRoot,
+    name: &str,
+    source: ImageSource,
+    format: Option<ImageFormat>,
+) -> Result<ImageFacts, AgentError> {
+    agent
+        .run(AddImage {
+            root: root.clone(),
+            image: ImageId::random(),
+            source,
+            format,
+            path: format!("{}/{name}", root.path),
+        })
+        .await
 }
 
 /// Files of a root that are neither its marker nor scratch.
 fn visible(root: &StorageRoot) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(&root.path).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        fs::read_dir(&root.path).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
     names.retain(|name| !name.starts_with(".zstack"));
     names.sort();
     names
@@ -94,7 +114,8 @@ fn cs_img_021_images_come_by_http_and_from_files() {
         let facts = add(&agent, &root, "a.qcow2", url("moved/good.qcow2"), Some(ImageFormat::Qcow2)).await.unwrap();
         assert_eq!((facts.format, facts.size), (ImageFormat::Qcow2, ByteSize::mib(32)));
         assert_eq!(facts.sha256, sha256(files.join("good.qcow2")));
-        let again = add(&agent, &root, "a.qcow2", url("moved/good.qcow2"), None).await.expect("asked twice is asked once");
+        let again =
+            add(&agent, &root, "a.qcow2", url("moved/good.qcow2"), None).await.expect("asked twice is asked once");
         assert_eq!(facts, again);
         let facts = add(&agent, &root, "b", url("plain.raw"), None).await.unwrap();
         assert_eq!((facts.format, facts.size), (ImageFormat::Raw, ByteSize::mib(1)));
@@ -122,9 +143,25 @@ fn cs_img_030_bad_sources_fail_with_a_reason_and_leave_nothing() {
         let mut corrupt = fs::read(&good).unwrap();
         corrupt[40..48].copy_from_slice(&0x4000_0000_u64.to_be_bytes());
         fs::write(files.join("corrupt.qcow2"), corrupt).unwrap();
-        run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", files.join("thief.qcow2").to_str().unwrap()]);
+        run(
+            "qemu-img",
+            &[
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-b",
+                "/etc/passwd",
+                "-F",
+                "raw",
+                files.join("thief.qcow2").to_str().unwrap(),
+            ],
+        );
         let data = format!("data_file={},data_file_raw=on", files.join("victim").display());
-        run("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &data, files.join("thief2.qcow2").to_str().unwrap(), "1M"]);
+        run(
+            "qemu-img",
+            &["create", "-q", "-f", "qcow2", "-o", &data, files.join("thief2.qcow2").to_str().unwrap(), "1M"],
+        );
         fs::write(files.join("page.qcow2"), "<!doctype html><p>please log in").unwrap();
         let web = web(&files).await;
         let cases = [
@@ -198,12 +235,21 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
         let (bs, ps) = (world.root(&server, "bs").await, world.root(&host, "ps").await);
         let source = world.path("good.qcow2");
         qcow2(&source);
-        let image = add(&server, &bs, "a.qcow2", ImageSource::File { path: source.display().to_string() }, None).await.unwrap();
-        let remote = |host: Option<node_manager_types::HostId>| ImageServer { url: format!("https://{}", server.address), host, root: bs.clone() };
+        let image =
+            add(&server, &bs, "a.qcow2", ImageSource::File { path: source.display().to_string() }, None).await.unwrap();
+        let remote = |host: Option<node_manager_types::HostId>| ImageServer {
+            url: format!("https://{}", server.address),
+            host,
+            root: bs.clone(),
+        };
         let cached = format!("{}/cache/a.qcow2", ps.path);
         let fetch = |sha256: &str, path: &str| FetchImage {
-            root: ps.clone(), image: ImageId::random(), server: remote(Some(server.id)), remote_path: image.path.clone(),
-            path: path.to_owned(), sha256: sha256.to_owned(),
+            root: ps.clone(),
+            image: ImageId::random(),
+            server: remote(Some(server.id)),
+            remote_path: image.path.clone(),
+            path: path.to_owned(),
+            sha256: sha256.to_owned(),
         };
         let error = host.run(fetch(&"0".repeat(64), &cached)).await.unwrap_err();
         assert!(error.kind == ErrorKind::BadImage && error.message.contains("damaged"), "{error}");
@@ -213,7 +259,8 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
         let bytes = fs::read(&image.path).unwrap();
         fs::write(format!("{cached}.part"), &bytes[..100_000]).unwrap();
         // Two at once do it once.
-        let (first, second) = tokio::join!(host.run(fetch(&image.sha256, &cached)), host.run(fetch(&image.sha256, &cached)));
+        let (first, second) =
+            tokio::join!(host.run(fetch(&image.sha256, &cached)), host.run(fetch(&image.sha256, &cached)));
         assert_eq!(first.unwrap(), second.unwrap());
         assert_eq!(sha256(&cached), image.sha256);
         // A false beginning is noticed, dropped, and the next attempt succeeds.
@@ -222,18 +269,39 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
         assert_eq!(host.run(fetch(&image.sha256, &other)).await.unwrap_err().kind, ErrorKind::BadImage);
         host.run(fetch(&image.sha256, &other)).await.unwrap();
 
-        let error = host.run(FetchImage { server: remote(None), ..fetch(&image.sha256, &format!("{}/c", ps.path)) }).await.unwrap_err();
+        let error = host
+            .run(FetchImage { server: remote(None), ..fetch(&image.sha256, &format!("{}/c", ps.path)) })
+            .await
+            .unwrap_err();
         assert!(error.message.contains("names no host"), "{error}");
-        let error = host.run(FetchImage { server: remote(Some(node_manager_types::HostId::random())), ..fetch(&image.sha256, &format!("{}/c", ps.path)) }).await.unwrap_err();
+        let error = host
+            .run(FetchImage {
+                server: remote(Some(node_manager_types::HostId::random())),
+                ..fetch(&image.sha256, &format!("{}/c", ps.path))
+            })
+            .await
+            .unwrap_err();
         assert!(error.kind == ErrorKind::Unreachable, "{error}");
 
         // Back again: a volume on top of the cached image becomes a new image.
         let volume = format!("{}/v.qcow2", ps.path);
-        let create = CreateVolume { root: ps.clone(), volume: VolumeId::random(), path: volume.clone(), size: ByteSize::mib(48), backing: Some(cached) };
+        let create = CreateVolume {
+            root: ps.clone(),
+            volume: VolumeId::random(),
+            path: volume.clone(),
+            size: ByteSize::mib(48),
+            backing: Some(cached),
+        };
         host.run(create).await.unwrap();
         run("qemu-io", &["-f", "qcow2", "-c", "write -P 0x78 4M 64k", &volume]);
         let stored = format!("{}/stored.qcow2", bs.path);
-        let store = StoreImage { root: ps.clone(), volume_path: volume.clone(), image: ImageId::random(), server: remote(Some(server.id)), remote_path: stored.clone() };
+        let store = StoreImage {
+            root: ps.clone(),
+            volume_path: volume.clone(),
+            image: ImageId::random(),
+            server: remote(Some(server.id)),
+            remote_path: stored.clone(),
+        };
         for _ in 0..2 {
             let facts = host.run(store.clone()).await.unwrap();
             assert_eq!((facts.size, facts.path.as_str()), (ByteSize::mib(48), stored.as_str()));
@@ -244,7 +312,13 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
         assert_eq!(visible(&bs).iter().filter(|name| name.contains("part") || name.contains("upload")).count(), 0);
 
         // On the image server itself the same goes without the network.
-        let own = StoreImage { root: bs.clone(), volume_path: stored.clone(), image: ImageId::random(), server: remote(Some(server.id)), remote_path: format!("{}/own.qcow2", bs.path) };
+        let own = StoreImage {
+            root: bs.clone(),
+            volume_path: stored.clone(),
+            image: ImageId::random(),
+            server: remote(Some(server.id)),
+            remote_path: format!("{}/own.qcow2", bs.path),
+        };
         assert_eq!(server.run(own).await.unwrap().size, ByteSize::mib(48));
     });
 }

@@ -39,15 +39,21 @@ fn only_the_internal_authority_gets_in_and_hosts_only_carry_images() {
         let refused = try_once(&Client::new(agent.address, agent.id, &forged).unwrap()).await.unwrap_err();
         assert!(matches!(refused, ClientError::Unreachable(_)), "a forged certificate: {refused}");
 
-        let other = Pool::new(&world.authority.issue(&host_name(HostId::random()))).unwrap().host(agent.id, agent.address);
-        for refused in [try_once(&other).await.map(drop).unwrap_err(), other.ping().await.map(drop).unwrap_err(), other.metrics().await.map(drop).unwrap_err()] {
+        let other =
+            Pool::new(&world.authority.issue(&host_name(HostId::random()))).unwrap().host(agent.id, agent.address);
+        for refused in [
+            try_once(&other).await.map(drop).unwrap_err(),
+            other.ping().await.map(drop).unwrap_err(),
+            other.metrics().await.map(drop).unwrap_err(),
+        ] {
             assert!(matches!(&refused, ClientError::Agent(e) if e.message.contains("may not use")), "{refused}");
         }
         let (size, stream) = other.get_content(&query, 4).await.unwrap();
         let bytes: Vec<_> = futures::TryStreamExt::try_collect(stream).await.unwrap();
         assert_eq!((size, bytes.concat()), (10, b"456789".to_vec()));
 
-        let unknown = Pool::new(&world.authority.issue("printer.zstack.internal")).unwrap().host(agent.id, agent.address);
+        let unknown =
+            Pool::new(&world.authority.issue("printer.zstack.internal")).unwrap().host(agent.id, agent.address);
         let refused = unknown.get_content(&query, 0).await.map(drop).unwrap_err();
         assert!(matches!(&refused, ClientError::Agent(e) if e.message.contains("may not use")), "{refused}");
 
@@ -86,7 +92,13 @@ fn a_job_is_done_once_whoever_asks_again() {
         let agent = world.agent().await;
         let root = world.root(&agent, "ps").await;
         let path = format!("{}/a.qcow2", root.path);
-        let create = CreateVolume { root: root.clone(), volume: VolumeId::random(), path: path.clone(), size: ByteSize::mib(1), backing: None };
+        let create = CreateVolume {
+            root: root.clone(),
+            volume: VolumeId::random(),
+            path: path.clone(),
+            size: ByteSize::mib(1),
+            backing: None,
+        };
         let job = JobId::random();
         let first = agent.client.run(job, create.clone(), Duration::from_secs(30)).await.unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -102,7 +114,11 @@ fn a_job_is_done_once_whoever_asks_again() {
         assert_eq!(serde_json::to_value(&zero).unwrap()["operation"]["do"], "check_interfaces");
         let facts = agent.client.metrics().await.unwrap();
         assert!(facts.contains("zstack_host_memory_bytes ") && facts.contains("zstack_hypervisor_up 0"), "{facts}");
-        assert_eq!(agent.client.ping().await.unwrap_err().kind(), Some(ErrorKind::Hypervisor), "no libvirtd here (CS-HOST-041)");
+        assert_eq!(
+            agent.client.ping().await.unwrap_err().kind(),
+            Some(ErrorKind::Hypervisor),
+            "no libvirtd here (CS-HOST-041)"
+        );
     });
 }
 
@@ -120,7 +136,10 @@ async fn silent_server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, task)
 }
 
-fn slow(agent_root: &node_manager_types::storage::StorageRoot, server: SocketAddr) -> node_manager_types::operation::AddImage {
+fn slow(
+    agent_root: &node_manager_types::storage::StorageRoot,
+    server: SocketAddr,
+) -> node_manager_types::operation::AddImage {
     node_manager_types::operation::AddImage {
         root: agent_root.clone(),
         image: node_manager_types::ImageId::random(),

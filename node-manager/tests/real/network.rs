@@ -1,11 +1,6 @@
 //! Bridges, DHCP and metadata in a network namespace of the test (NET-L2, NET-DHCP, NET-UD).
 
-use std::{
-    fs,
-    net::Ipv4Addr,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
 
 use node_manager_types::{
     ErrorKind, L2Id, L3Id, VmId,
@@ -43,7 +38,10 @@ fn net_l2_017_bridges_are_made_kept_and_removed_with_the_addresses_of_their_upli
         let port = ip("-d link show up0");
         assert!(port.contains("master br_up0") && port.contains("isolated on"), "{port}");
         let shown = ip("-d addr show br_up0");
-        assert!(shown.contains("192.0.2.5/24") && shown.contains(&format!("zstack:{l2}:up0")) && shown.contains(",UP"), "{shown}");
+        assert!(
+            shown.contains("192.0.2.5/24") && shown.contains(&format!("zstack:{l2}:up0")) && shown.contains(",UP"),
+            "{shown}"
+        );
         assert!(!ip("addr show up0").contains("192.0.2.5"));
         let routes = ip("route");
         assert!(routes.contains("198.51.100.0/24 via 192.0.2.1 dev br_up0"), "{routes}");
@@ -79,7 +77,9 @@ fn foreign_bridges_are_used_as_they_are_and_vlans_need_the_kernel() {
         assert!(ip("link show mine").contains(",UP"), "a bridge of the operator stays");
 
         ip("link add up0 type veth peer name peer0");
-        let tagged = |vlan| EnsureBridge { bridge: BridgeSpec { l2, bridge: "br_v".to_owned(), uplink: "up0".to_owned(), vlan: Some(vlan) } };
+        let tagged = |vlan| EnsureBridge {
+            bridge: BridgeSpec { l2, bridge: "br_v".to_owned(), uplink: "up0".to_owned(), vlan: Some(vlan) },
+        };
         assert_eq!(agent.run(tagged(4095)).await.unwrap_err().kind, ErrorKind::Invalid);
         match agent.run(tagged(7)).await {
             Ok(()) => {
@@ -113,7 +113,10 @@ impl Guest {
 
     fn inside(&self, program: &[&str]) -> (bool, String) {
         let out = Command::new("ip").args(["netns", "exec", &self.name]).args(program).output().unwrap();
-        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr),
+        )
     }
 
     /// What busybox's DHCP client was given: `key=value` lines.
@@ -127,16 +130,38 @@ impl Guest {
         let _ = fs::remove_file(&out);
         let (lease, script) = (format!("LEASE={}", out.display()), script.display().to_string());
         let tries = seconds.to_string();
-        let options = ["-O", "staticroutes", "-O", "mtu", "-O", "dns", "-O", "router", "-O", "domain", "-O", "hostname"];
-        let command = [&["env", lease.as_str(), "busybox", "udhcpc", "-f", "-q", "-n", "-i", "eth0", "-t", &tries, "-T", "1", "-s", &script][..], &options[..]].concat();
+        let options =
+            ["-O", "staticroutes", "-O", "mtu", "-O", "dns", "-O", "router", "-O", "domain", "-O", "hostname"];
+        let command = [
+            &[
+                "env",
+                lease.as_str(),
+                "busybox",
+                "udhcpc",
+                "-f",
+                "-q",
+                "-n",
+                "-i",
+                "eth0",
+                "-t",
+                &tries,
+                "-T",
+                "1",
+                "-s",
+                &script,
+            ][..],
+            &options[..],
+        ]
+        .concat();
         let (ok, text) = self.inside(&command);
         assert!(ok || text.contains("no lease"), "{text}");
+        eprintln!("udhcpc in {}: {text}", self.name);
         fs::read_to_string(out).ok()
     }
 
     fn fetch(&self, path: &str) -> Option<String> {
         let url = format!("http://169.254.169.254{path}");
-        let (ok, text) = self.inside(&["busybox", "wget", "-q", "-T", "5", "-O", "-", &url]);
+        let (ok, text) = self.inside(&["curl", "-sf", "--max-time", "5", &url]);
         ok.then_some(text)
     }
 }
@@ -149,9 +174,19 @@ impl Drop for Guest {
 
 fn lease(guest: &Guest, last: u8, default_route: bool) -> DhcpLease {
     let vm = VmId::random();
-    let metadata = Metadata { instance: vm, hostname: format!("vm-{last}"), user_data: None, ssh_keys: vec![format!("ssh-ed25519 KEY{last} a")] };
+    let metadata = Metadata {
+        instance: vm,
+        hostname: format!("vm-{last}"),
+        user_data: None,
+        ssh_keys: vec![format!("ssh-ed25519 KEY{last} a")],
+    };
     DhcpLease {
-        mac: guest.mac.clone(), ip: Ipv4Addr::new(192, 0, 2, last), hostname: Some(format!("192-0-2-{last}")), default_route, vm, metadata: Some(metadata),
+        mac: guest.mac.clone(),
+        ip: Ipv4Addr::new(192, 0, 2, last),
+        hostname: Some(format!("192-0-2-{last}")),
+        default_route,
+        vm,
+        metadata: Some(metadata),
     }
 }
 
@@ -176,17 +211,34 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         ip("link add br_a type bridge");
         ip("link set br_a up");
         let network = DhcpNetwork {
-            l3: L3Id::random(), bridge: "br_a".to_owned(), server: Ipv4Addr::new(192, 0, 2, 2), prefix: 24,
-            gateway: Some(Ipv4Addr::new(192, 0, 2, 1)), dns: vec![Ipv4Addr::new(198, 51, 100, 53)],
-            domain: Some("cloud.example".to_owned()), mtu: 1450, metadata: true,
+            l3: L3Id::random(),
+            bridge: "br_a".to_owned(),
+            server: Ipv4Addr::new(192, 0, 2, 2),
+            prefix: 24,
+            gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            dns: vec![Ipv4Addr::new(198, 51, 100, 53)],
+            domain: Some("cloud.example".to_owned()),
+            mtu: 1450,
+            metadata: true,
         };
         let (one, two, stranger) = (Guest::plug(1, "br_a"), Guest::plug(2, "br_a"), Guest::plug(3, "br_a"));
         let (first, second) = (lease(&one, 11, true), lease(&two, 12, false));
         agent.run(apply(&network, vec![first.clone()], Vec::new())).await.unwrap();
-        let dnsmasq = kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
+        kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
         let metadata = kill.pid_file(&pid_file(&agent, "metadata", network.l3));
 
-        let got = one.dhcp(&world, 10).expect("no lease");
+        let diagnosis = |agent: &AgentProcess| {
+            let file = |name: &str| {
+                fs::read_to_string(agent.home.join("data/dnsmasq").join(network.l3.to_string()).join(name))
+            };
+            format!(
+                "no lease; hosts {:?}, leases {:?}, dnsmasq says {:?}",
+                file("hosts"),
+                file("leases"),
+                file("dnsmasq.log")
+            )
+        };
+        let got = one.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent)));
         assert_eq!(value(&got, "ip"), Some("192.0.2.11"), "{got}");
         assert_eq!(value(&got, "mask"), Some("24"));
         assert_eq!(value(&got, "router"), Some("192.0.2.1"));
@@ -198,10 +250,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         let routes = value(&got, "staticroutes").unwrap();
         assert!(routes.contains("169.254.169.254/32 192.0.2.2") && routes.contains("0.0.0.0/0 192.0.2.1"), "{routes}");
 
-        // Added without a restart of the server; the second card is told no default route and no resolvers.
+        // The second card is told no default route and no resolvers.
         agent.run(apply(&network, vec![second.clone()], Vec::new())).await.unwrap();
-        assert_eq!(kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3)), dnsmasq);
-        let got = two.dhcp(&world, 10).expect("no lease");
+        let dnsmasq = kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
+        let got = two.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent)));
         assert_eq!(value(&got, "ip"), Some("192.0.2.12"));
         assert_eq!((value(&got, "router"), value(&got, "dns")), (None, None), "{got}");
         assert_eq!(value(&got, "staticroutes"), Some("169.254.169.254/32 192.0.2.2"));
@@ -214,7 +266,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         assert_eq!(one.fetch("/latest/meta-data/public-keys/0/openssh-key").as_deref(), Some("ssh-ed25519 KEY11 a"));
         assert_eq!(two.fetch("/latest/meta-data/local-hostname").as_deref(), Some("vm-12"));
         assert_eq!(one.fetch("/latest/user-data"), None);
-        let with_data = DhcpLease { metadata: Some(Metadata { user_data: Some("#cloud-config\n".to_owned()), ..meta }), ..first.clone() };
+        let with_data = DhcpLease {
+            metadata: Some(Metadata { user_data: Some("#cloud-config\n".to_owned()), ..meta }),
+            ..first.clone()
+        };
         agent.run(apply(&network, vec![with_data], Vec::new())).await.unwrap();
         assert_eq!(one.fetch("/latest/user-data").as_deref(), Some("#cloud-config\n"));
 
@@ -231,7 +286,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         let moved = DhcpLease { mac: stranger.mac.clone(), ..first };
         agent.run(apply(&network, vec![moved], vec![one.mac.clone()])).await.unwrap();
         kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3));
-        assert_eq!(value(&stranger.dhcp(&world, 10).expect("no lease"), "ip"), Some("192.0.2.11"));
+        assert_eq!(
+            value(&stranger.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent))), "ip"),
+            Some("192.0.2.11")
+        );
         assert_eq!(one.dhcp(&world, 3), None);
 
         // Killed services come back.
@@ -239,7 +297,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
         run("kill", &["-9", &old.to_string()]);
         agent.run(apply(&network, Vec::new(), Vec::new())).await.unwrap();
         assert_ne!(kill.pid_file(&pid_file(&agent, "dnsmasq", network.l3)), old);
-        assert_eq!(value(&two.dhcp(&world, 10).expect("no lease"), "ip"), Some("192.0.2.12"));
+        assert_eq!(
+            value(&two.dhcp(&world, 10).unwrap_or_else(|| panic!("{}", diagnosis(&agent))), "ip"),
+            Some("192.0.2.12")
+        );
 
         // NET-L3-048: nothing stays.
         let pids = ["dnsmasq", "metadata"].map(|service| kill.pid_file(&pid_file(&agent, service, network.l3)));
@@ -247,7 +308,10 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
             agent.run(RemoveDhcp { l3: network.l3 }).await.unwrap();
         }
         eventually(Duration::from_secs(10), || async {
-            let alive = pids.iter().filter(|pid| !fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty()).count();
+            let alive = pids
+                .iter()
+                .filter(|pid| !fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty())
+                .count();
             if alive == 0 { Ok(()) } else { Err(format!("{alive} services still run")) }
         })
         .await;
@@ -263,8 +327,15 @@ fn dhcp_without_its_bridge_is_refused() {
         let world = World::new();
         let agent = world.agent().await;
         let network = DhcpNetwork {
-            l3: L3Id::random(), bridge: "br_none".to_owned(), server: Ipv4Addr::new(192, 0, 2, 2), prefix: 24, gateway: None,
-            dns: Vec::new(), domain: None, mtu: 1500, metadata: false,
+            l3: L3Id::random(),
+            bridge: "br_none".to_owned(),
+            server: Ipv4Addr::new(192, 0, 2, 2),
+            prefix: 24,
+            gateway: None,
+            dns: Vec::new(),
+            domain: None,
+            mtu: 1500,
+            metadata: false,
         };
         let error = agent.run(apply(&network, Vec::new(), Vec::new())).await.unwrap_err();
         assert!(error.kind == ErrorKind::NotFound && error.message.contains("br_none"), "{error}");

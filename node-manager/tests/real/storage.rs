@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use node_manager_types::{
     ByteSize, ErrorKind, SnapshotId, StorageId, VolumeId,
     operation::{
-        CopyVolume, CreateVolume, DeleteVolume, InitStorage, MeasureStorage, MergeSnapshot, ResizeVolume, RevertSnapshot,
-        StatVolume, TakeSnapshot,
+        CopyVolume, CreateVolume, DeleteVolume, InitStorage, MeasureStorage, MergeSnapshot, ResizeVolume,
+        RevertSnapshot, StatVolume, TakeSnapshot,
     },
     storage::StorageRoot,
 };
@@ -18,8 +18,12 @@ fn write(path: &str, pattern: &str, offset: &str) {
 }
 
 fn reads(path: &str, pattern: &str, offset: &str) -> bool {
-    // qemu-io succeeds also when the pattern differs, and says so.
-    !run("qemu-io", &["-U", "-f", "qcow2", "-c", &format!("read -P {pattern} {offset} 64k"), path]).contains("failed")
+    let command = format!("read -P {pattern} {offset} 64k");
+    let out =
+        std::process::Command::new("qemu-io").args(["-r", "-U", "-f", "qcow2", "-c", &command, path]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("read 65536/65536"), "{path}: {text}{}", String::from_utf8_lossy(&out.stderr));
+    !text.contains("verification failed")
 }
 
 #[test]
@@ -33,7 +37,10 @@ fn cs_psl_002_roots_are_claimed_once_and_never_system_directories() {
         let stranger = StorageRoot { id: StorageId::random(), path: root.path.clone() };
         let error = agent.run(InitStorage { root: stranger }).await.unwrap_err();
         assert!(error.kind == ErrorKind::Conflict && error.message.contains(&root.id.to_string()), "{error}");
-        let error = agent.run(InitStorage { root: StorageRoot { path: "/usr/bin".to_owned(), ..root.clone() } }).await.unwrap_err();
+        let error = agent
+            .run(InitStorage { root: StorageRoot { path: "/usr/bin".to_owned(), ..root.clone() } })
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         fs::remove_file(Path::new(&root.path).join(".zstack-storage")).unwrap();
         let error = agent.run(MeasureStorage { root }).await.unwrap_err();
@@ -67,7 +74,10 @@ fn volumes_are_created_once_grow_and_go() {
         assert_eq!(error.kind, ErrorKind::Invalid);
 
         for _ in 0..2 {
-            agent.run(DeleteVolume { root: root.clone(), path: path.clone() }).await.expect("deleting what is gone succeeds");
+            agent
+                .run(DeleteVolume { root: root.clone(), path: path.clone() })
+                .await
+                .expect("deleting what is gone succeeds");
         }
         assert!(!Path::new(&path).exists());
         let error = agent.run(StatVolume { root: root.clone(), path }).await.unwrap_err();
@@ -88,7 +98,12 @@ fn cs_snap_005_snapshots_freeze_revert_and_merge() {
         agent.run(CreateVolume { root: root.clone(), volume, path: base.clone(), size, backing: None }).await.unwrap();
         write(&base, "0x11", "0");
         let snap = |path: &str, new_path: &str| TakeSnapshot {
-            root: root.clone(), volume, snapshot: SnapshotId::random(), path: path.to_owned(), new_path: new_path.to_owned(), vm: None,
+            root: root.clone(),
+            volume,
+            snapshot: SnapshotId::random(),
+            path: path.to_owned(),
+            new_path: new_path.to_owned(),
+            vm: None,
         };
         for _ in 0..2 {
             let facts = agent.run(snap(&base, &one)).await.unwrap();
@@ -110,7 +125,11 @@ fn cs_snap_005_snapshots_freeze_revert_and_merge() {
 
         // `two` no longer needs `one`, then no longer anything.
         let merge = |new_base: Option<&str>| MergeSnapshot {
-            root: root.clone(), volume: Some(volume), path: two.clone(), new_base: new_base.map(str::to_owned), vm: None,
+            root: root.clone(),
+            volume: Some(volume),
+            path: two.clone(),
+            new_base: new_base.map(str::to_owned),
+            vm: None,
         };
         let error = agent.run(merge(Some(&reverted))).await.unwrap_err();
         assert!(error.kind == ErrorKind::Conflict && error.message.contains("not below"), "{error}");
@@ -141,11 +160,15 @@ fn a_full_disk_is_told_apart_and_leaves_nothing() {
         let root = world.root(&agent, "small").await;
         let path = format!("{}/a.qcow2", root.path);
         let volume = VolumeId::random();
-        let create = CreateVolume { root: root.clone(), volume, path: path.clone(), size: ByteSize::gib(1), backing: None };
+        let create =
+            CreateVolume { root: root.clone(), volume, path: path.clone(), size: ByteSize::gib(1), backing: None };
         agent.run(create).await.unwrap();
         write(&path, "0x11", "0");
-        fs::write(small.join("ballast"), vec![1; 1_200_000]).unwrap();
-        let error = agent.run(CopyVolume { root: root.clone(), from: path, to: format!("{}/b.qcow2", root.path) }).await.unwrap_err();
+        fs::write(small.join("ballast"), vec![1; 1_500_000]).unwrap();
+        let error = agent
+            .run(CopyVolume { root: root.clone(), from: path, to: format!("{}/b.qcow2", root.path) })
+            .await
+            .unwrap_err();
         assert!(error.kind == ErrorKind::NoSpace && error.message.contains("needs"), "{error}");
         assert!(!Path::new(&format!("{}/b.qcow2", root.path)).exists());
         let scratch = small.join(".zstack-tmp").join(agent.id.to_string());

@@ -5,7 +5,8 @@ use std::{fs, time::Duration};
 use node_manager_types::{
     ByteSize, ErrorKind, NicId, SnapshotId, VmId, VolumeId,
     operation::{
-        AttachDisk, AttachNic, CreateVolume, DetachDisk, MergeSnapshot, PauseVm, ResizeVolume, ResumeVm, StartVm, StopVm, TakeSnapshot,
+        AttachDisk, AttachNic, CreateVolume, DetachDisk, MergeSnapshot, PauseVm, ResizeVolume, ResumeVm, StartVm,
+        StopVm, TakeSnapshot,
     },
     storage::StorageRoot,
     vm::{BootDevice, CacheMode, CpuMode, DiskBus, DiskSpec, Firmware, NicSpec, Password, StopMode, VmSpec, VmState},
@@ -37,18 +38,37 @@ fn boot_sector(text: &[u8]) -> Vec<u8> {
 
 async fn volume(agent: &AgentProcess, root: &StorageRoot, name: &str, index: u32) -> DiskSpec {
     let disk = DiskSpec {
-        volume: VolumeId::random(), path: format!("{}/{name}.qcow2", root.path), bus: DiskBus::Virtio, index, cache: CacheMode::Writeback,
+        volume: VolumeId::random(),
+        path: format!("{}/{name}.qcow2", root.path),
+        bus: DiskBus::Virtio,
+        index,
+        cache: CacheMode::Writeback,
     };
-    let create = CreateVolume { root: root.clone(), volume: disk.volume, path: disk.path.clone(), size: ByteSize::mib(64), backing: None };
+    let create = CreateVolume {
+        root: root.clone(),
+        volume: disk.volume,
+        path: disk.path.clone(),
+        size: ByteSize::mib(64),
+        backing: None,
+    };
     agent.run(create).await.unwrap();
     disk
 }
 
 fn spec(disks: Vec<DiskSpec>) -> VmSpec {
     VmSpec {
-        id: VmId::random(), name: "a <test> & 'vm'".to_owned(), cpus: 1, memory: ByteSize::mib(64), firmware: Firmware::Bios,
-        cpu_mode: CpuMode::None, boot_order: vec![BootDevice::Disk], disks, cdroms: Vec::new(), nics: Vec::new(),
-        video: "vga".to_owned(), console_password: None,
+        id: VmId::random(),
+        name: "a <test> & 'vm'".to_owned(),
+        cpus: 1,
+        memory: ByteSize::mib(64),
+        firmware: Firmware::Bios,
+        cpu_mode: CpuMode::None,
+        boot_order: vec![BootDevice::Disk],
+        disks,
+        cdroms: Vec::new(),
+        nics: Vec::new(),
+        video: "vga".to_owned(),
+        console_password: None,
     }
 }
 
@@ -71,7 +91,10 @@ fn cs_vm_020_a_vm_lives_pauses_survives_the_agent_and_dies() {
         let mut libvirtd = Libvirtd::start(world.dir.path()).await;
         let agent = world.agent().await;
         let facts = agent.client.host().await.unwrap();
-        assert!(facts.libvirt_version.split('.').count() == 3 && facts.qemu_version.split('.').count() == 3, "{facts:?}");
+        assert!(
+            facts.libvirt_version.split('.').count() == 3 && facts.qemu_version.split('.').count() == 3,
+            "{facts:?}"
+        );
 
         let root = world.root(&agent, "ps").await;
         let disk = volume(&agent, &root, "root", 0).await;
@@ -106,7 +129,11 @@ fn cs_vm_020_a_vm_lives_pauses_survives_the_agent_and_dies() {
         libvirtd.restart().await;
         eventually(Duration::from_secs(30), || async {
             let vms = agent.client.ping().await.map_err(|e| e.to_string())?.vms;
-            if vms.iter().any(|status| status.id == vm.id && status.state == VmState::Running) { Ok(()) } else { Err(format!("{vms:?}")) }
+            if vms.iter().any(|status| status.id == vm.id && status.state == VmState::Running) {
+                Ok(())
+            } else {
+                Err(format!("{vms:?}"))
+            }
         })
         .await;
 
@@ -114,7 +141,10 @@ fn cs_vm_020_a_vm_lives_pauses_survives_the_agent_and_dies() {
         agent.run(StopVm { vm: vm.id, mode: StopMode::Graceful { seconds: 1 } }).await.unwrap();
         assert_eq!(state(&agent, vm.id).await, None);
         for _ in 0..2 {
-            agent.run(StopVm { vm: vm.id, mode: StopMode::PowerOff }).await.expect("stopping what is not there succeeds");
+            agent
+                .run(StopVm { vm: vm.id, mode: StopMode::PowerOff })
+                .await
+                .expect("stopping what is not there succeeds");
         }
         assert_eq!(agent.run(PauseVm { vm: vm.id }).await.unwrap_err().kind, ErrorKind::NotFound);
         // The files are root's again, and the VM starts once more.
@@ -145,15 +175,32 @@ fn cs_snap_003_disks_change_below_a_running_vm() {
         }
         assert!(shown().contains(&data.path));
         for size in [ByteSize::mib(96), ByteSize::mib(96)] {
-            let resize = ResizeVolume { root: root.clone(), volume: data.volume, path: data.path.clone(), size, vm: Some(vm.id) };
+            let resize = ResizeVolume {
+                root: root.clone(),
+                volume: data.volume,
+                path: data.path.clone(),
+                size,
+                vm: Some(vm.id),
+            };
             assert_eq!(agent.run(resize).await.unwrap().size, size);
         }
-        let offline = ResizeVolume { root: root.clone(), volume: data.volume, path: data.path.clone(), size: ByteSize::mib(128), vm: None };
+        let offline = ResizeVolume {
+            root: root.clone(),
+            volume: data.volume,
+            path: data.path.clone(),
+            size: ByteSize::mib(128),
+            vm: None,
+        };
         assert_eq!(agent.run(offline).await.unwrap_err().kind, ErrorKind::Conflict, "QEMU holds the file");
 
         let layer = |name: &str| format!("{}/{name}.qcow2", root.path);
         let snap = |path: &str, new_path: &str| TakeSnapshot {
-            root: root.clone(), volume: disk.volume, snapshot: SnapshotId::random(), path: path.to_owned(), new_path: new_path.to_owned(), vm: Some(vm.id),
+            root: root.clone(),
+            volume: disk.volume,
+            snapshot: SnapshotId::random(),
+            path: path.to_owned(),
+            new_path: new_path.to_owned(),
+            vm: Some(vm.id),
         };
         for _ in 0..2 {
             agent.run(snap(&disk.path, &layer("one"))).await.unwrap();
@@ -162,7 +209,11 @@ fn cs_snap_003_disks_change_below_a_running_vm() {
         assert!(shown().contains(&format!("<source file='{}'", layer("two"))), "{}", shown());
 
         let merge = |path: &str, new_base: Option<String>| MergeSnapshot {
-            root: root.clone(), volume: Some(disk.volume), path: path.to_owned(), new_base, vm: Some(vm.id),
+            root: root.clone(),
+            volume: Some(disk.volume),
+            path: path.to_owned(),
+            new_base,
+            vm: Some(vm.id),
         };
         let error = agent.run(merge(&layer("one"), None)).await.unwrap_err();
         assert!(error.kind == ErrorKind::Conflict && error.message.contains("below the active layer"), "{error}");
@@ -176,9 +227,24 @@ fn cs_snap_003_disks_change_below_a_running_vm() {
         assert!(!shown().contains(&disk.path), "{}", shown());
 
         // Nothing runs in the guest that could let go; the job must end and say so when it is told to.
-        let error = agent.client.run(node_manager_types::JobId::random(), DetachDisk { vm: vm.id, volume: data.volume }, Duration::from_secs(8)).await.unwrap_err();
-        assert!(error.kind() == Some(ErrorKind::Timeout) || matches!(error, node_manager_client::ClientError::Timeout { .. }), "{error}");
-        agent.run(DetachDisk { vm: vm.id, volume: VolumeId::random() }).await.expect("a disk that is not there is detached");
+        let error = agent
+            .client
+            .run(
+                node_manager_types::JobId::random(),
+                DetachDisk { vm: vm.id, volume: data.volume },
+                Duration::from_secs(8),
+            )
+            .await
+            .unwrap_err();
+        assert!(
+            error.kind() == Some(ErrorKind::Timeout)
+                || matches!(error, node_manager_client::ClientError::Timeout { .. }),
+            "{error}"
+        );
+        agent
+            .run(DetachDisk { vm: vm.id, volume: VolumeId::random() })
+            .await
+            .expect("a disk that is not there is detached");
         agent.run(StopVm { vm: vm.id, mode: StopMode::PowerOff }).await.unwrap();
     });
 }
@@ -195,8 +261,12 @@ fn cs_vm_212_the_console_is_local_and_asks_for_its_password() {
         let mut vm = spec(vec![disk]);
         vm.console_password = Some(Password("longer than eight".to_owned()));
         let nic = |number: u8| NicSpec {
-            id: NicId::random(), mac: format!("fa:16:3e:00:01:{number:02x}"), bridge: "br_a".to_owned(), device: format!("vnic7.{number}"),
-            model: "virtio".to_owned(), index: number.into(),
+            id: NicId::random(),
+            mac: format!("fa:16:3e:00:01:{number:02x}"),
+            bridge: "br_a".to_owned(),
+            device: format!("vnic7.{number}"),
+            model: "virtio".to_owned(),
+            index: number.into(),
         };
         vm.nics.push(nic(0));
         agent.run(StartVm { vm: vm.clone() }).await.unwrap();

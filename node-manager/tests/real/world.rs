@@ -26,7 +26,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 /// Runs a test on its own runtime inside the isolated process. Threads of the runtime are made after the process has
 /// entered its namespaces, so they are inside too.
-pub fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub(crate) fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces and bridges: run them as root");
     // Each test runs on a thread of its own; namespaces belong to threads.
     enter();
@@ -35,7 +35,8 @@ pub fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 }
 
 fn enter() {
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).expect("cannot unshare: root and namespaces are needed");
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+        .expect("cannot unshare: root and namespaces are needed");
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     for directory in ["/run", "/var/lib/libvirt"] {
@@ -47,7 +48,7 @@ fn enter() {
 }
 
 /// Runs a program of the test itself; panics with its words.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let out = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{program} {arguments:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
@@ -55,7 +56,10 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Polls until `check` yields something; panics with the last status.
-pub async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duration, mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    limit: Duration,
+    mut check: impl FnMut() -> F,
+) -> T {
     let until = Instant::now() + limit;
     loop {
         match check().await {
@@ -67,16 +71,16 @@ pub async fn eventually<T, F: Future<Output = Result<T, String>>>(limit: Duratio
 }
 
 /// An internal authority.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn issue(&self, name: &str) -> TlsMaterial {
+    pub(crate) fn issue(&self, name: &str) -> TlsMaterial {
         let key = KeyPair::generate().unwrap();
         let cert = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         TlsMaterial { ca_pem: self.0.pem(), cert_pem: cert.pem(), key_pem: key.serialize_pem() }
@@ -84,14 +88,14 @@ impl Authority {
 }
 
 /// One test's surroundings.
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub authority: Authority,
-    pub pool: Pool,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) authority: Authority,
+    pub(crate) pool: Pool,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // QEMU and dnsmasq run as other users and must get through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -100,16 +104,16 @@ impl World {
         Self { dir, authority, pool }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Starts an agent of a new host.
-    pub async fn agent(&self) -> AgentProcess {
+    pub(crate) async fn agent(&self) -> AgentProcess {
         self.agent_of(HostId::random(), &[]).await
     }
 
-    pub async fn agent_of(&self, id: HostId, more: &[&str]) -> AgentProcess {
+    pub(crate) async fn agent_of(&self, id: HostId, more: &[&str]) -> AgentProcess {
         let tls = self.authority.issue(&host_name(id));
         let home = self.path(&format!("host-{id}"));
         fs::create_dir_all(&home).unwrap();
@@ -125,15 +129,21 @@ impl World {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_node-manager"))
-            .arg("--config").arg(config)
-            .arg("--listen").arg(address.to_string())
-            .arg("--ca").arg(ca)
-            .arg("--certificate").arg(cert)
-            .arg("--key").arg(key)
-            .arg("--data-dir").arg(home.join("data"))
-            .arg("--run-dir").arg(home.join("run"))
-            .args(["--image-stall-seconds", "2"])
-            .args(more)
+            .arg("--config")
+            .arg(config)
+            .arg("--listen")
+            .arg(address.to_string())
+            .arg("--ca")
+            .arg(ca)
+            .arg("--certificate")
+            .arg(cert)
+            .arg("--key")
+            .arg(key)
+            .arg("--data-dir")
+            .arg(home.join("data"))
+            .arg("--run-dir")
+            .arg(home.join("run"))
+            .args(if more.is_empty() { &["--image-stall-seconds=2"] } else { more })
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -150,7 +160,7 @@ impl World {
     }
 
     /// A claimed root on an agent.
-    pub async fn root(&self, agent: &AgentProcess, name: &str) -> StorageRoot {
+    pub(crate) async fn root(&self, agent: &AgentProcess, name: &str) -> StorageRoot {
         let root = StorageRoot { id: StorageId::random(), path: self.path(name).display().to_string() };
         agent.run(InitStorage { root: root.clone() }).await.unwrap();
         root
@@ -158,16 +168,16 @@ impl World {
 }
 
 /// A running agent; killed at the end.
-pub struct AgentProcess {
-    pub id: HostId,
-    pub address: SocketAddr,
-    pub client: Client,
+pub(crate) struct AgentProcess {
+    pub(crate) id: HostId,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
     child: Child,
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 impl AgentProcess {
-    pub async fn run<O: Run>(&self, operation: O) -> Result<O::Reply, AgentError> {
+    pub(crate) async fn run<O: Run>(&self, operation: O) -> Result<O::Reply, AgentError> {
         match self.client.run(JobId::random(), operation, Duration::from_secs(120)).await {
             Ok(reply) => Ok(reply),
             Err(ClientError::Agent(error)) => Err(error),
@@ -175,12 +185,12 @@ impl AgentProcess {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.join("log")).unwrap_or_default()
     }
 
     /// Ends the agent the way systemd does, and says how it ended.
-    pub async fn stop(mut self) -> (HostId, PathBuf) {
+    pub(crate) async fn stop(mut self) -> (HostId, PathBuf) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         eventually(Duration::from_secs(15), || {
             let ended = self.child.try_wait().unwrap();
@@ -202,16 +212,17 @@ impl Drop for AgentProcess {
 }
 
 /// libvirtd with private directories; ended, with its VMs, at the end.
-pub struct Libvirtd {
+pub(crate) struct Libvirtd {
     children: Vec<Child>,
     etc: PathBuf,
 }
 
 impl Libvirtd {
-    pub async fn start(dir: &Path) -> Self {
+    pub(crate) async fn start(dir: &Path) -> Self {
         let etc = dir.join("etc-libvirt");
         fs::create_dir_all(etc.join("qemu")).unwrap();
-        fs::write(etc.join("qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n").unwrap();
+        fs::write(etc.join("qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n")
+            .unwrap();
         fs::write(etc.join("libvirtd.conf"), format!("host_uuid = \"{}\"\n", uuid::Uuid::new_v4())).unwrap();
         fs::write(etc.join("virtlogd.conf"), "").unwrap();
         let none = None::<&str>;
@@ -220,15 +231,18 @@ impl Libvirtd {
             fs::create_dir_all(directory).unwrap();
         }
         let mut daemons = Self { children: Vec::new(), etc };
+        let started = Instant::now();
         daemons.launch("virtlogd");
         daemons.launch("libvirtd");
         daemons.ready().await;
+        eprintln!("libvirtd answers after {:?}", started.elapsed());
         daemons
     }
 
     fn launch(&mut self, program: &str) {
         let log = fs::File::create(self.etc.join(format!("{program}.log"))).unwrap();
-        let child = Command::new(program).stdin(Stdio::null()).stderr(log).spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
+        let child =
+            Command::new(program).stdin(Stdio::null()).stderr(log).spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
         self.children.push(child);
     }
 
@@ -241,7 +255,7 @@ impl Libvirtd {
     }
 
     /// Kills libvirtd and starts another, as an upgrade of libvirt does.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let mut child = self.children.pop().unwrap();
         kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         child.wait().unwrap();
@@ -253,7 +267,9 @@ impl Libvirtd {
 impl Drop for Libvirtd {
     fn drop(&mut self) {
         let list = Command::new("virsh").args(["-q", "-c", "qemu:///system", "list", "--name"]).output();
-        for name in list.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default().split_whitespace() {
+        for name in
+            list.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default().split_whitespace()
+        {
             let _ = Command::new("virsh").args(["-q", "-c", "qemu:///system", "destroy", name]).output();
         }
         for child in self.children.iter_mut().rev() {
@@ -267,15 +283,16 @@ impl Drop for Libvirtd {
 }
 
 /// Ends a process that a service left running on purpose.
-pub struct KillAtEnd(Mutex<Vec<i32>>);
+pub(crate) struct KillAtEnd(Mutex<Vec<i32>>);
 
 impl KillAtEnd {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::default())
     }
 
-    pub fn pid_file(&self, path: &Path) -> i32 {
-        let pid = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().parse().unwrap();
+    pub(crate) fn pid_file(&self, path: &Path) -> i32 {
+        let pid =
+            fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().parse().unwrap();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         pid
     }
@@ -289,6 +306,13 @@ impl Drop for KillAtEnd {
     }
 }
 
-pub fn content(root: &StorageRoot, path: &str) -> ContentQuery {
-    ContentQuery { storage: root.id, root: root.path.clone(), path: path.to_owned(), offset: 0, rename_to: None, sha256: None }
+pub(crate) fn content(root: &StorageRoot, path: &str) -> ContentQuery {
+    ContentQuery {
+        storage: root.id,
+        root: root.path.clone(),
+        path: path.to_owned(),
+        offset: 0,
+        rename_to: None,
+        sha256: None,
+    }
 }

@@ -21,7 +21,10 @@ fn spec() -> VmSpec {
         cpu_mode: CpuMode::None,
         boot_order: vec![BootDevice::Cdrom, BootDevice::Disk, BootDevice::Network],
         disks: vec![disk(0, DiskBus::Virtio), disk(1, DiskBus::VirtioScsi)],
-        cdroms: vec![CdromSpec { index: 0, path: None }, CdromSpec { index: 1, path: Some("/zstack_bs/a.iso".to_owned()) }],
+        cdroms: vec![
+            CdromSpec { index: 0, path: None },
+            CdromSpec { index: 1, path: Some("/zstack_bs/a.iso".to_owned()) },
+        ],
         nics: vec![NicSpec {
             id: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
             mac: "fa:16:3e:00:00:01".to_owned(),
@@ -53,9 +56,11 @@ fn cs_vm_012_uefi_without_kvm_and_with_a_password() {
 
 #[test]
 fn cs_set_008_cpu_modes_need_kvm() {
-    for (mode, with_kvm) in
-        [(CpuMode::None, "<cpu>"), (CpuMode::HostModel, "<cpu mode='host-model'>"), (CpuMode::HostPassthrough, "<cpu mode='host-passthrough'>")]
-    {
+    for (mode, with_kvm) in [
+        (CpuMode::None, "<cpu>"),
+        (CpuMode::HostModel, "<cpu mode='host-model'>"),
+        (CpuMode::HostPassthrough, "<cpu mode='host-passthrough'>"),
+    ] {
         let vm = VmSpec { cpu_mode: mode, ..spec() };
         assert!(domain(&vm, &host(true)).unwrap().contains(with_kvm), "{mode:?}");
         let emulated = domain(&vm, &host(false)).unwrap();
