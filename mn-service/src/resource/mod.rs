@@ -8,6 +8,7 @@ pub mod allocation;
 pub mod cluster;
 pub mod deletion;
 pub mod global_config;
+pub mod host_networks;
 pub mod l2_network;
 pub mod l3_network;
 pub mod management_node;
@@ -20,6 +21,7 @@ pub fn apis() -> Apis {
         account::register,
         cluster::register,
         global_config::register,
+        l2_network::register,
         management_node::register,
         offering::register,
         tag::register,
@@ -32,5 +34,6 @@ pub fn apis() -> Apis {
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
     deletion::workflows(&mut registry)?;
+    l2_network::workflows(&mut registry)?;
     Ok(registry)
 }
