@@ -90,7 +90,8 @@ struct Token {
 
 async fn join(State(app): State<Arc<App>>, Query(query): Query<Token>, upgrade: WebSocketUpgrade) -> Response {
     let Some(access) = app.consoles.open(&query.token) else {
-        return (StatusCode::FORBIDDEN, "the console token is unknown or too old; open the console again").into_response();
+        return (StatusCode::FORBIDDEN, "the console token is unknown or too old; open the console again")
+            .into_response();
     };
     upgrade.protocols(["binary"]).on_upgrade(move |socket| async move {
         let vm = access.vm.clone();

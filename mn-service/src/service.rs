@@ -185,7 +185,8 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
     };
     let server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
     let console_listen = app.config.console_listen;
-    let console_at = |source| StartError::Io { what: format!("cannot listen on {console_listen} for the console proxy"), source };
+    let console_at =
+        |source| StartError::Io { what: format!("cannot listen on {console_listen} for the console proxy"), source };
     let console_listener = TcpListener::bind(console_listen).await.map_err(console_at)?;
     write_pid(&app.config)?;
     let mut timers = crate::timers::start(&app);

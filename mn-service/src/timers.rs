@@ -19,12 +19,20 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600),
         |app| async move { jobs::forget_old(&app).await.map(drop) },
     );
-    every(&mut set, app, "host ping", |app| app.settings.integer("host", "ping.interval", 60), |app| async move {
-        resource::host::ping_all(&app).await
-    });
-    every(&mut set, app, "VM recycle bin", |app| app.settings.integer("vm", "expungeInterval", 3600), |app| async move {
-        resource::vm::expunge_due(&app).await
-    });
+    every(
+        &mut set,
+        app,
+        "host ping",
+        |app| app.settings.integer("host", "ping.interval", 60),
+        |app| async move { resource::host::ping_all(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "VM recycle bin",
+        |app| app.settings.integer("vm", "expungeInterval", 3600),
+        |app| async move { resource::vm::expunge_due(&app).await },
+    );
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
     every(&mut set, app, "garbage", |_| 15, |app| async move { garbage::collect(&app).await });
     every(

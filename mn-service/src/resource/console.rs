@@ -23,7 +23,10 @@ async fn host_of(call: &Call, uuid: &str) -> ApiResult<String> {
     let row = vm::find(call.app.db.read(), uuid).await?;
     match row.host_uuid.filter(|_| matches!(row.state.as_str(), "Running" | "Paused")) {
         Some(host) => Ok(host),
-        None => Err(ApiError::new(ErrorCode::VmState, format!("VM {} ({uuid}) is {}; only a Running VM has a console", row.name, row.state))),
+        None => Err(ApiError::new(
+            ErrorCode::VmState,
+            format!("VM {} ({uuid}) is {}; only a Running VM has a console", row.name, row.state),
+        )),
     }
 }
 

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use mn_service_db::entity::vm_nic;
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use node_manager_types::{operation::StopVm, vm::StopMode};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::{allocation, image, primary_storage};
+use super::{
+    allocation,
+    host_networks::{self, Plugged},
+    image, l3_network, primary_storage,
+};
 use crate::{
     access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
-    app::{App, Tx},
+    app::{App, OrInternal, Tx},
     cascade::{self, Deletion, Running},
     change, tags,
 };
@@ -27,6 +33,9 @@ pub struct Delete {
     enforcing: bool,
     /// VMs that were running when the deletion began.
     stops: BTreeSet<Running>,
+    /// NICs that go from VMs that stay and had a host when the deletion began.
+    #[serde(default)]
+    unplugs: BTreeSet<Plugged>,
 }
 
 /// Registers a delete API over the cascade graph.
@@ -44,7 +53,21 @@ async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
     let deletion = cascade::plan(call.app.db.read(), vo, std::slice::from_ref(&uuid)).await?;
     guard(&call, vo, &uuid).await?;
     let enforcing = call.text("deleteMode") == Some("Enforcing");
-    Ok(Plan::Run(Delete { job: call.job.clone(), vo: vo.to_owned(), uuid, enforcing, stops: deletion.stops }))
+    let unplugs = unplugs(call.app.db.read(), &deletion).await?;
+    let stops = deletion.stops;
+    Ok(Plan::Run(Delete { job: call.job.clone(), vo: vo.to_owned(), uuid, enforcing, stops, unplugs }))
+}
+
+/// NICs of a plan in VMs that run on without them.
+async fn unplugs<C: ConnectionTrait>(conn: &C, deletion: &Deletion) -> ApiResult<BTreeSet<Plugged>> {
+    let nics = vm_nic::Entity::find()
+        .filter(vm_nic::Column::Uuid.is_in(deletion.deleted("VmNicVO")))
+        .all(conn)
+        .await
+        .or_internal()?;
+    let mut plugged = host_networks::plugged(conn, &nics).await?;
+    plugged.retain(|nic| !deletion.stops.iter().any(|vm| vm.uuid == nic.vm));
+    Ok(plugged)
 }
 
 /// Rules that a resource has of its own.
@@ -64,8 +87,31 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
                 stop_vms,
                 Undo::nothing("a VM that was stopped stays stopped; its owner starts it when the delete failed"),
             )
-            .step("remove-records", remove_records, Undo::nothing("it is the last step and one transaction")),
+            .step(
+                "unplug-nics",
+                unplug_nics,
+                Undo::nothing("a VM whose NIC was unplugged gets it back at its next start when the delete failed"),
+            )
+            .step(
+                "remove-records",
+                remove_records,
+                Undo::nothing("one transaction, and the step after it never fails for a host"),
+            )
+            .step("clean-hosts", clean_hosts, Undo::nothing("what cannot be removed now is garbage that is noted")),
     )
+}
+
+/// NET-L2-035, NET-L3-048: VMs that stay lose the NICs of networks that go.
+async fn unplug_nics(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    host_networks::unplug(&app, &state.job, &state.unplugs, state.enforcing).await?;
+    Ok(state)
+}
+
+/// Takes off the hosts what the networks left there. The list is in the database since the records went, so a crash in
+/// between loses nothing.
+async fn clean_hosts(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    host_networks::sweep(&app, &state.job).await?;
+    Ok(state)
 }
 
 async fn stop_vms(app: Arc<App>, state: Delete) -> StepResult<Delete> {
@@ -96,6 +142,7 @@ async fn stop_vms(app: Arc<App>, state: Delete) -> StepResult<Delete> {
 }
 
 async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    let context = app.clone();
     let removed = app
         .write(|tx| async move {
             let deletion = cascade::plan(&*tx, &state.vo, std::slice::from_ref(&state.uuid)).await?;
@@ -105,6 +152,14 @@ async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
                     format!("VM {} was started on host {} meanwhile; delete again", vm.uuid, vm.host_uuid),
                 ));
             }
+            if let Some(nic) = unplugs(&*tx, &deletion).await?.difference(&state.unplugs).next() {
+                return Err(ApiError::new(
+                    ErrorCode::DeleteResource,
+                    format!("VM {} got a NIC on this network or was started meanwhile; delete again", nic.vm),
+                ));
+            }
+            let [l2s, l3s, hosts] = ["L2NetworkVO", "L3NetworkVO", "HostVO"].map(|vo| deletion.deleted(vo));
+            host_networks::note_deleted(&context, &tx, &state.job, &l2s, &l3s, &hosts).await?;
             remove(&tx, &deletion).await?;
             Ok(state)
         })
@@ -127,6 +182,7 @@ pub(super) async fn remove(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
     shared.retain(|uuid| !all.contains(uuid));
     image::forget_caches(tx, &hosts).await?;
     cascade::remove(&**tx, deletion).await?;
+    l3_network::after_removal(tx, deletion).await?;
     for uuid in shared {
         primary_storage::recount(tx, &uuid).await?;
     }

@@ -1,7 +1,11 @@
 //! L2 networks (NET-L2-*): broadcast domains on host interfaces, and the bridges that VMs plug into.
 
+mod attach;
+mod create;
+
 use mn_service_db::entity::{host, l2_network, l2_network_cluster_ref};
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError};
 use node_manager_client::Client;
 use node_manager_types::{
     network::BridgeSpec,
@@ -10,10 +14,26 @@ use node_manager_types::{
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use sha2::{Digest, Sha256};
 
+use super::deletion;
 use crate::{
     agents,
+    api::{Apis, StepError},
     app::{App, OrInternal},
+    change,
 };
+
+pub(super) fn register(apis: &mut Apis) {
+    apis.query("QueryL2Network");
+    apis.query("QueryL2VlanNetwork");
+    create::register(apis);
+    change::update(apis, "UpdateL2Network", "L2NetworkInventory");
+    attach::register(apis);
+    deletion::register(apis, "DeleteL2Network", "L2NetworkVO");
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    attach::workflows(registry)
+}
 
 /// `type` of an untagged network.
 pub const NO_VLAN: &str = "L2NoVlanNetwork";
@@ -48,7 +68,7 @@ pub async fn bridge<C: ConnectionTrait>(conn: &C, l2: &str) -> ApiResult<BridgeS
     spec(&row.ok_or_else(|| ApiError::not_found("L2NetworkVO", l2))?)
 }
 
-fn spec(row: &l2_network::Model) -> ApiResult<BridgeSpec> {
+pub(super) fn spec(row: &l2_network::Model) -> ApiResult<BridgeSpec> {
     let Some(uplink) = row.physical_interface.clone() else {
         return Err(ApiError::internal(format!("L2 network {} has no physical interface", row.uuid)));
     };
@@ -127,4 +147,30 @@ pub async fn of_cluster<C: ConnectionTrait>(conn: &C, cluster: &str) -> ApiResul
         .all(conn)
         .await
         .or_internal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bridges_are_named_after_interface_and_vlan_and_fit_the_kernel() {
+        assert_eq!(bridge_name("eth0", None), "br_eth0");
+        assert_eq!(bridge_name("eth0", Some(2016)), "br_eth0_2016");
+        // 15 characters still stand as they are, 16 do not.
+        assert_eq!(bridge_name("enp129s0f0", Some(2)), "br_enp129s0f0_2");
+        let long = bridge_name("enp129s0f0", Some(20));
+        assert_eq!(long.len(), 15);
+        assert!(long.starts_with("br_") && long[3..].chars().all(|c| c.is_ascii_hexdigit()), "{long}");
+        assert_ne!(long, bridge_name("enp129s0f0", Some(21)));
+        assert_eq!(long, bridge_name("enp129s0f0", Some(20)));
+    }
+
+    #[test]
+    fn a_missing_interface_reads_as_operators_know_it() {
+        assert_eq!(
+            missing_text(&["em01".into()], "abc", "192.0.2.1"),
+            "failed to check physical network interfaces[names : em01] on kvm host[uuid:abc, ip:192.0.2.1]"
+        );
+    }
 }

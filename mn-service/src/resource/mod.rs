@@ -15,6 +15,7 @@ pub mod console;
 pub mod deletion;
 pub mod global_config;
 pub mod host;
+pub mod host_networks;
 pub mod image;
 pub mod l2_network;
 pub mod l3_network;
@@ -38,6 +39,7 @@ pub fn apis() -> Apis {
         global_config::register,
         host::register,
         image::register,
+        l2_network::register,
         management_node::register,
         offering::register,
         primary_storage::register,
@@ -60,6 +62,7 @@ pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
         deletion::workflows,
         host::workflows,
         image::workflows,
+        l2_network::workflows,
         primary_storage::workflows,
         snapshot::workflows,
         vm::workflows,

@@ -83,7 +83,11 @@ pub(super) fn workflow() -> Workflow<App, AddHost, StepError> {
     Workflow::named("host.add", 1)
         .step("reach-agent", reach_agent, Undo::nothing("nothing on the host was changed"))
         .step("record", record, Undo::with(forget))
-        .step("connect", connect_host, Undo::nothing("what a host keeps (bridges, storage folders) is harmless and used when it is added again"))
+        .step(
+            "connect",
+            connect_host,
+            Undo::nothing("what a host keeps (bridges, storage folders) is harmless and used when it is added again"),
+        )
 }
 
 async fn reach_agent(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
@@ -92,7 +96,10 @@ async fn reach_agent(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
     let problem = match answer {
         Ok(Ok(_)) => return Ok(state),
         Ok(Err(error)) => agents::failure(ErrorCode::HostConnection, "no enrolled agent answers", &state.uuid, &error),
-        Err(_) => ApiError::new(ErrorCode::HostConnection, format!("no agent answers at {} within {} s", state.management_ip, GREETING.as_secs())),
+        Err(_) => ApiError::new(
+            ErrorCode::HostConnection,
+            format!("no agent answers at {} within {} s", state.management_ip, GREETING.as_secs()),
+        ),
     };
     let way_out = format!(
         "host {} ({}) cannot be added: the agent there does not answer as host {}. Start node-manager on it with a certificate \
@@ -158,8 +165,11 @@ async fn forget(app: Arc<App>, state: AddHost) -> StepResult<()> {
 
 async fn connect_host(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
     connect::connect(&app, &state.job, &state.uuid).await.map_err(|error| {
-        ApiError::new(ErrorCode::AddHost, format!("host {} ({}) cannot be added: {}", state.name, state.management_ip, error.details))
-            .caused_by(error)
+        ApiError::new(
+            ErrorCode::AddHost,
+            format!("host {} ({}) cannot be added: {}", state.name, state.management_ip, error.details),
+        )
+        .caused_by(error)
     })?;
     Ok(state)
 }

@@ -36,7 +36,9 @@ const INVENTORY: &str = "KVMHostInventory";
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryHost");
     apis.workflow("host.add", add::prepare, |state: &add::AddHost| Reply::Inventory(INVENTORY, state.uuid.clone()));
-    apis.workflow("host.reconnect", prepare_reconnect, |state: &Reconnect| Reply::Inventory(INVENTORY, state.uuid.clone()));
+    apis.workflow("host.reconnect", prepare_reconnect, |state: &Reconnect| {
+        Reply::Inventory(INVENTORY, state.uuid.clone())
+    });
     apis.workflow("host.state", prepare_state, |state: &ChangeState| Reply::Inventory(INVENTORY, state.uuid.clone()));
     apis.record(update);
     change::update(apis, "UpdateHost", "HostInventory");
@@ -55,7 +57,11 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
     registry.register(
         Workflow::named("host.state", 1)
             .step("close", close, Undo::with(reopen))
-            .step("stop-vms", stop_vms, Undo::nothing("VMs that were stopped stay stopped; their owners start them elsewhere"))
+            .step(
+                "stop-vms",
+                stop_vms,
+                Undo::nothing("VMs that were stopped stay stopped; their owners start them elsewhere"),
+            )
             .step("switch", switch_state, Undo::nothing("it is the last step and one transaction")),
     )
 }
@@ -95,7 +101,10 @@ async fn prepare_reconnect(call: Call, msg: ReconnectHost) -> ApiResult<Plan<Rec
 async fn step_reconnect(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect> {
     if let Err(error) = connect(&app, &state.job, &state.uuid).await {
         connect::disconnected(&app, &state.uuid).await?;
-        let failure = ApiError::new(ErrorCode::ReconnectHost, format!("host {} could not be reconnected: {}", state.uuid, error.details));
+        let failure = ApiError::new(
+            ErrorCode::ReconnectHost,
+            format!("host {} could not be reconnected: {}", state.uuid, error.details),
+        );
         return Err(failure.caused_by(error).into());
     }
     Ok(state)
@@ -160,7 +169,10 @@ async fn stop_vms(app: Arc<App>, state: ChangeState) -> StepResult<ChangeState> 
     for vm in vms {
         if let Err(error) = super::vm::stop_now(&app, &state.job, &vm).await {
             if !ignore {
-                let failure = ApiError::new(ErrorCode::EnterMaintenance, format!("host {} cannot enter maintenance: VM {} ({}) does not stop", row.name, vm.name, vm.uuid));
+                let failure = ApiError::new(
+                    ErrorCode::EnterMaintenance,
+                    format!("host {} cannot enter maintenance: VM {} ({}) does not stop", row.name, vm.name, vm.uuid),
+                );
                 return Err(failure.caused_by(error).into());
             }
             tracing::warn!(vm = %vm.uuid, %error, "left running while its host enters maintenance");
@@ -185,7 +197,8 @@ async fn switch_state(app: Arc<App>, state: ChangeState) -> StepResult<ChangeSta
 }
 
 async fn update(call: Call, tx: Tx, msg: UpdateKVMHost) -> ApiResult<Reply> {
-    let mut row = host::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
+    let mut row =
+        host::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
     if let Some(name) = msg.name {
         row.name = Set(name);
     }
@@ -222,7 +235,8 @@ async fn capacity(call: Call, msg: GetCpuMemoryCapacity) -> ApiResult<Map<String
     if let Some(uuids) = chosen(&msg.host_uuids) {
         query = query.filter(host::Column::Uuid.is_in(uuids));
     }
-    let hosts: Vec<String> = query.select_only().column(host::Column::Uuid).into_tuple().all(call.app.db.read()).await.or_internal()?;
+    let hosts: Vec<String> =
+        query.select_only().column(host::Column::Uuid).into_tuple().all(call.app.db.read()).await.or_internal()?;
     let of_hosts = host_capacity::Column::Uuid.is_in(hosts);
     let rows = host_capacity::Entity::find().filter(of_hosts).all(call.app.db.read()).await.or_internal()?;
     let sum = |value: fn(&host_capacity::Model) -> i64| rows.iter().map(value).sum::<i64>();
@@ -236,6 +250,7 @@ async fn capacity(call: Call, msg: GetCpuMemoryCapacity) -> ApiResult<Map<String
 }
 
 async fn strategies(_call: Call, _msg: GetHostAllocatorStrategies) -> ApiResult<Map<String, serde_json::Value>> {
-    let known = json!([super::vm::placement::LEAST_VM, super::vm::placement::LAST_HOST, super::vm::placement::DESIGNATED]);
+    let known =
+        json!([super::vm::placement::LEAST_VM, super::vm::placement::LAST_HOST, super::vm::placement::DESIGNATED]);
     Ok(Map::from_iter([("strategies".to_owned(), known)]))
 }

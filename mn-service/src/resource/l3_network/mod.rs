@@ -6,15 +6,19 @@ pub mod dhcp;
 pub mod service;
 pub mod subnet;
 
-use mn_service_db::entity::{l2_network_cluster_ref, l3_network};
-use mn_service_types::{ApiError, error::ApiResult};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use mn_service_db::entity::{l3_network, vm_nic};
+use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
 pub use address::{allocate, allocate_mac, release};
 pub use dhcp::{dhcp, host_connected, push_leases, remove_leases};
 pub use service::ensure_providers;
 
-use crate::app::OrInternal;
+use super::host_networks;
+use crate::{
+    app::{OrInternal, Tx},
+    cascade::Deletion,
+};
 
 /// `category` of networks that ordinary VMs must not use.
 const SYSTEM: &str = "System";
@@ -36,7 +40,7 @@ pub async fn check_usable<C: ConnectionTrait>(conn: &C, l3s: &[String]) -> ApiRe
         if row.system || row.category == SYSTEM {
             problem("is a system network, which ordinary VMs cannot use; choose a public or private one");
         }
-        if clusters_of_l2(conn, &row.l2_network_uuid).await?.is_empty() {
+        if host_networks::clusters_of(conn, &row.l2_network_uuid).await?.is_empty() {
             problem("lies on an L2 network that no cluster has; attach that with AttachL2NetworkToCluster");
         }
         found.push(row);
@@ -50,7 +54,7 @@ pub async fn clusters_of<C: ConnectionTrait>(conn: &C, l3s: &[String]) -> ApiRes
     for uuid in l3s {
         let row = l3_network::Entity::find_by_id(uuid).one(conn).await.or_internal()?;
         let row = row.ok_or_else(|| ApiError::not_found("L3NetworkVO", uuid))?;
-        let clusters = clusters_of_l2(conn, &row.l2_network_uuid).await?;
+        let clusters = host_networks::clusters_of(conn, &row.l2_network_uuid).await?;
         common = Some(match common {
             None => clusters,
             Some(before) => before.into_iter().filter(|cluster| clusters.contains(cluster)).collect(),
@@ -59,10 +63,47 @@ pub async fn clusters_of<C: ConnectionTrait>(conn: &C, l3s: &[String]) -> ApiRes
     Ok(common.unwrap_or_default())
 }
 
-async fn clusters_of_l2<C: ConnectionTrait>(conn: &C, l2: &str) -> ApiResult<Vec<String>> {
-    use l2_network_cluster_ref::{Column, Entity};
-    let refs = Entity::find().filter(Column::L2NetworkUuid.eq(l2)).all(conn).await.or_internal()?;
-    let mut clusters: Vec<String> = refs.into_iter().map(|row| row.cluster_uuid).collect();
-    clusters.sort_unstable();
-    Ok(clusters)
+/// What a deletion's rows leave to mend: networks whose DHCP server lost its address with a range take another one,
+/// NICs forget addresses that are gone and get new ones when their VM starts next (NET-L3-042), and VMs choose another
+/// default network.
+pub(super) async fn after_removal(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
+    let addresses = deletion.deleted("UsedIpVO");
+    for chunk in addresses.chunks(1_000) {
+        let lost = vm_nic::Column::UsedIpUuid.is_in(chunk.iter().cloned());
+        use vm_nic::Column;
+        vm_nic::Entity::update_many()
+            .col_expr(Column::UsedIpUuid, Expr::value(Option::<String>::None))
+            .col_expr(Column::Ip, Expr::value(Option::<String>::None))
+            .col_expr(Column::Netmask, Expr::value(Option::<String>::None))
+            .col_expr(Column::Gateway, Expr::value(Option::<String>::None))
+            .filter(lost)
+            .exec(&**tx)
+            .await
+            .or_internal()?;
+    }
+    if !deletion.deleted("IpRangeVO").is_empty() {
+        mend_servers(tx).await?;
+    }
+    let detached = deletion.detaches.get("VmInstanceVO").and_then(|columns| columns.get("defaultL3NetworkUuid"));
+    let vms: Vec<String> = detached.into_iter().flatten().map(|vm| vm.uuid.clone()).collect();
+    host_networks::mend_default(tx, vms).await
+}
+
+/// Networks whose DHCP server has an address that no record holds choose another one.
+async fn mend_servers(tx: &Tx) -> ApiResult<()> {
+    let served = l3_network::Entity::find().filter(l3_network::Column::DhcpServerIp.is_not_null());
+    for l3 in served.all(&**tx).await.or_internal()? {
+        let server = l3.dhcp_server_ip.as_deref().unwrap_or_default();
+        if address::holder_of(&**tx, &l3.uuid, address::stored(server)?).await?.is_none() {
+            dhcp::release_server(tx, &l3.uuid).await?;
+            match dhcp::ensure_server(tx, &l3.uuid, None).await {
+                // The ranges that are left are full: the server takes an address when one is free and it is needed.
+                Err(error) if error.is(ErrorCode::AllocateIp) => {
+                    tracing::warn!(l3 = l3.uuid, %error, "no DHCP address")
+                }
+                ended => ended?,
+            }
+        }
+    }
+    Ok(())
 }

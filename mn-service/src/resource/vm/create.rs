@@ -2,9 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use mn_service_db::entity::{
-    counter, disk_offering, instance_offering, vm_cd_rom, vm_instance, vm_nic, volume,
-};
+use mn_service_db::entity::{counter, disk_offering, instance_offering, vm_cd_rom, vm_instance, vm_nic, volume};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, new_uuid};
 use mn_service_workflow::{Undo, Workflow};
 use node_manager_types::operation::{StartVm, StopVm};
@@ -102,7 +100,8 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
         problems.push("give instanceOfferingUuid, or cpuNum and memorySize".to_owned());
     }
     if offering.as_ref().is_some_and(|o| o.state != "Enabled") {
-        problems.push("instanceOfferingUuid: the instance offering is Disabled; enable it or choose another".to_owned());
+        problems
+            .push("instanceOfferingUuid: the instance offering is Disabled; enable it or choose another".to_owned());
     }
     let Some(image_uuid) = given(msg.image_uuid) else {
         problems.push("parameter imageUuid is required".to_owned());
@@ -111,7 +110,10 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     let found = image::load(conn, &image_uuid).await?;
     // CS-VM-009.
     if found.state != "Enabled" || found.status != "Ready" {
-        problems.push(format!("imageUuid: image {} is {} and {}; only Enabled and Ready images start VMs", found.name, found.state, found.status));
+        problems.push(format!(
+            "imageUuid: image {} is {} and {}; only Enabled and Ready images start VMs",
+            found.name, found.state, found.status
+        ));
     }
     let is_iso = found.media_type == "ISO";
     let root_size = root_size(conn, &msg.root_disk_offering_uuid, msg.root_disk_size).await?;
@@ -186,7 +188,11 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     }))
 }
 
-async fn root_size<C: ConnectionTrait>(conn: &C, offering: &Option<String>, size: Option<i64>) -> ApiResult<Option<(i64, Option<String>)>> {
+async fn root_size<C: ConnectionTrait>(
+    conn: &C,
+    offering: &Option<String>,
+    size: Option<i64>,
+) -> ApiResult<Option<(i64, Option<String>)>> {
     if let Some(size) = size.filter(|size| *size > 0) {
         return Ok(Some((size, None)));
     }
@@ -211,7 +217,11 @@ async fn data_volumes<C: ConnectionTrait>(
         }
     }
     for size in sizes.unwrap_or_default() {
-        if size > 0 { wanted.push((size, None)) } else { problems.push(format!("dataDiskSizes must be positive, not {size}")) }
+        if size > 0 {
+            wanted.push((size, None))
+        } else {
+            problems.push(format!("dataDiskSizes must be positive, not {size}"))
+        }
     }
     let volumes = wanted.into_iter().enumerate().map(|(index, (size, offering))| NewVolume {
         uuid: new_uuid(),
@@ -245,7 +255,11 @@ fn new_nics(l3s: &[String], system_tags: &[String], problems: &mut Vec<String>) 
 pub(super) fn workflow() -> Workflow<App, CreateVm, StepError> {
     Workflow::named("vm.create", 1)
         .step("reserve", reserve, Undo::with(forget))
-        .step("fetch-image", fetch_image, Undo::nothing("the image cache is shared and its collector removes what nobody uses"))
+        .step(
+            "fetch-image",
+            fetch_image,
+            Undo::nothing("the image cache is shared and its collector removes what nobody uses"),
+        )
         .step("create-volumes", create_volumes, Undo::with(delete_volumes))
         .step("prepare-network", prepare_network, Undo::with(leave_network))
         .step("start", start, Undo::with(stop))
@@ -448,7 +462,8 @@ async fn fetch_image(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
     if state.is_iso {
         let (uuid, path) = (state.cdrom.clone(), cached.path);
         app.write(|tx| async move {
-            let drive = vm_cd_rom::ActiveModel { uuid: Set(uuid), iso_install_path: Set(Some(path)), ..Default::default() };
+            let drive =
+                vm_cd_rom::ActiveModel { uuid: Set(uuid), iso_install_path: Set(Some(path)), ..Default::default() };
             vm_cd_rom::Entity::update(drive).exec(&*tx).await.or_internal()?;
             Ok(())
         })
@@ -463,10 +478,14 @@ async fn create_volumes(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> 
         true => None,
         false => Some(image::ensure_cached(&app, &state.job, &place, &state.image).await?.path),
     };
-    let root = volumes::create_on(&app, &state.job, &place, &state.root.uuid, state.root.size, backing.as_deref()).await?;
+    let root =
+        volumes::create_on(&app, &state.job, &place, &state.root.uuid, state.root.size, backing.as_deref()).await?;
     let mut made = vec![(state.root.uuid.clone(), root)];
     for data in &state.data {
-        made.push((data.uuid.clone(), volumes::create_on(&app, &state.job, &place, &data.uuid, data.size, None).await?));
+        made.push((
+            data.uuid.clone(),
+            volumes::create_on(&app, &state.job, &place, &data.uuid, data.size, None).await?,
+        ));
     }
     app.write(|tx| async move {
         for (uuid, facts) in made {
@@ -524,7 +543,12 @@ async fn start(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
         let start = StartVm { vm: spec::of(&app, app.db.read(), &vm).await? };
         let agent = app.agents.of(app.db.read(), &placement.host).await?;
         agents::run(&agent, &state.job, "start", start, app.host_patience()).await.map_err(|e| {
-            agents::failure(ErrorCode::HypervisorStart, format!("VM {} could not be started", state.name), &placement.host, &e)
+            agents::failure(
+                ErrorCode::HypervisorStart,
+                format!("VM {} could not be started", state.name),
+                &placement.host,
+                &e,
+            )
         })?;
     }
     Ok(state)
@@ -536,7 +560,12 @@ async fn stop(app: Arc<App>, state: CreateVm) -> StepResult<()> {
         let agent = app.agents.of(app.db.read(), &placement.host).await?;
         let stop = StopVm { vm: agents::id(&state.uuid)?, mode: StopMode::PowerOff };
         agents::run(&agent, &state.job, "undo-start", stop, app.host_patience()).await.map_err(|e| {
-            agents::failure(ErrorCode::HypervisorStop, format!("VM {} could not be stopped", state.name), &placement.host, &e)
+            agents::failure(
+                ErrorCode::HypervisorStop,
+                format!("VM {} could not be stopped", state.name),
+                &placement.host,
+                &e,
+            )
         })?;
     }
     Ok(())
@@ -546,7 +575,11 @@ async fn note(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
     let uuid = state.uuid.clone();
     let started = state.start;
     app.write(|tx| async move {
-        if started { super::mark_running(&tx, &uuid).await } else { crate::resource::allocation::mark_stopped(&tx, &[uuid]).await }
+        if started {
+            super::mark_running(&tx, &uuid).await
+        } else {
+            crate::resource::allocation::mark_stopped(&tx, &[uuid]).await
+        }
     })
     .await?;
     Ok(state)

@@ -46,7 +46,13 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
         Workflow::named("vm.destroy", 1)
             .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; the reconciler notes it"))
             .step("leave-network", leave_network, Undo::nothing("starting the VM again brings its leases back"))
-            .step("note", note, Undo::nothing("what follows is done or retried, never taken back: the user asked for the end of the data"))
+            .step(
+                "note",
+                note,
+                Undo::nothing(
+                    "what follows is done or retried, never taken back: the user asked for the end of the data",
+                ),
+            )
             .step("remove-records", remove_records, Undo::nothing("it is the last step and one transaction")),
     )
 }
@@ -72,9 +78,9 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     if let Some(host) = &state.host {
         let agent = app.agents.of(app.db.read(), host).await?;
         let stop = StopVm { vm: agents::id(&state.uuid)?, mode: StopMode::PowerOff };
-        agents::run(&agent, &state.job, "stop", stop, app.host_patience())
-            .await
-            .map_err(|e| agents::failure(ErrorCode::HypervisorStop, format!("VM {} could not be stopped", state.uuid), host, &e))?;
+        agents::run(&agent, &state.job, "stop", stop, app.host_patience()).await.map_err(|e| {
+            agents::failure(ErrorCode::HypervisorStop, format!("VM {} could not be stopped", state.uuid), host, &e)
+        })?;
     }
     Ok(state)
 }
@@ -126,7 +132,10 @@ async fn remove_records(app: Arc<App>, state: Remove) -> StepResult<Remove> {
 async fn recover(_call: Call, tx: Tx, msg: RecoverVmInstance) -> ApiResult<Reply> {
     let vm = find(&*tx, &msg.uuid).await?;
     if vm.state != "Destroyed" {
-        return Err(ApiError::new(ErrorCode::VmState, format!("VM {} ({}) is {}; only Destroyed VMs are recovered", vm.name, vm.uuid, vm.state)));
+        return Err(ApiError::new(
+            ErrorCode::VmState,
+            format!("VM {} ({}) is {}; only Destroyed VMs are recovered", vm.name, vm.uuid, vm.state),
+        ));
     }
     set_state(&tx, &msg.uuid, "Stopped").await?;
     Ok(Reply::Inventory(INVENTORY, msg.uuid))

@@ -2,8 +2,8 @@
 
 mod create;
 mod delete;
-mod power;
 pub mod placement;
+mod power;
 pub mod spec;
 pub mod sync;
 
@@ -36,7 +36,9 @@ pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryVmInstance");
     apis.query("QueryVmNic");
     apis.query("QueryVmCdRom");
-    apis.workflow("vm.create", create::prepare, |state: &create::CreateVm| Reply::Inventory(INVENTORY, state.uuid.clone()));
+    apis.workflow("vm.create", create::prepare, |state: &create::CreateVm| {
+        Reply::Inventory(INVENTORY, state.uuid.clone())
+    });
     power::register(apis);
     delete::register(apis);
     apis.record_raw("UpdateVmInstance", update);
@@ -59,7 +61,12 @@ pub async fn find<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<vm_inst
 /// The image server that holds an image.
 async fn image_server<C: ConnectionTrait>(conn: &C, image: &str) -> ApiResult<Option<String>> {
     use mn_service_db::entity::image_backup_storage_ref::{Column, Entity};
-    let copy = Entity::find().filter(Column::ImageUuid.eq(image)).filter(Column::Status.eq("Ready")).one(conn).await.or_internal()?;
+    let copy = Entity::find()
+        .filter(Column::ImageUuid.eq(image))
+        .filter(Column::Status.eq("Ready"))
+        .one(conn)
+        .await
+        .or_internal()?;
     Ok(copy.map(|copy| copy.backup_storage_uuid))
 }
 
@@ -69,7 +76,10 @@ pub fn check_state(vm: &vm_instance::Model, message: &str) -> ApiResult<()> {
         return Ok(());
     }
     let states = contract().vm_states_for(message).join(", ");
-    Err(ApiError::new(ErrorCode::VmState, format!("VM {} ({}) is {}; this needs one of these states: {states}", vm.name, vm.uuid, vm.state)))
+    Err(ApiError::new(
+        ErrorCode::VmState,
+        format!("VM {} ({}) is {}; this needs one of these states: {states}", vm.name, vm.uuid, vm.state),
+    ))
 }
 
 /// Sets the state of a VM.
@@ -99,7 +109,13 @@ pub async fn mark_running(tx: &Tx, uuid: &str) -> ApiResult<()> {
 }
 
 /// Makes the networks of a VM work on a host: bridges, then leases.
-pub async fn join_network(app: &App, job: &str, host: &str, vm: &vm_instance::Model, nics: &[vm_nic::Model]) -> ApiResult<()> {
+pub async fn join_network(
+    app: &App,
+    job: &str,
+    host: &str,
+    vm: &vm_instance::Model,
+    nics: &[vm_nic::Model],
+) -> ApiResult<()> {
     let l3s: Vec<String> = nics.iter().filter_map(|nic| nic.l3_network_uuid.clone()).collect();
     let networks = mn_service_db::entity::l3_network::Entity::find()
         .filter(mn_service_db::entity::l3_network::Column::Uuid.is_in(l3s))
@@ -120,9 +136,9 @@ pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResul
     if let Some(host) = &vm.host_uuid {
         let agent = app.agents.of(app.db.read(), host).await?;
         let stop = StopVm { vm: agents::id(&vm.uuid)?, mode: StopMode::PowerOff };
-        agents::run(&agent, job, &format!("stop-{}", vm.uuid), stop, app.host_patience())
-            .await
-            .map_err(|e| agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e))?;
+        agents::run(&agent, job, &format!("stop-{}", vm.uuid), stop, app.host_patience()).await.map_err(|e| {
+            agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e)
+        })?;
     }
     let uuid = vm.uuid.clone();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
@@ -133,7 +149,9 @@ async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
     let uuid = change::target(&call)?;
     let vm = find(&*tx, &uuid).await?;
     let mut problems = Vec::new();
-    let resized = ["cpuNum", "memorySize"].iter().any(|name| call.params.get(*name).and_then(Value::as_i64).is_some_and(|n| n > 0));
+    let resized = ["cpuNum", "memorySize"]
+        .iter()
+        .any(|name| call.params.get(*name).and_then(Value::as_i64).is_some_and(|n| n > 0));
     if resized && vm.state != "Stopped" {
         problems.push(format!("cpuNum and memorySize change while the VM is Stopped; it is {}", vm.state));
     }
@@ -170,7 +188,9 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
     let app = &call.app;
     let conn = app.db.read();
     let offering = match &msg.instance_offering_uuid {
-        Some(uuid) => mn_service_db::entity::instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?,
+        Some(uuid) => {
+            mn_service_db::entity::instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?
+        }
         None => None,
     };
     let found = image::load(conn, &msg.image_uuid).await?;
@@ -208,6 +228,7 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
 async fn capabilities(call: Call, msg: GetVmCapabilities) -> ApiResult<Map<String, Value>> {
     find(call.app.db.read(), &msg.uuid).await?;
     // Local storage: neither live migration nor memory snapshots (CS-MAT-003).
-    let capabilities = json!({ "LiveMigration": false, "VolumeMigration": false, "Reimage": false, "MemorySnapshot": false });
+    let capabilities =
+        json!({ "LiveMigration": false, "VolumeMigration": false, "Reimage": false, "MemorySnapshot": false });
     Ok(Map::from_iter([("capabilities".to_owned(), capabilities)]))
 }

@@ -83,7 +83,9 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
     let clusters = eligible_clusters(&**tx, wanted).await?;
     let ratio = storage_ratio(app);
     for row in quick(&**tx, wanted, &clusters).await? {
-        let Some(primary_storage) = storage_for(&**tx, wanted, &row.cluster_uuid, &row.uuid, ratio).await? else { continue };
+        let Some(primary_storage) = storage_for(&**tx, wanted, &row.cluster_uuid, &row.uuid, ratio).await? else {
+            continue;
+        };
         if allocation::reserve_host(tx, vm, &row.uuid, wanted.cpu, wanted.memory).await? {
             return Ok(Placement { zone: row.zone_uuid, cluster: row.cluster_uuid, host: row.uuid, primary_storage });
         }
@@ -91,7 +93,11 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
     Err(no_host(wanted, explain(&**tx, wanted, ratio).await?.1))
 }
 
-async fn quick<C: ConnectionTrait>(conn: &C, wanted: &Wanted, clusters: &BTreeSet<String>) -> ApiResult<Vec<host::Model>> {
+async fn quick<C: ConnectionTrait>(
+    conn: &C,
+    wanted: &Wanted,
+    clusters: &BTreeSet<String>,
+) -> ApiResult<Vec<host::Model>> {
     if clusters.is_empty() {
         return Ok(Vec::new());
     }
@@ -115,10 +121,17 @@ async fn quick<C: ConnectionTrait>(conn: &C, wanted: &Wanted, clusters: &BTreeSe
 }
 
 /// The primary storage for the volumes: the named one, or the one with most room on that host (CS-ALLOC-020).
-async fn storage_for<C: ConnectionTrait>(conn: &C, wanted: &Wanted, cluster: &str, host: &str, ratio: f64) -> ApiResult<Option<String>> {
+async fn storage_for<C: ConnectionTrait>(
+    conn: &C,
+    wanted: &Wanted,
+    cluster: &str,
+    host: &str,
+    ratio: f64,
+) -> ApiResult<Option<String>> {
     let needed = allocation::over_provisioned(wanted.disk, ratio);
     let candidates = primary_storage::candidates(conn, cluster, host).await?;
-    let named = |c: &primary_storage::Candidate| wanted.primary_storage.as_ref().is_none_or(|uuid| *uuid == c.primary_storage);
+    let named =
+        |c: &primary_storage::Candidate| wanted.primary_storage.as_ref().is_none_or(|uuid| *uuid == c.primary_storage);
     Ok(candidates.into_iter().find(|c| named(c) && c.available >= needed).map(|c| c.primary_storage))
 }
 
@@ -173,7 +186,11 @@ async fn unfit_clusters<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiRes
 }
 
 /// Looks at every host: those that fit, and what the others lack.
-pub async fn explain<C: ConnectionTrait>(conn: &C, wanted: &Wanted, ratio: f64) -> ApiResult<(Vec<Placement>, Vec<Refused>)> {
+pub async fn explain<C: ConnectionTrait>(
+    conn: &C,
+    wanted: &Wanted,
+    ratio: f64,
+) -> ApiResult<(Vec<Placement>, Vec<Refused>)> {
     let unfit = unfit_clusters(conn, wanted).await?;
     let capacities: BTreeMap<String, host_capacity::Model> =
         host_capacity::Entity::find().all(conn).await.or_internal()?.into_iter().map(|c| (c.uuid.clone(), c)).collect();
@@ -192,7 +209,10 @@ pub async fn explain<C: ConnectionTrait>(conn: &C, wanted: &Wanted, ratio: f64) 
         if let Some(capacity) = capacities.get(&row.uuid) {
             let short = wanted.cpu - capacity.available_cpu;
             if short > 0 {
-                reasons.push(format!("{short} processors short ({} of {} free)", capacity.available_cpu, capacity.total_cpu));
+                reasons.push(format!(
+                    "{short} processors short ({} of {} free)",
+                    capacity.available_cpu, capacity.total_cpu
+                ));
             }
             let short = u64::try_from(wanted.memory - capacity.available_memory).unwrap_or(0);
             if short > 0 {
@@ -206,7 +226,12 @@ pub async fn explain<C: ConnectionTrait>(conn: &C, wanted: &Wanted, ratio: f64) 
         }
         match storage {
             Some(primary_storage) if reasons.is_empty() => {
-                fits.push(Placement { zone: row.zone_uuid, cluster: row.cluster_uuid, host: row.uuid, primary_storage });
+                fits.push(Placement {
+                    zone: row.zone_uuid,
+                    cluster: row.cluster_uuid,
+                    host: row.uuid,
+                    primary_storage,
+                });
             }
             _ => refused.push(Refused { uuid: row.uuid, name: row.name, reasons }),
         }

@@ -107,7 +107,10 @@ async fn prepare(call: Call, uuid: String, needed: &'static str) -> ApiResult<Pl
     let vm = find(call.app.db.read(), &uuid).await?;
     check_state(&vm, &call.api.message_class())?;
     if vm.state != needed {
-        return Err(ApiError::new(ErrorCode::VmState, format!("VM {} ({uuid}) is {}; this needs {needed}", vm.name, vm.state)));
+        return Err(ApiError::new(
+            ErrorCode::VmState,
+            format!("VM {} ({uuid}) is {}; this needs {needed}", vm.name, vm.state),
+        ));
     }
     Ok(Plan::Run(power(&call, &vm)))
 }
@@ -162,12 +165,20 @@ async fn reserve_host(tx: &Tx, state: &Power) -> ApiResult<String> {
         && home != wanted
     {
         // CS-VM-043.
-        let text = format!("hostUuid: the volumes of VM {} are on host {home}; with local storage it starts there only", vm.name);
+        let text = format!(
+            "hostUuid: the volumes of VM {} are on host {home}; with local storage it starts there only",
+            vm.name
+        );
         return Err(ApiError::new(ErrorCode::InvalidArgument, text));
     }
     let host = match home.or_else(|| state.wanted_host.clone()).or_else(|| vm.last_host_uuid.clone()) {
         Some(host) => host,
-        None => return Err(ApiError::new(ErrorCode::StartVm, format!("VM {} has no volume on any host; it cannot start", vm.name))),
+        None => {
+            return Err(ApiError::new(
+                ErrorCode::StartVm,
+                format!("VM {} has no volume on any host; it cannot start", vm.name),
+            ));
+        }
     };
     let row = host::find(&**tx, &host).await?;
     let mut reasons = Vec::new();
@@ -178,7 +189,8 @@ async fn reserve_host(tx: &Tx, state: &Power) -> ApiResult<String> {
         reasons.push(format!("it is {}", row.status));
     }
     let wanted = placement::Wanted { cpu: i64::from(vm.cpu_num), memory: vm.memory_size, ..Default::default() };
-    let reserved = reasons.is_empty() && crate::resource::allocation::reserve_host(tx, &vm.uuid, &host, wanted.cpu, wanted.memory).await?;
+    let reserved = reasons.is_empty()
+        && crate::resource::allocation::reserve_host(tx, &vm.uuid, &host, wanted.cpu, wanted.memory).await?;
     if !reserved {
         if reasons.is_empty() {
             reasons.push("it has too few processors or too little memory free".to_owned());
@@ -238,9 +250,9 @@ async fn start(app: Arc<App>, state: Power) -> StepResult<Power> {
     let host = host_of(&state)?;
     let start = StartVm { vm: spec::of(&app, app.db.read(), &vm).await? };
     let agent = app.agents.of(app.db.read(), host).await?;
-    agents::run(&agent, &state.job, "start", start, app.host_patience())
-        .await
-        .map_err(|e| agents::failure(ErrorCode::HypervisorStart, format!("VM {} could not be started", vm.name), host, &e))?;
+    agents::run(&agent, &state.job, "start", start, app.host_patience()).await.map_err(|e| {
+        agents::failure(ErrorCode::HypervisorStart, format!("VM {} could not be started", vm.name), host, &e)
+    })?;
     Ok(state)
 }
 
@@ -248,9 +260,9 @@ async fn send_stop(app: &App, state: &Power, work: &str, mode: StopMode) -> ApiR
     let host = host_of(state)?;
     let agent = app.agents.of(app.db.read(), host).await?;
     let stop = StopVm { vm: agents::id(&state.uuid)?, mode };
-    agents::run(&agent, &state.job, work, stop, app.host_patience())
-        .await
-        .map_err(|e| agents::failure(ErrorCode::HypervisorStop, format!("VM {} could not be stopped", state.uuid), host, &e))
+    agents::run(&agent, &state.job, work, stop, app.host_patience()).await.map_err(|e| {
+        agents::failure(ErrorCode::HypervisorStop, format!("VM {} could not be stopped", state.uuid), host, &e)
+    })
 }
 
 async fn power_off(app: Arc<App>, state: Power) -> StepResult<()> {

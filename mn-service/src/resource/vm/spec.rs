@@ -53,7 +53,11 @@ pub async fn of<C: ConnectionTrait>(app: &App, conn: &C, vm: &vm_instance::Model
     if disks.is_empty() {
         return Err(ApiError::new(ErrorCode::StartVm, format!("VM {} has no root volume; it cannot start", vm.uuid)));
     }
-    let drives = vm_cd_rom::Entity::find().filter(vm_cd_rom::Column::VmInstanceUuid.eq(&vm.uuid)).all(conn).await.or_internal()?;
+    let drives = vm_cd_rom::Entity::find()
+        .filter(vm_cd_rom::Column::VmInstanceUuid.eq(&vm.uuid))
+        .all(conn)
+        .await
+        .or_internal()?;
     let cdroms: Vec<CdromSpec> = drives
         .into_iter()
         .map(|drive| CdromSpec { index: u32::try_from(drive.device_id).unwrap_or(0), path: drive.iso_install_path })
@@ -68,7 +72,11 @@ pub async fn of<C: ConnectionTrait>(app: &App, conn: &C, vm: &vm_instance::Model
         name: vm.name.clone(),
         cpus: u32::try_from(vm.cpu_num).unwrap_or(1),
         memory: ByteSize::bytes(u64::try_from(vm.memory_size).unwrap_or(0)),
-        firmware: if tag_value(&system_tags, "bootMode").is_some_and(|m| m.starts_with("UEFI")) { Firmware::Uefi } else { Firmware::Bios },
+        firmware: if tag_value(&system_tags, "bootMode").is_some_and(|m| m.starts_with("UEFI")) {
+            Firmware::Uefi
+        } else {
+            Firmware::Bios
+        },
         cpu_mode: match app.settings.text("kvm", "vm.cpuMode").as_str() {
             "host-model" => CpuMode::HostModel,
             "host-passthrough" => CpuMode::HostPassthrough,
@@ -94,7 +102,11 @@ fn boot_order(words: &str) -> Vec<BootDevice> {
 }
 
 /// A card as a host plugs it.
-pub async fn nic_spec<C: ConnectionTrait>(conn: &C, vm: &vm_instance::Model, nic: &vm_nic::Model) -> ApiResult<NicSpec> {
+pub async fn nic_spec<C: ConnectionTrait>(
+    conn: &C,
+    vm: &vm_instance::Model,
+    nic: &vm_nic::Model,
+) -> ApiResult<NicSpec> {
     let l3 = nic.l3_network_uuid.as_deref().unwrap_or_default();
     let network = mn_service_db::entity::l3_network::Entity::find_by_id(l3).one(conn).await.or_internal()?;
     let network = network.ok_or_else(|| ApiError::not_found("L3NetworkVO", l3))?;

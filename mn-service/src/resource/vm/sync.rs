@@ -131,7 +131,9 @@ async fn report_unknown(app: &App, host: &str, uuid: &str) -> ApiResult<()> {
             resource_uuid: Set(Some(host)),
             request: Set(serde_json::json!({ "vm": uuid }).to_string()),
             success: Set(Some(false)),
-            error: Set(Some(format!("VM {uuid} runs on the host and is not in the database; stop it there or recover its records"))),
+            error: Set(Some(format!(
+                "VM {uuid} runs on the host and is not in the database; stop it there or recover its records"
+            ))),
             started: Set(now_millis()),
             ..Default::default()
         };
