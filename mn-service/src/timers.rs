@@ -72,7 +72,8 @@ where
                 tracing::warn!(task = name, %error, "a periodic task failed; it runs again at its next turn");
             }
             let pause = u64::try_from(seconds(&app)).unwrap_or(60).max(1);
-            tokio::time::sleep(Duration::from_secs(pause)).await;
+            // A timeout is a turn that nobody asked for.
+            let _turn = tokio::time::timeout(Duration::from_secs(pause), app.nudge.notified()).await;
         }
     });
 }
