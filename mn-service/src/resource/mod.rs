@@ -22,6 +22,7 @@ pub fn apis() -> Apis {
         cluster::register,
         global_config::register,
         l2_network::register,
+        l3_network::register,
         management_node::register,
         offering::register,
         tag::register,
@@ -35,5 +36,6 @@ pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
     deletion::workflows(&mut registry)?;
     l2_network::workflows(&mut registry)?;
+    l3_network::workflows(&mut registry)?;
     Ok(registry)
 }
