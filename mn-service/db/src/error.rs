@@ -36,7 +36,14 @@ impl DbError {
 
     /// Another row depends on this one, or the row it depends on is missing.
     pub fn is_reference(&self) -> bool {
-        matches!(self, Self::Database(e) if matches!(e.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))))
+        let Self::Database(error) = self else { return false };
+        // SQLite reports ON DELETE RESTRICT as SQLITE_CONSTRAINT_TRIGGER (1811), which is not among SeaORM's kinds. We
+        // have no triggers.
+        matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+            || reported(error).is_some_and(|error| {
+                error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+                    && error.code().as_deref() == Some("1811")
+            })
     }
 }
 
@@ -54,17 +61,22 @@ impl From<DbError> for ApiError {
 /// True when the same transaction may succeed if it is run again: a deadlock, a lock that took too long, or a
 /// snapshot that another transaction overtook.
 pub(crate) fn is_transient(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))
-    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let sqlx::Error::Database(error) = error.as_ref() else { return false };
+    let Some(error) = reported(error) else { return false };
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         // ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
         return matches!(error.number(), 1020 | 1205 | 1213);
     }
     // SQLITE_BUSY and its extended codes, SQLITE_LOCKED and its extended codes.
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// What the database itself said.
+fn reported(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+    else {
+        return None;
+    };
+    error.as_database_error()
 }

@@ -6,11 +6,12 @@ mod connection;
 pub mod entity;
 mod error;
 pub mod migration;
-mod tables;
 pub mod query;
+mod tables;
 mod txn;
 
 pub use connection::{Backend, Db, connect};
 pub use error::DbError;
+pub use tables::{Column, ColumnKind, Table, table_of, tables};
 pub use txn::Txn;
 pub use tables::*;

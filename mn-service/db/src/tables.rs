@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use sea_orm::{ColumnTrait, ColumnType, EntityName, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
+use sea_orm::{ColumnTrait, ColumnType, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
 
 use crate::entity;
 
@@ -22,6 +22,8 @@ pub struct Column {
     pub name: &'static str,
     /// What it holds.
     pub kind: ColumnKind,
+    /// May be NULL.
+    pub nullable: bool,
 }
 
 /// What a column holds.
@@ -57,16 +59,19 @@ impl Table {
         let columns: HashMap<_, _> = E::Column::iter()
             .map(|column| {
                 let name = IdenStatic::as_str(&column);
-                let kind = match column.def().get_column_type() {
+                let def = column.def();
+                let kind = match def.get_column_type() {
                     ColumnType::Boolean => ColumnKind::Boolean,
                     ColumnType::Integer | ColumnType::BigInteger => ColumnKind::Integer,
                     _ if is_uuid_column(name) => ColumnKind::Uuid,
                     _ => ColumnKind::Text,
                 };
-                (name, Column { name, kind })
+                (name, Column { name, kind, nullable: def.is_null() })
             })
             .collect();
-        let key = E::PrimaryKey::iter().filter_map(|key| columns.get(IdenStatic::as_str(&key.into_column())).copied()).collect();
+        let key = E::PrimaryKey::iter()
+            .filter_map(|key| columns.get(IdenStatic::as_str(&key.into_column())).copied())
+            .collect();
         Self { name: E::default().table_name(), columns, key }
     }
 }
@@ -97,8 +102,7 @@ static TABLES: LazyLock<HashMap<&'static str, Table>> = LazyLock::new(|| {
     tables.into_iter().map(|table| (table.name, table)).collect()
 });
 
-/// A resource type that is kept in the table of its superclass (or, for images servers known from the SDK alone,
-/// would be if the contract named it).
+/// A resource type that is kept in the table of its superclass.
 pub(crate) struct Alias {
     pub(crate) vo: &'static str,
     pub(crate) table: &'static str,

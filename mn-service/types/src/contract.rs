@@ -191,6 +191,9 @@ pub struct Inventory {
     pub extends: Option<String>,
     /// JSON field to Java-like type.
     pub fields: BTreeMap<String, String>,
+    /// Fields that the SDKs do not know; query replies leave them out.
+    #[serde(default)]
+    pub hidden_from_sdk: Vec<String>,
     /// Resource type, which is also the name of our table.
     pub vo: Option<String>,
     /// Nested names of the query language.

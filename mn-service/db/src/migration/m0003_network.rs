@@ -21,16 +21,16 @@ fn l2_network() -> Layout {
         .key("uuid", Uuid)
         .need("zoneUuid", Uuid)
         .refers("ZoneVO")
-        .need("name", Name)
+        .need("name", Line)
         .maybe("description", Text)
-        .maybe("physicalInterface", Word)
-        .need("type", Word)
-        .maybe("vSwitchType", Word)
+        .maybe("physicalInterface", Line)
+        .need("type", Line)
+        .maybe("vSwitchType", Line)
         .maybe("virtualNetworkId", Int)
         .maybe("isolated", Flag)
-        .maybe("pvlan", Word)
+        .maybe("pvlan", Line)
         .maybe("vlan", Int)
-        .maybe("bridge", Word)
+        .maybe("bridge", Line)
         .dates()
 }
 
@@ -40,7 +40,7 @@ fn l2_network_cluster_ref() -> Layout {
         .part_of("L2NetworkVO")
         .key("clusterUuid", Uuid)
         .part_of("ClusterVO")
-        .maybe("l2ProviderType", Word)
+        .maybe("l2ProviderType", Line)
         .dates()
 }
 
@@ -51,17 +51,17 @@ fn l3_network() -> Layout {
         .refers("ZoneVO")
         .need("l2NetworkUuid", Uuid)
         .refers("L2NetworkVO")
-        .need("name", Name)
+        .need("name", Line)
         .maybe("description", Text)
-        .need("type", Word)
-        .need("state", Word)
-        .maybe("dnsDomain", Name)
+        .need("type", Line)
+        .need("state", Line)
+        .maybe("dnsDomain", Line)
         .need("system", Flag)
-        .need("category", Word)
+        .need("category", Line)
         .need("ipVersion", Int)
         .need("enableIPAM", Flag)
         .maybe("isolated", Flag)
-        .maybe("dhcpServerIp", Word)
+        .maybe("dhcpServerIp", Line)
         .dates()
 }
 
@@ -70,7 +70,7 @@ fn l3_network_dns() -> Layout {
         .key("id", Auto)
         .need("l3NetworkUuid", Uuid)
         .part_of("L3NetworkVO")
-        .need("dns", Word)
+        .need("dns", Line)
         .dates()
         .unique(&["l3NetworkUuid", "dns"])
 }
@@ -80,8 +80,8 @@ fn l3_network_host_route() -> Layout {
         .key("id", Auto)
         .need("l3NetworkUuid", Uuid)
         .part_of("L3NetworkVO")
-        .need("prefix", Word)
-        .need("nexthop", Word)
+        .need("prefix", Line)
+        .need("nexthop", Line)
         .dates()
         .unique(&["l3NetworkUuid", "prefix"])
 }
@@ -91,17 +91,17 @@ fn ip_range() -> Layout {
         .key("uuid", Uuid)
         .need("l3NetworkUuid", Uuid)
         .refers("L3NetworkVO")
-        .need("name", Name)
+        .need("name", Line)
         .maybe("description", Text)
-        .need("startIp", Word)
-        .need("endIp", Word)
-        .need("netmask", Word)
-        .maybe("gateway", Word)
-        .maybe("networkCidr", Word)
+        .need("startIp", Line)
+        .need("endIp", Line)
+        .need("netmask", Line)
+        .maybe("gateway", Line)
+        .maybe("networkCidr", Line)
         .need("ipVersion", Int)
-        .maybe("addressMode", Word)
+        .maybe("addressMode", Line)
         .need("prefixLen", Int)
-        .need("ipRangeType", Word)
+        .need("ipRangeType", Line)
         .dates()
 }
 
@@ -110,10 +110,10 @@ fn reserved_ip_range() -> Layout {
         .key("uuid", Uuid)
         .need("l3NetworkUuid", Uuid)
         .part_of("L3NetworkVO")
-        .maybe("name", Name)
+        .maybe("name", Line)
         .maybe("description", Text)
-        .need("startIp", Word)
-        .need("endIp", Word)
+        .need("startIp", Line)
+        .need("endIp", Line)
         .need("ipVersion", Int)
         .dates()
 }
@@ -121,9 +121,9 @@ fn reserved_ip_range() -> Layout {
 fn network_service_provider() -> Layout {
     table("NetworkServiceProviderVO")
         .key("uuid", Uuid)
-        .need("name", Name)
+        .need("name", Line)
         .maybe("description", Text)
-        .need("type", Word)
+        .need("type", Line)
         .dates()
 }
 
@@ -131,7 +131,7 @@ fn network_service_type() -> Layout {
     table("NetworkServiceTypeVO")
         .key("networkServiceProviderUuid", Uuid)
         .part_of("NetworkServiceProviderVO")
-        .key("type", Word)
+        .key("type", Line)
 }
 
 fn network_service_provider_l2_network_ref() -> Layout {
@@ -148,5 +148,5 @@ fn network_service_l3_network_ref() -> Layout {
         .part_of("L3NetworkVO")
         .key("networkServiceProviderUuid", Uuid)
         .part_of("NetworkServiceProviderVO")
-        .key("networkServiceType", Word)
+        .key("networkServiceType", Line)
 }

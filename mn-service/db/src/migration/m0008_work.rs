@@ -8,12 +8,12 @@ pub(super) const TABLES: &[fn() -> Layout] =
 fn job() -> Layout {
     table("job")
         .key("uuid", Uuid)
-        .need("api", Word)
+        .need("api", Line)
         .maybe("account_uuid", Uuid)
         .indexed()
-        .maybe("session_ref", Word)
-        .maybe("client_ip", Word)
-        .need("state", Word)
+        .maybe("session_ref", Line)
+        .maybe("client_ip", Line)
+        .need("state", Line)
         .need("sealed_message", LongText)
         .need("audit_message", LongText)
         .maybe("webhook", Text)
@@ -27,16 +27,16 @@ fn job() -> Layout {
         .maybe("workflow", Uuid)
         .indexed()
         .need("progress", Int)
-        .maybe("stage", Name)
+        .maybe("stage", Line)
         .index(&["state"])
 }
 
 fn saga() -> Layout {
     table("saga")
         .key("uuid", Uuid)
-        .need("name", Word)
+        .need("name", Line)
         .need("version", Int)
-        .need("state", Word)
+        .need("state", Line)
         .need("dag", LongText)
         .need("created", Big)
         .index(&["state"])
@@ -48,7 +48,7 @@ fn saga_event() -> Layout {
         .part_of("saga")
         .key("seq", Big)
         .need("node_id", Big)
-        .need("kind", Word)
+        .need("kind", Line)
         .maybe("data", LongText)
 }
 
@@ -57,12 +57,12 @@ fn audit() -> Layout {
         .key("id", Auto)
         .maybe("job_uuid", Uuid)
         .indexed()
-        .need("api", Word)
+        .need("api", Line)
         .need("account_uuid", Uuid)
         .indexed()
-        .maybe("session_ref", Word)
-        .maybe("client_ip", Word)
-        .maybe("resource_type", Word)
+        .maybe("session_ref", Line)
+        .maybe("client_ip", Line)
+        .maybe("resource_type", Line)
         .maybe("resource_uuid", Uuid)
         .indexed()
         .need("request", LongText)
@@ -90,13 +90,13 @@ fn storage_allocation() -> Layout {
         .maybe("host_uuid", Uuid)
         .refers("HostVO")
         .need("size", Big)
-        .need("purpose", Word)
+        .need("purpose", Line)
 }
 
 fn garbage() -> Layout {
     table("garbage")
         .key("id", Auto)
-        .need("kind", Word)
+        .need("kind", Line)
         .need("target", LongText)
         .need("attempts", Int)
         .maybe("last_error", Text)
@@ -106,5 +106,5 @@ fn garbage() -> Layout {
 }
 
 fn counter() -> Layout {
-    table("counter").key("name", Word).need("value", Big)
+    table("counter").key("name", Line).need("value", Big)
 }

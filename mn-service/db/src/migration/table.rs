@@ -1,7 +1,7 @@
 //! Tables as migrations write them down: columns, keys and indexes in the words of both databases.
 //!
-//! Text compares without case, as clients expect of MySQL (`NOCASE` / `utf8mb4_unicode_ci`, plain ASCII words
-//! `ascii_general_ci`). Uuids are ASCII and compare byte by byte: they are joined on all the time and are
+//! Text compares without case, as clients expect of MySQL (`NOCASE` / `utf8mb4_unicode_ci`); that includes states and
+//! types. Uuids are ASCII and compare byte by byte: they are joined on all the time and are
 //! lower case always.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
@@ -13,10 +13,8 @@ pub(super) enum Kind {
     Uuid,
     /// 64 hexadecimal characters.
     Hash,
-    /// ASCII word up to 255 characters: states, types, addresses.
-    Word,
-    /// Unicode line up to 255 characters.
-    Name,
+    /// Line up to 255 characters: names, states, types, addresses.
+    Line,
     /// Unicode text up to 64 KiB.
     Text,
     /// Unicode text up to 16 MiB.
@@ -41,10 +39,8 @@ impl Kind {
             Self::Uuid => "char(32) CHARACTER SET ascii COLLATE ascii_bin",
             Self::Hash if sqlite => "char(64)",
             Self::Hash => "char(64) CHARACTER SET ascii COLLATE ascii_bin",
-            Self::Word if sqlite => "varchar(255) COLLATE NOCASE",
-            Self::Word => "varchar(255) CHARACTER SET ascii COLLATE ascii_general_ci",
-            Self::Name if sqlite => "varchar(255) COLLATE NOCASE",
-            Self::Name => "varchar(255)",
+            Self::Line if sqlite => "varchar(255) COLLATE NOCASE",
+            Self::Line => "varchar(255)",
             Self::Text | Self::LongText | Self::Tag if sqlite => "text COLLATE NOCASE",
             Self::Text => "text",
             Self::LongText | Self::Tag => "mediumtext",
@@ -162,7 +158,7 @@ impl Layout {
     fn index_statement(&self, columns: &[&'static str], unique: bool, backend: DbBackend) -> IndexCreateStatement {
         let kind = if unique { "uk" } else { "ix" };
         let mut index = Index::create();
-        index.name(format!("{kind}_{}_{}", self.name, columns.join("_"))).table(Alias::new(self.name));
+        index.name(short(format!("{kind}_{}_{}", self.name, columns.join("_")))).table(Alias::new(self.name));
         for column in columns {
             match self.prefix(column) {
                 Some(length) if backend == DbBackend::MySql => index.col((Alias::new(*column), length)),
@@ -205,7 +201,7 @@ impl Layout {
         for Reference { column, table, on_delete } in &self.references {
             create.foreign_key(
                 ForeignKey::create()
-                    .name(format!("fk_{}_{column}", self.name))
+                    .name(short(format!("fk_{}_{column}", self.name)))
                     .from(Alias::new(self.name), Alias::new(*column))
                     .to(Alias::new(*table), Alias::new("uuid"))
                     .on_delete(*on_delete),
@@ -226,5 +222,13 @@ impl Layout {
             manager.create_index(index.if_not_exists().take()).await?;
         }
         Ok(())
+    }
+}
+
+/// MariaDB takes names up to 64 characters; of longer ones the middle goes.
+fn short(name: String) -> String {
+    match name.len() {
+        0..=64 => name,
+        length => format!("{}_{}", &name[..40], &name[length - 23..]),
     }
 }

@@ -89,7 +89,9 @@ pub struct Condition {
 
 /// A condition without operator; the HTTP layer answers 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("condition {0:?} has no operator; write <field><operator><value> with one of != >= <= !?= !~= ~= ?= = > <, or <field> is null, <field> not null")]
+#[error(
+    "condition {0:?} has no operator; write <field><operator><value> with one of != >= <= !?= !~= ~= ?= = > <, or <field> is null, <field> not null"
+)]
 pub struct ParseError(pub String);
 
 impl Condition {

@@ -1,8 +1,237 @@
+//! The query engine: any structure of the contract that has a table can be listed, filtered, sorted and counted
+//! (PROTOCOL.md sections 8.1 to 8.4). It is driven by the contract's data; no resource has code of its own here.
+
+mod compare;
 mod condition;
-pub use condition::*;
-#[derive(Debug,Clone)] pub enum Viewer { Admin, Account(String) }
-#[derive(Debug,Clone)] pub struct Query { pub inventory: String, pub conditions: Vec<Condition>, pub limit: u64, pub start: u64, pub count: bool, pub reply_with_count: bool, pub sort: Option<Sort>, pub fields: Vec<String>, pub group_by: Option<String>, pub viewer: Viewer }
-pub struct Page { pub inventories: Vec<serde_json::Value>, pub total: Option<u64>, pub schema: serde_json::Map<String, serde_json::Value> }
-pub async fn run<C: sea_orm::ConnectionTrait>(_c:&C, _q:&Query)->Result<Page, mn_service_types::ApiError>{ Err(mn_service_types::ApiError::internal("stub")) }
-pub async fn load<C: sea_orm::ConnectionTrait>(_c:&C, _i:&str, _u:&str)->Result<Option<serde_json::Value>, mn_service_types::ApiError>{ Err(mn_service_types::ApiError::internal("stub")) }
-impl Query { pub fn of(i:&str)->Self{ Query{inventory:i.into(),conditions:vec![],limit:1000,start:0,count:false,reply_with_count:false,sort:None,fields:vec![],group_by:None,viewer:Viewer::Admin} } }
+mod filter;
+mod load;
+mod plan;
+mod refusal;
+mod selection;
+mod sql;
+mod suggest;
+mod visibility;
+
+use mn_service_types::ApiError;
+use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::{Map, Value};
+
+pub use self::condition::{Condition, Op, ParseError, Sort};
+use self::{
+    plan::{Plan, plan},
+    refusal::Refusal,
+    selection::Selection,
+    sql::{ALIASES, Sql},
+};
+use crate::DbError;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// Sees every row.
+    Admin,
+    /// The account with this uuid sees what it owns, what is shared with it or with everyone, and resources that have
+    /// no owner.
+    Account(String),
+}
+
+/// A query.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Structure, for example `VmInstanceInventory`.
+    pub inventory: String,
+    /// All must hold; equal ones count once.
+    pub conditions: Vec<Condition>,
+    /// Most rows of a page.
+    pub limit: u64,
+    /// Rows to skip.
+    pub start: u64,
+    /// Only the number of matches is wanted.
+    pub count: bool,
+    /// The number of all matches is wanted with the page.
+    pub reply_with_count: bool,
+    /// Order; without one, pages are in the order of the key, so that they do not overlap.
+    pub sort: Option<Sort>,
+    /// Only these fields; empty: all.
+    pub fields: Vec<String>,
+    /// Accepted and not applied, as in the original.
+    pub group_by: Option<String>,
+    /// Who asks.
+    pub viewer: Viewer,
+}
+
+impl Query {
+    /// Rows of a page when the client names no limit.
+    pub const DEFAULT_LIMIT: u64 = 1000;
+
+    /// The first page of everything that an administrator sees.
+    pub fn new(inventory: impl Into<String>) -> Self {
+        Self {
+            inventory: inventory.into(),
+            conditions: Vec::new(),
+            limit: Self::DEFAULT_LIMIT,
+            start: 0,
+            count: false,
+            reply_with_count: false,
+            sort: None,
+            fields: Vec::new(),
+            group_by: None,
+            viewer: Viewer::Admin,
+        }
+    }
+
+    /// Adds a condition.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, op: Op, value: impl Into<String>) -> Self {
+        self.conditions.push(Condition::new(name, op, value));
+        self
+    }
+}
+
+/// Answer to a query.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Structures as on the wire; empty when only the count was wanted.
+    pub inventories: Vec<Value>,
+    /// Number of all matches, when it was wanted.
+    pub total: Option<u64>,
+    /// Object path to class name, outer paths first.
+    pub schema: Map<String, Value>,
+}
+
+/// Answers `query`.
+///
+/// Errors: `SYS.1000` for unknown names, `SYS.1007` for values that do not fit their field.
+pub async fn run<C: ConnectionTrait>(conn: &C, query: &Query) -> Result<Page, ApiError> {
+    let target = specific(known(&query.inventory)?, &query.conditions);
+    let matching = matching(conn, target, query)?;
+    let mut page = Page::default();
+    if query.count || query.reply_with_count {
+        page.total = Some(count(conn, target, &matching).await.map_err(DbError::from)?);
+        if query.count {
+            return Ok(page);
+        }
+    }
+    let backend = conn.get_database_backend();
+    // The usual query wants all fields and reads the prepared selection; a sort by a column of a table that is not
+    // joined yet cannot occur there, because all fields bring all joins.
+    let own;
+    let (selection, mut sql) = if query.fields.is_empty() {
+        let full = load::full(target, backend);
+        (&full.selection, full.head.clone())
+    } else {
+        check_fields(target, &query.fields)?;
+        let mut chosen = Selection::new(target, Some(&query.fields));
+        if let Some(field) = query.sort.as_ref().and_then(|sort| target.field(&sort.field)) {
+            chosen.include(field.source);
+        }
+        own = chosen;
+        (&own, own.head(backend))
+    };
+    sql.append(&matching);
+    order(&mut sql, selection, target, query.sort.as_ref())?;
+    let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    sql.text(" LIMIT ").bind(bounded(query.limit)).text(" OFFSET ").bind(bounded(query.start));
+    let found = load::nodes(conn, selection, sql, None).await.map_err(DbError::from)?;
+    let mut paths = Vec::with_capacity(found.len());
+    let placed = found.into_iter().enumerate();
+    page.inventories =
+        placed.map(|(i, (_, node))| load::place(node, format!("inventories[{i}]"), 0, &mut paths)).collect();
+    page.schema = load::schema(paths);
+    Ok(page)
+}
+
+/// The structure `inventory` with key `uuid` as replies show it, or `None`. Works inside a transaction and sees its
+/// changes.
+pub async fn load<C: ConnectionTrait>(conn: &C, inventory: &str, uuid: &str) -> Result<Option<Value>, ApiError> {
+    let target = known(inventory)?;
+    if target.table.column("uuid").is_none() {
+        return Err(ApiError::internal(format!("{inventory} has no uuid")));
+    }
+    let full = load::full(target, conn.get_database_backend());
+    let mut sql = full.head.clone();
+    sql.text(" WHERE ").column(ALIASES[0], "uuid").text(" = ").bind(uuid);
+    marker(&mut sql, target);
+    let found = load::nodes(conn, &full.selection, sql, None).await.map_err(DbError::from)?;
+    Ok(found.into_iter().next().map(|(_, node)| load::place(node, String::new(), 0, &mut Vec::new())))
+}
+
+/// True when `inventory` has a table and can be queried.
+pub fn is_queryable(inventory: &str) -> bool {
+    plan(inventory).is_some()
+}
+
+fn known(inventory: &str) -> Result<&'static Plan, Refusal> {
+    plan(inventory).ok_or_else(|| Refusal::name(format!("{inventory} cannot be queried: it has no table")))
+}
+
+/// `type=X` turns a query for a superclass into one for the subclass, whose fields become usable.
+fn specific(target: &'static Plan, conditions: &[Condition]) -> &'static Plan {
+    let Some(column) = target.type_column else { return target };
+    let wanted = conditions.iter().find(|condition| condition.op == Op::Equal && condition.name == column.name);
+    wanted.and_then(|condition| target.child(&condition.value)).unwrap_or(target)
+}
+
+/// ` WHERE ...`
+fn matching<C: ConnectionTrait>(conn: &C, target: &Plan, query: &Query) -> Result<Sql, Refusal> {
+    let mut sql = Sql::new(conn.get_database_backend());
+    sql.text(" WHERE 1 = 1");
+    marker(&mut sql, target);
+    for (index, condition) in query.conditions.iter().enumerate() {
+        if !query.conditions[..index].contains(condition) {
+            sql.text(" AND ");
+            filter::filter(&mut sql, target, condition)?;
+        }
+    }
+    visibility::restrict(&mut sql, target, ALIASES[0], &query.viewer);
+    Ok(sql)
+}
+
+/// Rows of siblings in the same table stay out.
+fn marker(sql: &mut Sql, target: &Plan) {
+    if let Some((column, value)) = target.marker {
+        sql.text(" AND ").column(ALIASES[0], column).text(" = ").bind(value);
+    }
+}
+
+async fn count<C: ConnectionTrait>(conn: &C, target: &Plan, matching: &Sql) -> Result<u64, DbErr> {
+    let mut sql = Sql::new(conn.get_database_backend());
+    sql.text("SELECT COUNT(*) FROM ").name(target.table.name).text(" ").text(ALIASES[0]).append(matching);
+    let row = conn.query_one_raw(sql.into_statement()).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+fn check_fields(target: &Plan, fields: &[String]) -> Result<(), Refusal> {
+    let children: Vec<_> = target.children.iter().filter_map(|(_, child)| plan(child)).collect();
+    for name in fields {
+        if target.field(name).is_none() && !children.iter().any(|child| child.field(name).is_some()) {
+            let what = filter::unknown_field(target, name);
+            return Err(Refusal::name(format!("query parameter fields: {what}")));
+        }
+    }
+    Ok(())
+}
+
+/// ` ORDER BY ...`; the key decides between equal rows, so that pages do not overlap.
+fn order(sql: &mut Sql, selection: &Selection, target: &Plan, sort: Option<&Sort>) -> Result<(), Refusal> {
+    sql.text(" ORDER BY ");
+    let mut first = None;
+    if let Some(sort) = sort {
+        let refuse = |what: String| Refusal::name(format!("query parameter sort: {what}"));
+        let field = target.field(&sort.field).ok_or_else(|| refuse(filter::unknown_field(target, &sort.field)))?;
+        let Some((alias, column)) = selection.place_of(field.source) else {
+            return Err(refuse(format!("{} of {} is a list and has no order", field.name, target.name)));
+        };
+        sql.column(alias, column).text(if sort.descending { " DESC" } else { " ASC" });
+        first = Some((alias, column));
+    }
+    let key = target.table.key().iter().filter(|key| first != Some((ALIASES[0], key.name)));
+    for (index, key) in key.enumerate() {
+        if index > 0 || first.is_some() {
+            sql.text(", ");
+        }
+        sql.column(ALIASES[0], key.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The migrated schema and the entities are the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mn_service_db::{Backend, ColumnKind, Db, tables};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::backends::on_both;
+
+/// Column to (declared type, nullable) of every table that the database has.
+async fn migrated(db: &Db) -> BTreeMap<String, BTreeMap<String, (String, bool)>> {
+    let (backend, sql) = match db.backend {
+        Backend::Sqlite => (
+            DbBackend::Sqlite,
+            "SELECT t.name, c.name, lower(c.type), c.\"notnull\" = 0 FROM sqlite_master t, pragma_table_info(t.name) c \
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name <> 'seaql_migrations'",
+        ),
+        Backend::MariaDb => (
+            DbBackend::MySql,
+            "SELECT table_name, column_name, data_type, CAST(is_nullable = 'YES' AS SIGNED) \
+             FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name <> 'seaql_migrations'",
+        ),
+    };
+    let mut found: BTreeMap<String, BTreeMap<String, (String, bool)>> = BTreeMap::new();
+    for row in db.read().query_all_raw(Statement::from_string(backend, sql)).await.unwrap() {
+        let text = |index| row.try_get_by_index::<String>(index).unwrap();
+        let nullable = row.try_get_by_index::<i64>(3).unwrap() == 1;
+        found.entry(text(0)).or_default().insert(text(1), (text(2), nullable));
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_schema_has_exactly_the_columns_of_the_entities() {
+    on_both(async |db| {
+        let found = migrated(&db).await;
+        let names: BTreeSet<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, tables().map(|table| table.name).collect());
+        for table in tables() {
+            let columns = &found[table.name];
+            let names: BTreeSet<&str> = columns.keys().map(String::as_str).collect();
+            assert_eq!(names, table.columns().map(|column| column.name).collect(), "{}", table.name);
+            for column in table.columns() {
+                let (ty, nullable) = &columns[column.name];
+                let fits = match column.kind {
+                    ColumnKind::Uuid => ty.starts_with("char"),
+                    ColumnKind::Text => ty.contains("char") || ty.contains("text"),
+                    ColumnKind::Integer => ty.contains("int"),
+                    ColumnKind::Boolean => ty == "boolean" || ty == "tinyint",
+                };
+                assert!(fits, "{}.{} is {ty}", table.name, column.name);
+                // SQLite says that an INTEGER PRIMARY KEY may be NULL; it means "make a number".
+                let auto = column.name == "id" && db.backend == Backend::Sqlite;
+                assert!(auto || *nullable == column.nullable, "{}.{} nullable: {nullable}", table.name, column.name);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn opening_a_migrated_database_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deep/er/zstack.db");
+    for url in [format!("sqlite:{}", path.display()), crate::backends::mariadb_url().await] {
+        let first = mn_service_db::connect(&url).await.unwrap();
+        let before = migrated(&first).await;
+        first.close().await.unwrap();
+        let again = mn_service_db::connect(&url).await.unwrap();
+        assert_eq!(migrated(&again).await, before);
+        again.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn management_services_that_start_together_migrate_once() {
+    let url = crate::backends::mariadb_url().await;
+    let opened: Vec<_> = (0..3)
+        .map(|_| {
+            tokio::spawn({
+                let url = url.clone();
+                async move { mn_service_db::connect(&url).await }
+            })
+        })
+        .collect();
+    for db in opened {
+        db.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_another_database_is_refused_without_its_password() {
+    let error = mn_service_db::connect("postgres://u:hunter2@h/d").await.unwrap_err().to_string();
+    assert!(error.contains("postgres") && !error.contains("hunter2"), "{error}");
+}
