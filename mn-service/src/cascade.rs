@@ -114,6 +114,7 @@ pub const REFERENCES: &[(&str, &str, &str)] = &[
     ("HostVO", "HostCapacityVO", "uuid"),
     ("HostVO", "LocalStorageHostRefVO", "hostUuid"),
     ("HostVO", "LocalStorageResourceRefVO", "hostUuid"),
+    ("HostVO", "storage_allocation", "host_uuid"),
     ("ImageVO", "ImageBackupStorageRefVO", "imageUuid"),
     ("L2NetworkVO", "L2NetworkClusterRefVO", "l2NetworkUuid"),
     ("L3NetworkVO", "L3NetworkDnsVO", "l3NetworkUuid"),
@@ -124,6 +125,8 @@ pub const REFERENCES: &[(&str, &str, &str)] = &[
     ("PrimaryStorageVO", "LocalStorageHostRefVO", "primaryStorageUuid"),
     ("PrimaryStorageVO", "PrimaryStorageCapacityVO", "uuid"),
     ("PrimaryStorageVO", "PrimaryStorageClusterRefVO", "primaryStorageUuid"),
+    ("PrimaryStorageVO", "LocalStorageResourceRefVO", "primaryStorageUuid"),
+    ("PrimaryStorageVO", "storage_allocation", "primary_storage_uuid"),
     ("VolumeSnapshotVO", "LocalStorageResourceRefVO", "resourceUuid"),
     ("VolumeVO", "LocalStorageResourceRefVO", "resourceUuid"),
     ("ZoneVO", "BackupStorageZoneRefVO", "zoneUuid"),
@@ -188,6 +191,19 @@ impl Deletion {
     /// Uuids of one type that go.
     pub fn deleted(&self, vo: &str) -> Vec<String> {
         self.deletes.get(vo).into_iter().flatten().map(|item| item.uuid.clone()).collect()
+    }
+
+    /// Adds what another plan found.
+    pub fn merge(&mut self, other: Deletion) {
+        for (vo, items) in other.deletes {
+            self.deletes.entry(vo).or_default().extend(items);
+        }
+        for (child, columns) in other.detaches {
+            for (column, items) in columns {
+                self.detaches.entry(child.clone()).or_default().entry(column).or_default().extend(items);
+            }
+        }
+        self.stops.extend(other.stops);
     }
 
     /// Uuids of every resource that goes.

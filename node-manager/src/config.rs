@@ -108,9 +108,13 @@ impl Config {
     /// [`ConfigError`], naming file and key.
     pub fn load(path: &Path, overrides: Overrides) -> Result<Self, ConfigError> {
         let mut config = match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|cause| ConfigError::Parse { path: path.to_owned(), text: cause.to_string().trim().to_owned() })?,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_PATH) => Self::default(),
+            Ok(text) => toml::from_str(&text).map_err(|cause| ConfigError::Parse {
+                path: path.to_owned(),
+                text: cause.to_string().trim().to_owned(),
+            })?,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_PATH) => {
+                Self::default()
+            }
             Err(cause) => return Err(ConfigError::Read { path: path.to_owned(), cause }),
         };
         let Overrides { listen, certificate, key, ca, data_dir, run_dir, libvirt_uri, image_stall_seconds } = overrides;

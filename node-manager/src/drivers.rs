@@ -59,7 +59,10 @@ impl Context {
 
     /// Like [`Context::progress`] for `done` of `total`; an unknown total counts as nothing done.
     pub fn progress_of(&self, done: u64, total: u64, stage: &str) {
-        self.progress(if total == 0 { 0 } else { u64::try_from(u128::from(done) * 100 / u128::from(total)).unwrap_or(100) }, stage);
+        self.progress(
+            if total == 0 { 0 } else { u64::try_from(u128::from(done) * 100 / u128::from(total)).unwrap_or(100) },
+            stage,
+        );
     }
 }
 
@@ -136,7 +139,13 @@ pub trait Storage: Send + Sync + 'static {
     /// Room of a claimed directory.
     async fn measure(&self, root: &StorageRoot) -> Result<Capacity>;
     /// Creates a volume.
-    async fn create_volume(&self, root: &StorageRoot, path: &str, size: ByteSize, backing: Option<&str>) -> Result<VolumeFacts>;
+    async fn create_volume(
+        &self,
+        root: &StorageRoot,
+        path: &str,
+        size: ByteSize,
+        backing: Option<&str>,
+    ) -> Result<VolumeFacts>;
     /// Removes a volume, image or cache file with what belongs to it.
     async fn delete(&self, root: &StorageRoot, path: &str) -> Result<()>;
     /// Grows a volume that no VM has open.
@@ -150,11 +159,33 @@ pub trait Storage: Send + Sync + 'static {
     /// Flattens a chain into a new file.
     async fn copy_volume(&self, root: &StorageRoot, from: &str, to: &str) -> Result<VolumeFacts>;
     /// Copies an image of an image server into a cache.
-    async fn fetch_image(&self, root: &StorageRoot, server: &ImageServer, remote_path: &str, path: &str, sha256: &str, context: &Context) -> Result<ImageFacts>;
+    async fn fetch_image(
+        &self,
+        root: &StorageRoot,
+        server: &ImageServer,
+        remote_path: &str,
+        path: &str,
+        sha256: &str,
+        context: &Context,
+    ) -> Result<ImageFacts>;
     /// Copies a volume to an image server.
-    async fn store_image(&self, root: &StorageRoot, volume_path: &str, server: &ImageServer, remote_path: &str, context: &Context) -> Result<ImageFacts>;
+    async fn store_image(
+        &self,
+        root: &StorageRoot,
+        volume_path: &str,
+        server: &ImageServer,
+        remote_path: &str,
+        context: &Context,
+    ) -> Result<ImageFacts>;
     /// Brings a new image in.
-    async fn add_image(&self, root: &StorageRoot, source: &ImageSource, format: Option<ImageFormat>, path: &str, context: &Context) -> Result<ImageFacts>;
+    async fn add_image(
+        &self,
+        root: &StorageRoot,
+        source: &ImageSource,
+        format: Option<ImageFormat>,
+        path: &str,
+        context: &Context,
+    ) -> Result<ImageFacts>;
     /// Opens a file for reading; the range is cut to the file's size.
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content>;
     /// Writes a chunk of a new file and returns the file's size.
@@ -171,7 +202,13 @@ pub trait Network: Send + Sync + 'static {
     /// Removes a bridge that was made here.
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()>;
     /// Makes a DHCP server run with these leases.
-    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String], replace: bool) -> Result<()>;
+    async fn apply_dhcp(
+        &self,
+        network: &DhcpNetwork,
+        upsert: &[DhcpLease],
+        remove: &[String],
+        replace: bool,
+    ) -> Result<()>;
     /// Stops a DHCP server and removes its namespace.
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()>;
 }

@@ -126,7 +126,8 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
             if let Some(id) = op.vm {
                 vm.switch_layer(id, &op.path, &op.new_path).await?;
             }
-            let snapshot_size = storage.stat_volume(&op.root, &op.path).await.map_or(frozen.actual_size, |f| f.actual_size);
+            let snapshot_size =
+                storage.stat_volume(&op.root, &op.path).await.map_or(frozen.actual_size, |f| f.actual_size);
             reply(SnapshotFacts { snapshot_path: op.path.clone(), snapshot_size, volume_path: op.new_path.clone() })
         }
         Operation::RevertSnapshot(op) => reply(storage.create_layer(&op.root, &op.snapshot_path, &op.new_path).await?),
@@ -152,6 +153,7 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
 }
 
 fn reply(value: impl Serialize) -> Result<Value> {
-    serde_json::to_value(value)
-        .map_err(|cause| AgentError::new(ErrorKind::Host, "the reply cannot be written as JSON").with_evidence(cause.to_string()))
+    serde_json::to_value(value).map_err(|cause| {
+        AgentError::new(ErrorKind::Host, "the reply cannot be written as JSON").with_evidence(cause.to_string())
+    })
 }

@@ -23,7 +23,9 @@ pub(crate) fn command_error(what: impl std::fmt::Display, fallback: ErrorKind, e
         hostcmd::Error::Timeout { .. } => ErrorKind::Timeout,
         hostcmd::Error::Start { .. } | hostcmd::Error::Pipe { .. } => ErrorKind::Host,
         hostcmd::Error::Failed { .. } if stderr.contains("No space left on device") => ErrorKind::NoSpace,
-        hostcmd::Error::Failed { .. } if stderr.contains("Failed to get") && stderr.contains("lock") => ErrorKind::Conflict,
+        hostcmd::Error::Failed { .. } if stderr.contains("Failed to get") && stderr.contains("lock") => {
+            ErrorKind::Conflict
+        }
         hostcmd::Error::Failed { .. } => fallback,
     };
     let reason = match error {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use node_manager_types::{ByteSize, host::{HostFacts, Interface, OsRelease}};
+use node_manager_types::{
+    ByteSize,
+    host::{HostFacts, Interface, OsRelease},
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -136,7 +139,10 @@ fn metrics() -> HostMetrics {
 fn cpu_seconds(text: &str) -> Vec<(&'static str, f64)> {
     const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
     let line = text.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
-    MODES.into_iter().zip(line.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).map(|ticks| ticks / 100.0)).collect()
+    MODES
+        .into_iter()
+        .zip(line.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).map(|ticks| ticks / 100.0))
+        .collect()
 }
 
 /// `/proc/diskstats`: sectors of 512 bytes read (field 6) and written (field 10); partitions and loop devices left out.
@@ -158,7 +164,8 @@ fn filesystems(mounts: &str) -> Vec<(String, u64, u64)> {
     for line in mounts.lines() {
         let mut words = line.split_whitespace();
         let (Some(device), Some(mount), Some(kind)) = (words.next(), words.next(), words.next()) else { continue };
-        let counts = device.starts_with("/dev/") || kind.starts_with("nfs") || matches!(kind, "ceph" | "ocfs2" | "gfs2");
+        let counts =
+            device.starts_with("/dev/") || kind.starts_with("nfs") || matches!(kind, "ceph" | "ocfs2" | "gfs2");
         if !counts || found.contains_key(device) {
             continue;
         }
@@ -189,14 +196,16 @@ mod tests {
 
     #[test]
     fn kernel_files_are_read_as_documented() {
-        let cpu = cpu_info("processor\t: 0\nphysical id\t: 0\nmodel name\t: Xeon: x\nprocessor\t: 1\nphysical id\t: 1\n");
+        let cpu =
+            cpu_info("processor\t: 0\nphysical id\t: 0\nmodel name\t: Xeon: x\nprocessor\t: 1\nphysical id\t: 1\n");
         assert_eq!(cpu, Cpu { threads: 2, sockets: 2, model: "Xeon: x".to_owned() });
         assert_eq!(cpu_info(""), Cpu { threads: 1, sockets: 1, model: "unknown".to_owned() });
         assert_eq!(meminfo("MemTotal:  16 kB\nMemAvailable: 8 kB", "MemAvailable"), 8192);
         let os = os_release("PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie");
         assert_eq!((os.distribution.as_str(), os.release.as_str(), os.version.as_str()), ("debian", "trixie", "13"));
         assert_eq!(cpu_seconds("cpu  100 0 250 1000 0 0 0 5 0 0\ncpu0 1")[2], ("system", 2.5));
-        let net = "Inter-| Receive\n face |bytes\n    lo: 1 0 0 0 0 0 0 0 1 0\n  eth0: 500 1 0 0 0 0 0 0 700 2 0 0 0 0 0 0\n";
+        let net =
+            "Inter-| Receive\n face |bytes\n    lo: 1 0 0 0 0 0 0 0 1 0\n  eth0: 500 1 0 0 0 0 0 0 700 2 0 0 0 0 0 0\n";
         assert_eq!(traffic(net), [("eth0".to_owned(), 500, 700)]);
     }
 

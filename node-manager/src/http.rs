@@ -83,7 +83,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body1<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bad = |what: String| Refusal(AgentError::new(ErrorKind::Invalid, what));
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|e| bad(e.body_text()))?;
-        let value = serde_json::from_slice(&bytes).map_err(|e| bad(format!("the body is not what this path takes: {e}")))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("the body is not what this path takes: {e}")))?;
         Ok(Self(value))
     }
 }

@@ -86,7 +86,13 @@ impl Storage for Directories {
         self.open(root).await?.capacity()
     }
 
-    async fn create_volume(&self, root: &StorageRoot, path: &str, size: ByteSize, backing: Option<&str>) -> Result<VolumeFacts> {
+    async fn create_volume(
+        &self,
+        root: &StorageRoot,
+        path: &str,
+        size: ByteSize,
+        backing: Option<&str>,
+    ) -> Result<VolumeFacts> {
         let root = self.open(root).await?;
         let file = root.file(path)?;
         let base = backing.map(|below| Self::base(&root, below)).transpose()?;
@@ -106,7 +112,9 @@ impl Storage for Directories {
                 _ => false,
             };
             if !same_base || info.virtual_size < size.as_bytes() {
-                let message = format!("{path} exists already with another size or image; delete it first, or choose another path");
+                let message = format!(
+                    "{path} exists already with another size or image; delete it first, or choose another path"
+                );
                 return Err(AgentError::new(ErrorKind::Conflict, message));
             }
             return facts(&file).await;
@@ -185,7 +193,8 @@ impl Storage for Directories {
         if let Some(wanted) = &wanted
             && !chain.iter().skip(1).any(|layer| qemu_img::same(&layer.filename, wanted))
         {
-            let message = format!("{} is not below {path}; only a layer of its own chain can become its base", wanted.display());
+            let message =
+                format!("{} is not below {path}; only a layer of its own chain can become its base", wanted.display());
             return Err(AgentError::new(ErrorKind::Conflict, message));
         }
         qemu_img::rebase(&file, base.as_ref().map(|(file, format)| (file.as_path(), *format))).await?;

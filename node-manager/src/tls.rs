@@ -6,12 +6,19 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
-use axum::{extract::Request, middleware::Next, response::{IntoResponse as _, Response}};
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use node_manager_client::TlsMaterial;
 use node_manager_types::{AgentError, ErrorKind, HOST_DOMAIN, HostId, MANAGEMENT_NAME, path};
 use rustls::{ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::CertificateDer;
-use x509_parser::{extensions::GeneralName, prelude::{FromDer as _, X509Certificate}};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer as _, X509Certificate},
+};
 
 use crate::{config::Config, http::Refusal};
 
@@ -78,7 +85,10 @@ pub fn load(config: &Config) -> Result<TlsMaterial, DoorError> {
         key_pem: read("key", &config.key)?,
     };
     let path = config.key.display().to_string();
-    let mode = fs::metadata(&config.key).map_err(|cause| DoorError::Read { key: "key", path: path.clone(), cause })?.permissions().mode();
+    let mode = fs::metadata(&config.key)
+        .map_err(|cause| DoorError::Read { key: "key", path: path.clone(), cause })?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
         return Err(DoorError::Exposed { path, mode: mode & 0o777 });
     }
@@ -103,7 +113,8 @@ pub fn own_id(material: &TlsMaterial, config: &Config) -> Result<HostId, DoorErr
 /// [`DoorError`].
 pub fn server_config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, DoorError> {
     let provider = TlsMaterial::provider();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(material.roots()?), Arc::clone(&provider)).build()?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(material.roots()?), Arc::clone(&provider)).build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

@@ -14,4 +14,3 @@ pub use connection::{Backend, Db, connect};
 pub use error::DbError;
 pub use tables::{Column, ColumnKind, Table, table_of, tables};
 pub use txn::Txn;
-pub use tables::*;

@@ -18,7 +18,10 @@ pub struct TlsMaterial {
 
 impl fmt::Debug for TlsMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsMaterial").field("ca_pem", &self.ca_pem).field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+        f.debug_struct("TlsMaterial")
+            .field("ca_pem", &self.ca_pem)
+            .field("cert_pem", &self.cert_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +75,8 @@ impl TlsMaterial {
     /// # Errors
     /// [`TlsError::Pem`].
     pub fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(|cause| TlsError::Pem { what: "private key", cause })
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
+            .map_err(|cause| TlsError::Pem { what: "private key", cause })
     }
 
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
@@ -83,6 +87,15 @@ impl TlsMaterial {
             .with_client_auth_cert(self.chain()?, self.key()?)
             .map_err(TlsError::Mismatch)
     }
+}
+
+/// A configuration that trusts nobody.
+pub(crate) fn nobody() -> Result<ClientConfig, TlsError> {
+    Ok(ClientConfig::builder_with_provider(TlsMaterial::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Mismatch)?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

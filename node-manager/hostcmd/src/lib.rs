@@ -133,7 +133,8 @@ impl Cmd {
             .iter()
             .map(|word| {
                 let word = word.to_string_lossy();
-                let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
+                let plain =
+                    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
                 if plain { word.into_owned() } else { format!("{word:?}") }
             })
             .collect();
@@ -253,7 +254,8 @@ mod tests {
     async fn the_deadline_kills_the_whole_process_group() {
         let started = Instant::now();
         // The shell's child inherits the pipes: if only the shell were killed, `run` would wait 300 s for their end.
-        let error = Cmd::new("sh").args(["-c", "sleep 300; true"]).limit(Duration::from_millis(300)).run().await.unwrap_err();
+        let error =
+            Cmd::new("sh").args(["-c", "sleep 300; true"]).limit(Duration::from_millis(300)).run().await.unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(started.elapsed() < Duration::from_secs(30));
     }

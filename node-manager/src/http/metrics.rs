@@ -36,9 +36,24 @@ fn render(host: &HostMetrics, vms: Option<&[VmMetrics]>, jobs: usize) -> String 
     family("zstack_host_cpu_seconds_total", "counter", "Time the processors spent per mode.", cpu);
     let one = |value| vec![(String::new(), number(value))];
     family("zstack_host_memory_bytes", "gauge", "Physical memory.", one(host.memory_total));
-    family("zstack_host_memory_available_bytes", "gauge", "Memory available to new programs.", one(host.memory_available));
-    family("zstack_host_disk_read_bytes_total", "counter", "Bytes read per device.", pairs(&host.disks, "device", false));
-    family("zstack_host_disk_written_bytes_total", "counter", "Bytes written per device.", pairs(&host.disks, "device", true));
+    family(
+        "zstack_host_memory_available_bytes",
+        "gauge",
+        "Memory available to new programs.",
+        one(host.memory_available),
+    );
+    family(
+        "zstack_host_disk_read_bytes_total",
+        "counter",
+        "Bytes read per device.",
+        pairs(&host.disks, "device", false),
+    );
+    family(
+        "zstack_host_disk_written_bytes_total",
+        "counter",
+        "Bytes written per device.",
+        pairs(&host.disks, "device", true),
+    );
     family("zstack_host_filesystem_bytes", "gauge", "File system size.", pairs(&host.filesystems, "mount", false));
     family(
         "zstack_host_filesystem_available_bytes",
@@ -47,8 +62,18 @@ fn render(host: &HostMetrics, vms: Option<&[VmMetrics]>, jobs: usize) -> String 
         pairs(&host.filesystems, "mount", true),
     );
     let nics = &host.interfaces;
-    family("zstack_host_network_receive_bytes_total", "counter", "Bytes received per interface.", pairs(nics, "device", false));
-    family("zstack_host_network_transmit_bytes_total", "counter", "Bytes sent per interface.", pairs(nics, "device", true));
+    family(
+        "zstack_host_network_receive_bytes_total",
+        "counter",
+        "Bytes received per interface.",
+        pairs(nics, "device", false),
+    );
+    family(
+        "zstack_host_network_transmit_bytes_total",
+        "counter",
+        "Bytes sent per interface.",
+        pairs(nics, "device", true),
+    );
     family("zstack_agent_jobs_running", "gauge", "Unfinished jobs.", vec![(String::new(), number(jobs as u64))]);
     family("zstack_hypervisor_up", "gauge", "1 while libvirt answers.", one(u64::from(vms.is_some())));
     let vms = vms.unwrap_or_default();
@@ -101,7 +126,9 @@ mod tests {
             net_sent: 4,
         };
         let text = render(&host, Some(&[vm]), 7);
-        assert!(text.contains("# TYPE zstack_host_cpu_seconds_total counter\nzstack_host_cpu_seconds_total{mode=\"user\"} 1.5\n"));
+        assert!(text.contains(
+            "# TYPE zstack_host_cpu_seconds_total counter\nzstack_host_cpu_seconds_total{mode=\"user\"} 1.5\n"
+        ));
         assert!(text.contains("zstack_host_filesystem_available_bytes{mount=\"/a\\\"b\"} 5\n"), "{text}");
         assert!(text.contains("zstack_vm_cpu_seconds_total{vm=\"36c27e8ff05c4780bf6d2fa65700f22e\"} 2.5\n"));
         assert!(text.contains("zstack_agent_jobs_running 7\n") && text.contains("zstack_hypervisor_up 1\n"));

@@ -121,7 +121,8 @@ async fn remove(file: &Path) {
 fn expect_size(file: &Path, promised: ByteSize) -> Result<()> {
     let meta = std::fs::metadata(file).map_err(|e| io_error(format_args!("cannot read {}", file.display()), &e))?;
     if meta.len() != promised.as_bytes() {
-        let message = format!("the upload has {} bytes, {} were promised; upload it again", meta.len(), promised.as_bytes());
+        let message =
+            format!("the upload has {} bytes, {} were promised; upload it again", meta.len(), promised.as_bytes());
         return Err(AgentError::new(ErrorKind::BadImage, message));
     }
     Ok(())
@@ -152,7 +153,10 @@ pub(crate) async fn sniff(file: &Path, claimed: Option<ImageFormat>) -> Result<I
 }
 
 pub(crate) async fn facts(file: &Path, format: ImageFormat, sha256: String) -> Result<ImageFacts> {
-    let length = tokio::fs::metadata(file).await.map_err(|e| io_error(format_args!("cannot read {}", file.display()), &e))?.len();
+    let length = tokio::fs::metadata(file)
+        .await
+        .map_err(|e| io_error(format_args!("cannot read {}", file.display()), &e))?
+        .len();
     let size = match format {
         ImageFormat::Qcow2 => qemu_img::info(file, "qcow2").await?.virtual_size,
         ImageFormat::Raw | ImageFormat::Iso => length,
@@ -172,7 +176,8 @@ async fn copy(root: &Root, from: &str, to: &Path, context: &Context) -> Result<S
         return Err(AgentError::new(ErrorKind::Invalid, format!("{from} is not an absolute path (CS-IMG-028)")));
     }
     let name = from.to_owned();
-    let meta = blocking(move || std::fs::metadata(&name).map_err(|e| io_error(format_args!("cannot read {name}"), &e))).await?;
+    let meta = blocking(move || std::fs::metadata(&name).map_err(|e| io_error(format_args!("cannot read {name}"), &e)))
+        .await?;
     if !meta.is_file() {
         return Err(AgentError::new(ErrorKind::Invalid, format!("{from} is not a regular file")));
     }
@@ -190,7 +195,8 @@ async fn copy(root: &Root, from: &str, to: &Path, context: &Context) -> Result<S
 async fn download(storage: &Directories, root: &Root, url: &str, to: &Path, context: &Context) -> Result<String> {
     let shown = shown(url);
     let unreachable = |text: String| AgentError::new(ErrorKind::Unreachable, text);
-    let parsed = url::Url::parse(url).map_err(|e| AgentError::new(ErrorKind::Invalid, format!("the image URL is malformed: {e}")))?;
+    let parsed = url::Url::parse(url)
+        .map_err(|e| AgentError::new(ErrorKind::Invalid, format!("the image URL is malformed: {e}")))?;
     if !matches!(parsed.scheme(), "http" | "https") {
         let message = format!("{shown}: only http and https are downloaded here");
         return Err(AgentError::new(ErrorKind::Invalid, message));

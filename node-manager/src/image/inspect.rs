@@ -82,7 +82,9 @@ fn qcow2(head: &[u8]) -> Result<()> {
         return bad(&format!("the image is qcow2 version {version}; versions 2 and 3 are known"));
     }
     if backing != 0 {
-        return bad("the image has a backing file, which would give its users access to files of the host; flatten it with `qemu-img convert` first");
+        return bad(
+            "the image has a backing file, which would give its users access to files of the host; flatten it with `qemu-img convert` first",
+        );
     }
     if crypt != 0 {
         return bad("the image is encrypted; decrypt it first");
@@ -90,7 +92,9 @@ fn qcow2(head: &[u8]) -> Result<()> {
     if version == 3 {
         let Some(incompatible) = number(72, 8) else { return bad("the image ends inside its qcow2 header") };
         if incompatible & 1 << 2 != 0 {
-            return bad("the image keeps its data in another file, which would give its users access to files of the host; convert it without `data_file` first");
+            return bad(
+                "the image keeps its data in another file, which would give its users access to files of the host; convert it without `data_file` first",
+            );
         }
         if incompatible & 1 << 1 != 0 {
             return bad("the image is marked corrupt; repair it with `qemu-img check -r all` first");

@@ -1,11 +1,18 @@
 //! Small files beside an image: `IMAGE.sha256` says that the image is complete and what it hashes to, so that asking
 //! again does not read gigabytes; `IMAGE.uploading` says that it is still arriving.
 
-use std::{fs, io, path::{Path, PathBuf}, time::UNIX_EPOCH};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{drivers::Result, files::{io_error, write_atomically}};
+use crate::{
+    drivers::Result,
+    files::{io_error, write_atomically},
+};
 
 /// Contents of `IMAGE.sha256`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

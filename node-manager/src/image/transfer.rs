@@ -54,7 +54,9 @@ pub(crate) async fn fetch(
         return Err(AgentError::new(ErrorKind::Conflict, message));
     }
     if let Some(parent) = target.parent() {
-        tokio::fs::create_dir_all(parent).await.map_err(|e| io_error(format_args!("cannot create {}", parent.display()), &e))?;
+        tokio::fs::create_dir_all(parent)
+            .await
+            .map_err(|e| io_error(format_args!("cannot create {}", parent.display()), &e))?;
     }
 
     let part = sidecar::part(&target);
@@ -81,7 +83,8 @@ pub(crate) async fn fetch(
     let found = writer.finish().await?;
     if found != sha256 {
         discard(&part).await;
-        let message = format!("{remote_path} hashes to {found}, not to {sha256}; the image on {} is damaged", server.url);
+        let message =
+            format!("{remote_path} hashes to {found}, not to {sha256}; the image on {} is damaged", server.url);
         return Err(AgentError::new(ErrorKind::BadImage, message));
     }
     // The server checked it too, but what goes below our VMs is judged here.
@@ -92,7 +95,8 @@ pub(crate) async fn fetch(
             return Err(error);
         }
     };
-    let temp = tempfile::TempPath::try_from_path(&part).map_err(|e| io_error(format_args!("cannot keep {}", part.display()), &e))?;
+    let temp = tempfile::TempPath::try_from_path(&part)
+        .map_err(|e| io_error(format_args!("cannot keep {}", part.display()), &e))?;
     finish(&root, temp, &target, sha256)?;
     facts(&target, format, sha256.to_owned()).await
 }
@@ -193,7 +197,10 @@ async fn open(storage: &Directories, server: &ImageServer, query: &ContentQuery,
 fn client(storage: &Directories, server: &ImageServer) -> Result<Client> {
     let invalid = |text: String| AgentError::new(ErrorKind::Invalid, text);
     let Some(host) = server.host else {
-        return Err(invalid(format!("image server {} names no host, so its certificate cannot be checked", server.url)));
+        return Err(invalid(format!(
+            "image server {} names no host, so its certificate cannot be checked",
+            server.url
+        )));
     };
     let Some(agents) = &storage.agents else {
         return Err(invalid("this agent was started without certificates and cannot speak to others".to_owned()));

@@ -20,7 +20,8 @@ impl Writer {
     /// Starts an empty file.
     pub(crate) async fn create(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let file = tokio::fs::File::create(path).await.map_err(|e| io_error(format_args!("cannot write {name}"), &e))?;
+        let file =
+            tokio::fs::File::create(path).await.map_err(|e| io_error(format_args!("cannot write {name}"), &e))?;
         Ok(Self { file: tokio::io::BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), written: 0, name })
     }
 
@@ -29,7 +30,8 @@ impl Writer {
         let name = path.display().to_string();
         let failed = |e: &std::io::Error| io_error(format_args!("cannot go on with {name}"), e);
         let mut options = tokio::fs::OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).await.map_err(|e| failed(&e))?;
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(path).await.map_err(|e| failed(&e))?;
         let (mut hash, mut written, mut chunk) = (Sha256::new(), 0, vec![0; 1 << 20]);
         loop {
             let n = file.read(&mut chunk).await.map_err(|e| failed(&e))?;

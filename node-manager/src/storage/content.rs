@@ -3,7 +3,10 @@
 use std::{io, ops::Range, path::Path};
 
 use futures::StreamExt as _;
-use node_manager_types::{AgentError, ErrorKind, storage::{ContentQuery, StorageRoot}};
+use node_manager_types::{
+    AgentError, ErrorKind,
+    storage::{ContentQuery, StorageRoot},
+};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::{Directories, root::Root};
@@ -39,13 +42,21 @@ pub(crate) async fn write(storage: &Directories, query: &ContentQuery, mut body:
     if let (Some(target), Some(sha256)) = (&target, &query.sha256)
         && sidecar::sealed(target).as_ref() == Some(sha256)
     {
-        // The last chunk again, because its answer was lost.
+        // The last chunk again, because its answer was lost; or the whole file again, up to here.
+        if *target != path {
+            for left in [sidecar::uploading(&path), path] {
+                crate::network::process::remove(&left)?;
+            }
+        }
         return Ok(tokio::fs::metadata(target).await.map_err(|e| failed(&e))?.len());
     }
     let mark = sidecar::uploading(&path);
     if query.offset == 0 {
         if path.exists() && !mark.exists() {
-            return Err(conflict(format!("{} is there already and no upload; delete it first, or choose another path", query.path)));
+            return Err(conflict(format!(
+                "{} is there already and no upload; delete it first, or choose another path",
+                query.path
+            )));
         }
         if let Some(parent) = path.parent() {
             tokio::fs::create_dir_all(parent).await.map_err(|e| failed(&e))?;
@@ -55,16 +66,23 @@ pub(crate) async fn write(storage: &Directories, query: &ContentQuery, mut body:
         return Err(conflict(format!("no upload to {} is under way; begin with offset 0", query.path)));
     }
     let mut options = tokio::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(query.offset == 0).open(&path).await.map_err(|e| failed(&e))?;
+    let mut file =
+        options.write(true).create(true).truncate(query.offset == 0).open(&path).await.map_err(|e| failed(&e))?;
     let present = file.metadata().await.map_err(|e| failed(&e))?.len();
     if query.offset > present {
-        return Err(conflict(format!("{} has {present} bytes; the next chunk starts there, not at {}", query.path, query.offset)));
+        return Err(conflict(format!(
+            "{} has {present} bytes; the next chunk starts there, not at {}",
+            query.path, query.offset
+        )));
     }
     file.seek(io::SeekFrom::Start(query.offset)).await.map_err(|e| failed(&e))?;
     let mut size = query.offset;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|e| {
-            AgentError::new(ErrorKind::Unreachable, format!("the sender of {} broke off: {e}; go on at byte {size}", query.path))
+            AgentError::new(
+                ErrorKind::Unreachable,
+                format!("the sender of {} broke off: {e}; go on at byte {size}", query.path),
+            )
         })?;
         root.require(chunk.len() as u64, "the upload")?;
         file.write_all(&chunk).await.map_err(|e| failed(&e))?;

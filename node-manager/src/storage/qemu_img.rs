@@ -1,7 +1,11 @@
 //! `qemu-img` (see qemu-img(1)): each function is one call. Formats are always named, never guessed by QEMU, because a
 //! guest may write any header into a raw disk.
 
-use std::{ffi::OsStr, path::{Path, PathBuf}, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hostcmd::Cmd;
 use node_manager_types::{AgentError, ByteSize, ErrorKind};
@@ -41,12 +45,9 @@ fn qemu_img(limit: Duration) -> Cmd {
 /// # Errors
 /// [`ErrorKind::BadImage`] when the file is not of that format.
 pub async fn info(path: &Path, format: &str) -> Result<Info> {
-    let out = qemu_img(SHORT)
-        .args(["info", "-U", "--output=json", "-f", format, "--"])
-        .arg(path)
-        .run()
-        .await
-        .map_err(|e| command_error(format_args!("{} is not readable as {format}", path.display()), ErrorKind::BadImage, &e))?;
+    let out = qemu_img(SHORT).args(["info", "-U", "--output=json", "-f", format, "--"]).arg(path).run().await.map_err(
+        |e| command_error(format_args!("{} is not readable as {format}", path.display()), ErrorKind::BadImage, &e),
+    )?;
     parse(&out.stdout)
 }
 
@@ -60,7 +61,9 @@ pub async fn chain(path: &Path) -> Result<Vec<Info>> {
         .arg(path)
         .run()
         .await
-        .map_err(|e| command_error(format_args!("the layers of {} cannot be read", path.display()), ErrorKind::BadImage, &e))?;
+        .map_err(|e| {
+            command_error(format_args!("the layers of {} cannot be read", path.display()), ErrorKind::BadImage, &e)
+        })?;
     parse(&out.stdout)
 }
 
@@ -74,7 +77,7 @@ pub async fn create(path: &Path, size: Option<ByteSize>, backing: Option<(&Path,
         cmd = cmd.arg("-b").arg(file).args(["-F", format]);
     }
     cmd = cmd.arg("--").arg(path).args(size.map(|size| size.as_bytes().to_string()));
-    done(cmd, format_args!("cannot create {}", path.display())).await
+    done(cmd, format!("cannot create {}", path.display())).await
 }
 
 /// Grows a qcow2 file.
@@ -83,7 +86,7 @@ pub async fn create(path: &Path, size: Option<ByteSize>, backing: Option<(&Path,
 /// [`ErrorKind::Conflict`] when a VM has it open.
 pub async fn resize(path: &Path, size: ByteSize) -> Result<()> {
     let cmd = qemu_img(SHORT).args(["resize", "-q", "-f", "qcow2", "--"]).arg(path).arg(size.as_bytes().to_string());
-    done(cmd, format_args!("cannot resize {}", path.display())).await
+    done(cmd, format!("cannot resize {}", path.display())).await
 }
 
 /// Puts a qcow2 file on another base, copying what would be lost.
@@ -96,7 +99,7 @@ pub async fn rebase(path: &Path, base: Option<(&Path, &str)>) -> Result<()> {
         Some((file, format)) => cmd.arg("-b").arg(file).args(["-F", format]),
         None => cmd.args(["-b", ""]),
     };
-    done(cmd.arg("--").arg(path), format_args!("cannot merge the layers of {}", path.display())).await
+    done(cmd.arg("--").arg(path), format!("cannot merge the layers of {}", path.display())).await
 }
 
 /// Flattens a qcow2 chain into one qcow2 file.
@@ -105,7 +108,7 @@ pub async fn rebase(path: &Path, base: Option<(&Path, &str)>) -> Result<()> {
 /// [`ErrorKind::Conflict`] when a VM writes to it.
 pub async fn flatten(from: &Path, to: &Path) -> Result<()> {
     let cmd = qemu_img(LONG).args(["convert", "-q", "-f", "qcow2", "-O", "qcow2", "--"]).arg(from).arg(to);
-    done(cmd, format_args!("cannot copy {}", from.display())).await
+    done(cmd, format!("cannot copy {}", from.display())).await
 }
 
 /// Bytes that [`flatten`] will need at most.
@@ -155,7 +158,7 @@ pub fn format_of(path: &Path) -> std::io::Result<&'static str> {
     }
 }
 
-async fn done(cmd: Cmd, what: impl std::fmt::Display) -> Result<()> {
+async fn done(cmd: Cmd, what: String) -> Result<()> {
     cmd.run().await.map(drop).map_err(|e| command_error(what, ErrorKind::Host, &e))
 }
 

@@ -6,7 +6,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use node_manager_types::{AgentError, ByteSize, ErrorKind, HostId, StorageId, storage::{Capacity, StorageRoot}};
+use node_manager_types::{
+    AgentError, ByteSize, ErrorKind, HostId, StorageId,
+    storage::{Capacity, StorageRoot},
+};
 use tempfile::TempPath;
 
 use crate::{
@@ -115,7 +118,8 @@ impl Root {
         loop {
             match fs::symlink_metadata(existing) {
                 Ok(meta) => {
-                    let real = fs::canonicalize(existing).map_err(|e| io_error(format_args!("cannot resolve {path}"), &e))?;
+                    let real =
+                        fs::canonicalize(existing).map_err(|e| io_error(format_args!("cannot resolve {path}"), &e))?;
                     if !real.starts_with(&self.real) || (existing == plain && meta.is_symlink()) {
                         return Err(invalid(format!("{} is a symbolic link that leads away", existing.display())));
                     }
@@ -178,7 +182,9 @@ impl Root {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
             tempfile::Builder::new().prefix("new-").tempfile_in(&directory)
         };
-        work().map(tempfile::NamedTempFile::into_temp_path).map_err(|e| io_error(format_args!("cannot write below {}", directory.display()), &e))
+        work()
+            .map(tempfile::NamedTempFile::into_temp_path)
+            .map_err(|e| io_error(format_args!("cannot write below {}", directory.display()), &e))
     }
 
     /// Removes what a killed agent of this host left behind. Nothing of it ever had a final name.
@@ -223,7 +229,8 @@ fn plain_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     let plain = path.is_absolute() && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
     // QEMU reads options after commas and protocols before colons in some places; XML and logs dislike control characters.
-    let tame = !text.contains(['\0', '\n', '\r', '"', '\\', ',']) && !text.split('/').any(|part| part == "." || part == "..");
+    let tame =
+        !text.contains(['\0', '\n', '\r', '"', '\\', ',']) && !text.split('/').any(|part| part == "." || part == "..");
     if plain && tame {
         Ok(path.components().collect())
     } else {
@@ -233,10 +240,13 @@ fn plain_path(text: &str) -> Result<PathBuf> {
 }
 
 fn refuse_system_directory(path: &Path) -> Result<()> {
-    let hit = SYSTEM_TREES.iter().any(|tree| path.starts_with(tree)) || SYSTEM_DIRECTORIES.iter().any(|dir| path == Path::new(dir));
+    let hit = SYSTEM_TREES.iter().any(|tree| path.starts_with(tree))
+        || SYSTEM_DIRECTORIES.iter().any(|dir| path == Path::new(dir));
     if hit {
-        let message =
-            format!("{} is a system directory; give the storage a directory of its own, for example /zstack_ps", path.display());
+        let message = format!(
+            "{} is a system directory; give the storage a directory of its own, for example /zstack_ps",
+            path.display()
+        );
         return Err(AgentError::new(ErrorKind::Invalid, message));
     }
     Ok(())
@@ -257,7 +267,19 @@ mod tests {
 
     #[test]
     fn cs_psl_002_system_directories_are_refused() {
-        for path in ["/", "/dev", "/dev/", "/proc/1", "/sys", "/usr/bin", "/bin", "/etc/zstack", "/var", "/var/lib/", "/usr//bin"] {
+        for path in [
+            "/",
+            "/dev",
+            "/dev/",
+            "/proc/1",
+            "/sys",
+            "/usr/bin",
+            "/bin",
+            "/etc/zstack",
+            "/var",
+            "/var/lib/",
+            "/usr//bin",
+        ] {
             let error = Root::claim(&StorageRoot { id: StorageId::random(), path: path.to_owned() }).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid, "{path}: {error}");
             assert!(error.message.contains("system directory"), "{error}");

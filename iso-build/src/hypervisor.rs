@@ -1,0 +1,92 @@
+//! libvirt on this machine: used as it is when it runs, started when it does not, and ended only if it was started
+//! here and no VM is left that needs it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    program::Program,
+    progress::Progress,
+    services::{Process, Service},
+};
+
+/// The connection everything here uses.
+pub(crate) const URI: &str = "qemu:///system";
+
+/// Makes libvirt answer. Returns the processes that had to be started for that; they outlive this program when VMs do.
+pub(crate) async fn ensure(logs: &Path, progress: &Progress) -> Result<Vec<Process>> {
+    if answers().await {
+        return Ok(Vec::new());
+    }
+    if Path::new("/run/systemd/system").exists() {
+        progress.note("starting libvirtd through systemd".to_owned());
+        Program::new("systemctl").args(["start", "libvirtd"]).stdout().await?;
+        wait(&mut []).await?;
+        return Ok(Vec::new());
+    }
+    progress.note("no libvirtd and no systemd here: starting virtlogd and libvirtd".to_owned());
+    let mut started = Vec::new();
+    for name in ["virtlogd", "libvirtd"] {
+        started.push(Service::start(name, &find(name)?, &[], &logs.join(format!("{name}.log")))?);
+    }
+    if let Err(error) = wait(&mut started).await {
+        for service in &mut started {
+            service.end().await?;
+        }
+        return Err(error);
+    }
+    Ok(started.into_iter().map(|service| service.process).collect())
+}
+
+async fn answers() -> bool {
+    let version = virsh().arg("version").deadline(Duration::from_secs(20)).ended().await;
+    version.is_ok_and(|ended| ended.success)
+}
+
+async fn wait(started: &mut [Service]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !answers().await {
+        for service in &mut *started {
+            service.check()?;
+        }
+        if Instant::now() > deadline {
+            let logs: Vec<String> = started.iter().map(Service::log_end).collect();
+            bail!("libvirtd does not answer at {URI} after 60 s {}", logs.join("\n"));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// Daemons live in folders that a plain user's `PATH` lacks.
+fn find(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders
+        .map(|folder| folder.join(name))
+        .find(|candidate| candidate.is_file())
+        .with_context(|| format!("{name} is not installed; it belongs to libvirt-daemon-system"))
+}
+
+fn virsh() -> Program {
+    Program::new("virsh").args(["-c", URI])
+}
+
+/// Uuids (without dashes) of all VMs on this machine that exist now, ours or not.
+pub(crate) async fn domains() -> Result<Vec<String>> {
+    let listing = virsh().args(["list", "--uuid"]).stdout().await?;
+    Ok(listing.lines().map(|line| line.trim().replace('-', "")).filter(|uuid| !uuid.is_empty()).collect())
+}
+
+/// Ends a VM at once, for cleaning up after a failure. Nothing happens when it is not there.
+pub(crate) async fn destroy(uuid: &str) -> Result<()> {
+    if domains().await?.iter().any(|known| known == uuid) {
+        virsh().args(["destroy", &uuid::Uuid::parse_str(uuid)?.to_string()]).stdout().await?;
+    }
+    Ok(())
+}

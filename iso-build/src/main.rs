@@ -1,0 +1,82 @@
+//! `cargo xtask`: everything a developer or a build machine does with this repository, in one language.
+//!
+//! What a person reads goes to standard error; standard output carries results for programs.
+
+mod api;
+mod cloud;
+mod guest;
+mod hypervisor;
+mod packages;
+mod program;
+mod progress;
+mod run;
+mod services;
+mod state;
+mod suite;
+mod uplink;
+mod world;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{packages::Feature, progress::Progress};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Runs, tests and builds the cloud from this source tree")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring up a cloud on this machine, with a running VM, and keep it until Ctrl-C
+    Run(run::Options),
+    /// Run the whole test suite, installing what it needs
+    Test(suite::Options),
+    /// Build the test guest (or find it in the cache) and print the path of its disk
+    Guest,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    install_crypto();
+    match dispatch(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<()> {
+    let progress = Progress::new();
+    match arguments.command {
+        Command::Run(options) => run::run(&options, &progress).await,
+        Command::Test(options) => suite::run(&options, &progress).await,
+        Command::Guest => {
+            packages::ensure(&[Feature::Guest], &progress).await?;
+            let path = progress.phase("guest", "test guest", guest::image(&progress)).await?;
+            println!("{}", path.display());
+            Ok(())
+        }
+    }
+}
+
+/// Chooses the one TLS provider of this product; the HTTP client refuses to guess.
+fn install_crypto() {
+    // Fails only when it is installed already, which tests in one process do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The root of the source tree.
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}

@@ -1,0 +1,100 @@
+//! `cargo xtask test`: everything that must hold, in the order of how soon it can fail.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    packages::{self, Feature},
+    program::Program,
+    progress::Progress,
+    run,
+};
+
+/// Longest time for one stage; a cold build of the workspace is part of it.
+const STAGE: Duration = Duration::from_secs(2 * 3600);
+
+/// Flags of `cargo xtask test`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Formatting, lints and library tests only: no integration tests, no proof
+    #[arg(long)]
+    fast: bool,
+    /// Leave out the final proof that a VM runs (`run --once --json`)
+    #[arg(long)]
+    no_proof: bool,
+}
+
+/// Runs the stages; the first that fails ends it.
+pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
+    let mut done: Vec<(&str, f64, bool)> = Vec::new();
+    let outcome = stages(options, progress, &mut done).await;
+    eprintln!();
+    for (name, seconds, passed) in &done {
+        eprintln!("{} {name:<10} {seconds:>8.1} s", if *passed { "passed" } else { "FAILED" });
+    }
+    outcome
+}
+
+async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static str, f64, bool)>) -> Result<()> {
+    let features = [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network, Feature::Database];
+    stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
+    stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
+    stage(done, "clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])).await?;
+    let mut tests =
+        if has_nextest().await { vec!["nextest", "run", "--workspace"] } else { vec!["test", "--workspace"] };
+    if options.fast {
+        tests.extend(["--lib", "--bins"]);
+    }
+    stage(done, "test", cargo(&tests)).await?;
+    if !options.fast && !options.no_proof {
+        stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;
+    }
+    Ok(())
+}
+
+async fn stage(
+    done: &mut Vec<(&'static str, f64, bool)>,
+    name: &'static str,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    eprintln!("==> {name}");
+    let started = Instant::now();
+    let outcome = work.await;
+    done.push((name, started.elapsed().as_secs_f64(), outcome.is_ok()));
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error) => bail!("stage {name} failed: {error:#}"),
+    }
+}
+
+async fn cargo(arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Tests that print colours or ask a terminal would behave differently on a build machine.
+    Program::new(cargo).args(arguments).directory(&crate::repository()).deadline(STAGE).watched().await
+}
+
+/// A fresh machine has cargo alone; nextest is faster where somebody installed it.
+async fn has_nextest() -> bool {
+    let version = Program::new("cargo").args(["nextest", "--version"]).directory(Path::new("/")).ended().await;
+    version.is_ok_and(|ended| ended.success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_stage_is_named_and_recorded() {
+        let mut done = Vec::new();
+        stage(&mut done, "fmt", async { Ok(()) }).await.unwrap();
+        let error = stage(&mut done, "clippy", async { bail!("warnings") }).await.unwrap_err();
+        assert_eq!(error.to_string(), "stage clippy failed: warnings");
+        let recorded: Vec<_> = done.iter().map(|(name, _, passed)| (*name, *passed)).collect();
+        assert_eq!(recorded, [("fmt", true), ("clippy", false)]);
+    }
+}

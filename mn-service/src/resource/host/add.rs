@@ -1,0 +1,175 @@
+//! Adding a host: reach (or install) its agent, write it down, connect it.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use mn_service_db::entity::{cluster, host, host_capacity};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_workflow::{Undo, Workflow};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
+use serde::{Deserialize, Serialize};
+
+use super::connect;
+use crate::{
+    agents,
+    api::{Call, Plan, StepError, StepResult},
+    app::{App, OrInternal},
+    cascade,
+    resource::deletion,
+};
+
+mn_service_types::messages! {
+    AddKVMHost { name: String, description: Option<String>, management_ip: String, cluster_uuid: String, username: String, password: String, ssh_port: i32 }
+}
+
+/// How long an agent that is already there may take to answer.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Purpose under which a host's SSH password is sealed.
+pub(super) fn secret_purpose(host: &str) -> String {
+    format!("host-password:{host}")
+}
+
+/// State of an addition. The password travels sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct AddHost {
+    job: String,
+    pub(super) uuid: String,
+    name: String,
+    description: Option<String>,
+    management_ip: String,
+    zone: String,
+    cluster: String,
+    username: String,
+    secret: String,
+    ssh_port: i32,
+}
+
+/// A management address is an IP address that no other host has.
+pub(super) async fn check_address<C: ConnectionTrait>(conn: &C, ip: &str, own: Option<&str>) -> ApiResult<()> {
+    if ip.parse::<IpAddr>().is_err() {
+        return Err(ApiError::invalid(&[format!("managementIp must be an IP address, not {ip:?}")]));
+    }
+    let taken = host::Entity::find().filter(host::Column::ManagementIp.eq(ip)).one(conn).await.or_internal()?;
+    match taken {
+        Some(other) if own != Some(other.uuid.as_str()) => Err(ApiError::invalid(&[format!(
+            "managementIp {ip} belongs to host {} ({}) already; every host needs an address of its own",
+            other.name, other.uuid
+        )])),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn prepare(call: Call, msg: AddKVMHost) -> ApiResult<Plan<AddHost>> {
+    let app = &call.app;
+    check_address(app.db.read(), &msg.management_ip, None).await?;
+    let cluster = cluster::Entity::find_by_id(&msg.cluster_uuid).one(app.db.read()).await.or_internal()?;
+    let cluster = cluster.ok_or_else(|| ApiError::not_found("ClusterVO", &msg.cluster_uuid))?;
+    let uuid = call.new_resource_uuid();
+    Ok(Plan::Run(AddHost {
+        job: call.job.clone(),
+        secret: app.sealer.seal(&secret_purpose(&uuid), &msg.password).or_internal()?,
+        uuid,
+        name: msg.name,
+        description: msg.description,
+        management_ip: msg.management_ip,
+        zone: cluster.zone_uuid,
+        cluster: cluster.uuid,
+        username: msg.username,
+        ssh_port: msg.ssh_port,
+    }))
+}
+
+pub(super) fn workflow() -> Workflow<App, AddHost, StepError> {
+    Workflow::named("host.add", 1)
+        .step("reach-agent", reach_agent, Undo::nothing("nothing on the host was changed"))
+        .step("record", record, Undo::with(forget))
+        .step(
+            "connect",
+            connect_host,
+            Undo::nothing("what a host keeps (bridges, storage folders) is harmless and used when it is added again"),
+        )
+}
+
+async fn reach_agent(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
+    let agent = app.agents.at(&state.uuid, &state.management_ip, app.agents.default_port())?;
+    let answer = tokio::time::timeout(GREETING, agent.ping()).await;
+    let problem = match answer {
+        Ok(Ok(_)) => return Ok(state),
+        Ok(Err(error)) => agents::failure(ErrorCode::HostConnection, "no enrolled agent answers", &state.uuid, &error),
+        Err(_) => ApiError::new(
+            ErrorCode::HostConnection,
+            format!("no agent answers at {} within {} s", state.management_ip, GREETING.as_secs()),
+        ),
+    };
+    let way_out = format!(
+        "host {} ({}) cannot be added: the agent there does not answer as host {}. Start node-manager on it with a certificate \
+         from `mn-service issue-host-certificate --host-uuid {}` and pass that uuid as resourceUuid",
+        state.name, state.management_ip, state.uuid, state.uuid
+    );
+    Err(ApiError::new(ErrorCode::AddHost, way_out).caused_by(problem).into())
+}
+
+async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
+    let port = i32::from(app.agents.default_port());
+    let done = app
+        .write(|tx| async move {
+            if host::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()?.is_some() {
+                return Ok(state);
+            }
+            let now = now_millis();
+            let row = host::ActiveModel {
+                uuid: Set(state.uuid.clone()),
+                zone_uuid: Set(state.zone.clone()),
+                cluster_uuid: Set(state.cluster.clone()),
+                name: Set(state.name.clone()),
+                description: Set(state.description.clone()),
+                management_ip: Set(state.management_ip.clone()),
+                hypervisor_type: Set("KVM".to_owned()),
+                state: Set("Enabled".to_owned()),
+                status: Set("Connecting".to_owned()),
+                username: Set(Some(state.username.clone())),
+                ssh_port: Set(Some(state.ssh_port)),
+                secret: Set(Some(state.secret.clone())),
+                agent_port: Set(Some(port)),
+                create_date: Set(now),
+                last_op_date: Set(now),
+                ..Default::default()
+            };
+            host::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+            let capacity = host_capacity::ActiveModel {
+                uuid: Set(state.uuid.clone()),
+                total_memory: Set(0),
+                total_cpu: Set(0),
+                cpu_num: Set(0),
+                cpu_sockets: Set(0),
+                available_memory: Set(0),
+                available_cpu: Set(0),
+                total_physical_memory: Set(0),
+                available_physical_memory: Set(0),
+            };
+            host_capacity::Entity::insert(capacity).exec_without_returning(&*tx).await.or_internal()?;
+            Ok(state)
+        })
+        .await?;
+    Ok(done)
+}
+
+async fn forget(app: Arc<App>, state: AddHost) -> StepResult<()> {
+    app.write(|tx| async move {
+        let deletion = cascade::plan(&*tx, "HostVO", std::slice::from_ref(&state.uuid)).await?;
+        deletion::remove(&tx, &deletion).await
+    })
+    .await?;
+    Ok(())
+}
+
+async fn connect_host(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
+    connect::connect(&app, &state.job, &state.uuid).await.map_err(|error| {
+        ApiError::new(
+            ErrorCode::AddHost,
+            format!("host {} ({}) cannot be added: {}", state.name, state.management_ip, error.details),
+        )
+        .caused_by(error)
+    })?;
+    Ok(state)
+}

@@ -1,0 +1,122 @@
+//! Connecting a host: learn what it is, give it its networks and storage, agree on its VMs (CS-HOST-040..044).
+
+use mn_service_db::entity::{host, host_capacity, local_storage_host_ref, vm_instance};
+use mn_service_types::{ErrorCode, date::now_millis, error::ApiResult};
+use node_manager_types::host::HostFacts;
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
+
+use crate::{
+    agents,
+    app::{App, OrInternal},
+    resource::{allocation, l2_network, l3_network, primary_storage, vm},
+};
+
+/// Connects a host; on success it is Connected, its capacity counted and its VMs agreed upon.
+pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
+    let agent = app.agents.of(app.db.read(), uuid).await?;
+    let unreachable = |e| agents::failure(ErrorCode::HostConnection, "the agent does not answer", uuid, &e);
+    let facts = agent.host().await.map_err(unreachable)?;
+    let ping = agent.ping().await.map_err(unreachable)?;
+    note_facts(app, uuid, &facts, &ping.instance).await?;
+    l2_network::host_connected(app, job, uuid).await?;
+    l3_network::host_connected(app, job, uuid).await?;
+    primary_storage::host_connected(app, job, uuid).await?;
+    app.write(|tx| async move {
+        let row = host::ActiveModel {
+            uuid: Set(uuid.to_owned()),
+            status: Set("Connected".to_owned()),
+            last_op_date: Set(now_millis()),
+            ..Default::default()
+        };
+        host::Entity::update(row).exec(&*tx).await.or_internal()?;
+        Ok(())
+    })
+    .await?;
+    vm::sync::host(app, uuid, &ping).await
+}
+
+/// Bytes of a size such as `1G`, `512M`, `1T` or a plain number (CS-SET-006).
+fn size(text: &str) -> i64 {
+    let text = text.trim();
+    let (digits, shift) = match text.chars().last().map(|c| c.to_ascii_uppercase()) {
+        Some('K') => (&text[..text.len() - 1], 10),
+        Some('M') => (&text[..text.len() - 1], 20),
+        Some('G') => (&text[..text.len() - 1], 30),
+        Some('T') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    digits.trim().parse::<i64>().unwrap_or(0).saturating_mul(1 << shift)
+}
+
+async fn note_facts(app: &App, uuid: &str, facts: &HostFacts, instance: &str) -> ApiResult<()> {
+    // CS-ALLOC-040: processors by hardware threads; CS-ALLOC-042: some memory stays the host's own.
+    let ratio = app.settings.integer("host", "cpu.overProvisioning.ratio", 10).max(1);
+    let reserved = size(&app.settings.text("kvm", "reservedMemory"));
+    let memory = i64::try_from(facts.memory.as_bytes()).unwrap_or(i64::MAX);
+    let (total_cpu, total_memory) = (i64::from(facts.cpu_threads) * ratio, (memory - reserved).max(0));
+    app.write(|tx| async move {
+        let row = host::ActiveModel {
+            uuid: Set(uuid.to_owned()),
+            architecture: Set(Some(facts.architecture.clone())),
+            os_distribution: Set(Some(facts.os.distribution.clone())),
+            os_release: Set(Some(facts.os.release.clone())),
+            os_version: Set(Some(facts.os.version.clone())),
+            agent_instance: Set(Some(instance.to_owned())),
+            agent_version: Set(Some(facts.agent_version.clone())),
+            ..Default::default()
+        };
+        host::Entity::update(row).exec(&*tx).await.or_internal()?;
+        let capacity = host_capacity::ActiveModel {
+            uuid: Set(uuid.to_owned()),
+            cpu_num: Set(i32::try_from(facts.cpu_threads).unwrap_or(i32::MAX)),
+            cpu_sockets: Set(i32::try_from(facts.cpu_sockets).unwrap_or(i32::MAX)),
+            total_physical_memory: Set(memory),
+            ..Default::default()
+        };
+        host_capacity::Entity::update(capacity).exec(&*tx).await.or_internal()?;
+        allocation::recount_host(&tx, uuid, total_cpu, total_memory).await
+    })
+    .await
+}
+
+/// CS-HOST-022: nobody knows what the VMs of a host do that does not answer.
+pub(super) async fn disconnected(app: &App, uuid: &str) -> ApiResult<()> {
+    app.write(|tx| async move {
+        let row = host::ActiveModel {
+            uuid: Set(uuid.to_owned()),
+            status: Set("Disconnected".to_owned()),
+            last_op_date: Set(now_millis()),
+            ..Default::default()
+        };
+        host::Entity::update(row).exec(&*tx).await.or_internal()?;
+        use vm_instance::Column;
+        vm_instance::Entity::update_many()
+            .col_expr(Column::State, Expr::value("Unknown"))
+            .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+            .filter(Column::HostUuid.eq(uuid))
+            .filter(Column::State.is_in(["Running", "Paused"]))
+            .exec(&*tx)
+            .await
+            .or_internal()?;
+        // CS-PSL-004: the host's share of local storage counts no longer.
+        let shares = local_storage_host_ref::Column::HostUuid.eq(uuid);
+        for share in local_storage_host_ref::Entity::find().filter(shares).all(&*tx).await.or_internal()? {
+            primary_storage::recount(&tx, &share.primary_storage_uuid).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_with_units_are_bytes() {
+        assert_eq!(size("1G"), 1 << 30);
+        assert_eq!(size(" 512m "), 512 << 20);
+        assert_eq!(size("4096"), 4096);
+        assert_eq!(size("lots"), 0);
+    }
+}

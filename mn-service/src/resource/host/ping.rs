@@ -1,0 +1,81 @@
+//! The host reconciler: asks every host whether it lives and what its VMs do (CS-HOST-021, CS-HOST-022, CS-SET-026..028).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use mn_service_db::entity::host;
+use mn_service_types::error::ApiResult;
+use node_manager_types::host::Ping;
+use sea_orm::EntityTrait;
+use serde_json::json;
+
+use super::connect::disconnected;
+use crate::{
+    app::{App, OrInternal},
+    jobs,
+    resource::vm,
+};
+
+/// Pings in a row that a host did not answer. Derived state: a restart begins counting anew.
+static MISSED: LazyLock<Mutex<HashMap<String, i64>>> = LazyLock::new(Default::default);
+
+/// Asks all hosts once.
+pub async fn ping_all(app: &Arc<App>) -> ApiResult<()> {
+    let hosts = host::Entity::find().all(app.db.read()).await.or_internal()?;
+    let parallel = usize::try_from(app.settings.integer("host", "ping.parallelismDegree", 100)).unwrap_or(100).max(1);
+    stream::iter(hosts)
+        .for_each_concurrent(parallel, |row| async move {
+            if let Err(error) = ping_one(app, &row).await {
+                tracing::warn!(host = %row.uuid, %error, "a host could not be checked");
+            }
+        })
+        .await;
+    Ok(())
+}
+
+async fn ask(app: &App, row: &host::Model) -> ApiResult<Option<Ping>> {
+    let patience = Duration::from_secs(u64::try_from(app.settings.integer("host", "ping.timeout", 10)).unwrap_or(10));
+    let agent = app.agents.of(app.db.read(), &row.uuid).await?;
+    Ok(match tokio::time::timeout(patience, agent.ping()).await {
+        Ok(Ok(ping)) => Some(ping),
+        Ok(Err(error)) => {
+            tracing::debug!(host = %row.uuid, %error, "no answer");
+            None
+        }
+        Err(_) => None,
+    })
+}
+
+async fn ping_one(app: &Arc<App>, row: &host::Model) -> ApiResult<()> {
+    // A host that is being added or reconnected is somebody else's business.
+    if row.status == "Connecting" {
+        return Ok(());
+    }
+    let Some(ping) = ask(app, row).await? else {
+        let missed = {
+            let mut missed = MISSED.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = missed.entry(row.uuid.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        if row.status == "Connected" && missed >= app.settings.integer("host", "ping.maxFailure", 3) {
+            tracing::warn!(host = %row.uuid, name = %row.name, missed, "the host does not answer; it counts as Disconnected");
+            disconnected(app, &row.uuid).await?;
+        }
+        return Ok(());
+    };
+    MISSED.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.uuid);
+    let restarted = row.agent_instance.as_deref() != Some(ping.instance.as_str());
+    if row.status != "Connected" || restarted {
+        if row.status == "Connected" || app.settings.flag("host", "connection.autoReconnectOnError") {
+            tracing::info!(host = %row.uuid, name = %row.name, restarted, "reconnecting");
+            jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await?;
+        }
+        return Ok(());
+    }
+    if app.settings.flag("kvm", "vmSyncOnHostPing") { vm::sync::host(app, &row.uuid, &ping).await } else { Ok(()) }
+}

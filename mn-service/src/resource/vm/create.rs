@@ -1,0 +1,586 @@
+//! Creating a VM (CS-VM-003..014): the workflow `vm.create`.
+
+use std::{net::IpAddr, sync::Arc};
+
+use mn_service_db::entity::{counter, disk_offering, instance_offering, vm_cd_rom, vm_instance, vm_nic, volume};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, new_uuid};
+use mn_service_workflow::{Undo, Workflow};
+use node_manager_types::operation::{StartVm, StopVm};
+use node_manager_types::vm::StopMode;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*, sea_query::ExprTrait};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    placement::{self, Placement, Wanted},
+    spec,
+};
+use crate::{
+    access, agents,
+    api::{Call, Plan, StepError, StepResult},
+    app::{App, OrInternal, Tx},
+    cascade,
+    resource::{deletion, image, l3_network, primary_storage, volume as volumes},
+    tags,
+};
+
+mn_service_types::messages! {
+    CreateVmInstance {
+        name: String, description: Option<String>, instance_offering_uuid: Option<String>, cpu_num: Option<i32>, memory_size: Option<i64>,
+        reserved_memory_size: Option<i64>, image_uuid: Option<String>, l3_network_uuids: Option<Vec<String>>, r#type: Option<String>,
+        root_disk_offering_uuid: Option<String>, root_disk_size: Option<i64>, data_disk_sizes: Option<Vec<i64>>,
+        data_disk_offering_uuids: Option<Vec<String>>, zone_uuid: Option<String>, cluster_uuid: Option<String>, host_uuid: Option<String>,
+        primary_storage_uuid_for_root_volume: Option<String>, default_l3_network_uuid: Option<String>, strategy: Option<String>,
+        platform: Option<String>, guest_os_type: Option<String>, architecture: Option<String>, system_tags: Option<Vec<String>>,
+    }
+}
+
+/// A volume to make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NewVolume {
+    uuid: String,
+    name: String,
+    size: i64,
+    offering: Option<String>,
+}
+
+/// A card to make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NewNic {
+    uuid: String,
+    used_ip: String,
+    l3: String,
+    wanted_ip: Option<IpAddr>,
+    wanted_mac: Option<String>,
+}
+
+/// State of a creation. All ids are chosen before the first step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CreateVm {
+    job: String,
+    pub(super) uuid: String,
+    account: String,
+    name: String,
+    description: Option<String>,
+    kind: String,
+    offering: Option<String>,
+    cpu: i32,
+    memory: i64,
+    reserved_memory: Option<i64>,
+    image: String,
+    is_iso: bool,
+    platform: String,
+    architecture: String,
+    guest_os: Option<String>,
+    strategy: Option<String>,
+    default_l3: Option<String>,
+    root: NewVolume,
+    data: Vec<NewVolume>,
+    nics: Vec<NewNic>,
+    cdrom: String,
+    system_tags: Vec<String>,
+    wanted: Wanted,
+    start: bool,
+    placement: Option<Placement>,
+}
+
+pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan<CreateVm>> {
+    let app = call.app.clone();
+    let conn = app.db.read();
+    let given = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let mut problems = Vec::new();
+
+    // Clients send zeroes for "as the offering says".
+    let offering = match given(msg.instance_offering_uuid) {
+        Some(uuid) => instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?,
+        None => None,
+    };
+    let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(0);
+    let memory = msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0);
+    if cpu < 1 || memory < 1 {
+        problems.push("give instanceOfferingUuid, or cpuNum and memorySize".to_owned());
+    }
+    if offering.as_ref().is_some_and(|o| o.state != "Enabled") {
+        problems
+            .push("instanceOfferingUuid: the instance offering is Disabled; enable it or choose another".to_owned());
+    }
+    let Some(image_uuid) = given(msg.image_uuid) else {
+        problems.push("parameter imageUuid is required".to_owned());
+        return Err(ApiError::invalid(&problems));
+    };
+    let found = image::load(conn, &image_uuid).await?;
+    // CS-VM-009.
+    if found.state != "Enabled" || found.status != "Ready" {
+        problems.push(format!(
+            "imageUuid: image {} is {} and {}; only Enabled and Ready images start VMs",
+            found.name, found.state, found.status
+        ));
+    }
+    let is_iso = found.media_type == "ISO";
+    let root_size = root_size(conn, &msg.root_disk_offering_uuid, msg.root_disk_size).await?;
+    if is_iso && root_size.is_none() {
+        // CS-VM-007.
+        problems.push("an ISO needs rootDiskOfferingUuid or rootDiskSize for the new root volume".to_owned());
+    }
+    if !is_iso && root_size.as_ref().is_some_and(|(size, _)| *size < found.size) {
+        problems.push(format!("rootDiskSize must be at least the image's size of {} bytes", found.size));
+    }
+    let l3s = msg.l3_network_uuids.unwrap_or_default();
+    if l3s.is_empty() {
+        // CS-VM-003.
+        problems.push("parameter l3NetworkUuids must name at least one L3 network".to_owned());
+    }
+    if let Err(error) = l3_network::check_usable(conn, &l3s).await {
+        problems.extend(error.details.lines().map(str::to_owned));
+    }
+    let default_l3 = given(msg.default_l3_network_uuid).or_else(|| l3s.first().cloned());
+    if default_l3.as_ref().is_some_and(|l3| !l3s.contains(l3)) {
+        problems.push("defaultL3NetworkUuid must be one of l3NetworkUuids".to_owned());
+    }
+    let system_tags = msg.system_tags.unwrap_or_default();
+    if let Err(error) = tags::check_system("VmInstanceVO", &system_tags) {
+        problems.extend(error.details.lines().map(str::to_owned));
+    }
+    let nics = new_nics(&l3s, &system_tags, &mut problems);
+    let data = data_volumes(conn, &msg.name, msg.data_disk_offering_uuids, msg.data_disk_sizes, &mut problems).await?;
+    if !problems.is_empty() {
+        return Err(ApiError::invalid(&problems));
+    }
+
+    let uuid = call.new_resource_uuid();
+    let (size, root_offering) = root_size.unwrap_or((found.size, None));
+    let disk = size + data.iter().map(|volume| volume.size).sum::<i64>();
+    Ok(Plan::Run(CreateVm {
+        job: call.job.clone(),
+        account: call.caller.account.clone(),
+        root: NewVolume { uuid: new_uuid(), name: format!("ROOT-for-{}", msg.name), size, offering: root_offering },
+        name: msg.name,
+        description: msg.description,
+        kind: msg.r#type.unwrap_or_else(|| "UserVm".to_owned()),
+        offering: offering.as_ref().map(|o| o.uuid.clone()),
+        cpu,
+        memory,
+        reserved_memory: msg.reserved_memory_size,
+        platform: msg.platform.or_else(|| found.platform.clone()).unwrap_or_else(|| "Linux".to_owned()),
+        architecture: msg.architecture.or_else(|| found.architecture.clone()).unwrap_or_else(|| "x86_64".to_owned()),
+        guest_os: msg.guest_os_type.or_else(|| found.guest_os_type.clone()),
+        strategy: offering.and_then(|o| o.allocator_strategy).or_else(|| Some(placement::LEAST_VM.to_owned())),
+        wanted: Wanted {
+            cpu: i64::from(cpu),
+            memory,
+            l3s,
+            backup_storage: super::image_server(conn, &image_uuid).await?,
+            zone: given(msg.zone_uuid),
+            cluster: given(msg.cluster_uuid),
+            host: given(msg.host_uuid),
+            primary_storage: given(msg.primary_storage_uuid_for_root_volume),
+            disk,
+        },
+        image: image_uuid,
+        is_iso,
+        default_l3,
+        data,
+        nics,
+        cdrom: new_uuid(),
+        system_tags,
+        start: msg.strategy.as_deref().unwrap_or("InstantStart") == "InstantStart",
+        placement: None,
+        uuid,
+    }))
+}
+
+async fn root_size<C: ConnectionTrait>(
+    conn: &C,
+    offering: &Option<String>,
+    size: Option<i64>,
+) -> ApiResult<Option<(i64, Option<String>)>> {
+    if let Some(size) = size.filter(|size| *size > 0) {
+        return Ok(Some((size, None)));
+    }
+    let Some(uuid) = offering.as_deref().filter(|uuid| !uuid.is_empty()) else { return Ok(None) };
+    let row = disk_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?;
+    Ok(row.map(|row| (row.disk_size, Some(row.uuid))))
+}
+
+async fn data_volumes<C: ConnectionTrait>(
+    conn: &C,
+    vm_name: &str,
+    offerings: Option<Vec<String>>,
+    sizes: Option<Vec<i64>>,
+    problems: &mut Vec<String>,
+) -> ApiResult<Vec<NewVolume>> {
+    let mut wanted = Vec::new();
+    for uuid in offerings.unwrap_or_default() {
+        match disk_offering::Entity::find_by_id(&uuid).one(conn).await.or_internal()? {
+            Some(row) if row.state == "Enabled" => wanted.push((row.disk_size, Some(row.uuid))),
+            Some(row) => problems.push(format!("dataDiskOfferingUuids: disk offering {} is {}", row.name, row.state)),
+            None => problems.push(format!("dataDiskOfferingUuids: there is no disk offering {uuid}")),
+        }
+    }
+    for size in sizes.unwrap_or_default() {
+        if size > 0 {
+            wanted.push((size, None))
+        } else {
+            problems.push(format!("dataDiskSizes must be positive, not {size}"))
+        }
+    }
+    let volumes = wanted.into_iter().enumerate().map(|(index, (size, offering))| NewVolume {
+        uuid: new_uuid(),
+        name: format!("DATA-for-{vm_name}-{}", index + 1),
+        size,
+        offering,
+    });
+    Ok(volumes.collect())
+}
+
+fn new_nics(l3s: &[String], system_tags: &[String], problems: &mut Vec<String>) -> Vec<NewNic> {
+    let of_l3 = |prefix: &str, l3: &str| {
+        let wanted = format!("{prefix}::{l3}::");
+        system_tags.iter().find_map(|tag| tag.strip_prefix(wanted.as_str()).map(str::to_owned))
+    };
+    let mut nics = Vec::new();
+    for l3 in l3s {
+        let wanted_ip = of_l3("staticIp", l3).and_then(|text| match text.parse() {
+            Ok(ip) => Some(ip),
+            Err(_) => {
+                problems.push(format!("systemTags: staticIp {text:?} is no IP address"));
+                None
+            }
+        });
+        let wanted_mac = of_l3("customMac", l3).map(|mac| mac.to_ascii_lowercase());
+        nics.push(NewNic { uuid: new_uuid(), used_ip: new_uuid(), l3: l3.clone(), wanted_ip, wanted_mac });
+    }
+    nics
+}
+
+pub(super) fn workflow() -> Workflow<App, CreateVm, StepError> {
+    Workflow::named("vm.create", 1)
+        .step("reserve", reserve, Undo::with(forget))
+        .step(
+            "fetch-image",
+            fetch_image,
+            Undo::nothing("the image cache is shared and its collector removes what nobody uses"),
+        )
+        .step("create-volumes", create_volumes, Undo::with(delete_volumes))
+        .step("prepare-network", prepare_network, Undo::with(leave_network))
+        .step("start", start, Undo::with(stop))
+        .step("note", note, Undo::nothing("it is the last step and one transaction"))
+}
+
+/// Rows, addresses, host capacity and storage room: one transaction, so nobody ever sees half of it.
+async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
+    let service = app.clone();
+    let placement = app
+        .write({
+            let state = state.clone();
+            move |tx| async move {
+                if let Some(row) = vm_instance::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()? {
+                    return recorded(&tx, &row, &state).await;
+                }
+                let placement = placement::reserve(&service, &tx, &state.uuid, &state.wanted).await?;
+                insert_rows(&service, &tx, &state, &placement).await?;
+                Ok(placement)
+            }
+        })
+        .await?;
+    state.placement = Some(placement);
+    Ok(state)
+}
+
+/// The placement that a run before a crash chose.
+async fn recorded(tx: &Tx, row: &vm_instance::Model, state: &CreateVm) -> ApiResult<Placement> {
+    let root = volume::Entity::find_by_id(&state.root.uuid).one(&**tx).await.or_internal()?;
+    let part = |value: Option<String>| value.ok_or_else(|| ApiError::internal("a VM under creation has no place"));
+    Ok(Placement {
+        zone: part(row.zone_uuid.clone())?,
+        cluster: part(row.cluster_uuid.clone())?,
+        host: part(row.host_uuid.clone())?,
+        primary_storage: part(root.and_then(|root| root.primary_storage_uuid))?,
+    })
+}
+
+async fn next_internal_id(tx: &Tx) -> ApiResult<i64> {
+    const NAME: &str = "vm.internalId";
+    let moved = counter::Entity::update_many()
+        .col_expr(counter::Column::Value, Expr::col(counter::Column::Value).add(1))
+        .filter(counter::Column::Name.eq(NAME))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
+    if moved.rows_affected == 0 {
+        let first = counter::ActiveModel { name: Set(NAME.to_owned()), value: Set(1) };
+        counter::Entity::insert(first).exec_without_returning(&**tx).await.or_internal()?;
+    }
+    let row = counter::Entity::find_by_id(NAME).one(&**tx).await.or_internal()?;
+    row.map(|row| row.value).ok_or_else(|| ApiError::internal("the VM counter is gone"))
+}
+
+async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement) -> ApiResult<()> {
+    let now = now_millis();
+    let internal_id = next_internal_id(tx).await?;
+    let row = vm_instance::ActiveModel {
+        uuid: Set(state.uuid.clone()),
+        name: Set(state.name.clone()),
+        description: Set(state.description.clone()),
+        zone_uuid: Set(Some(placement.zone.clone())),
+        cluster_uuid: Set(Some(placement.cluster.clone())),
+        host_uuid: Set(Some(placement.host.clone())),
+        last_host_uuid: Set(None),
+        image_uuid: Set(Some(state.image.clone())),
+        instance_offering_uuid: Set(state.offering.clone()),
+        root_volume_uuid: Set(Some(state.root.uuid.clone())),
+        platform: Set(Some(state.platform.clone())),
+        architecture: Set(Some(state.architecture.clone())),
+        default_l3_network_uuid: Set(state.default_l3.clone()),
+        r#type: Set(state.kind.clone()),
+        hypervisor_type: Set(Some("KVM".to_owned())),
+        memory_size: Set(state.memory),
+        reserved_memory_size: Set(state.reserved_memory),
+        cpu_num: Set(state.cpu),
+        cpu_speed: Set(0),
+        allocator_strategy: Set(state.strategy.clone()),
+        state: Set("Starting".to_owned()),
+        internal_id: Set(internal_id),
+        guest_os_type: Set(state.guest_os.clone()),
+        create_date: Set(now),
+        last_op_date: Set(now),
+    };
+    vm_instance::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+    let place = primary_storage::place(&**tx, &placement.primary_storage, &placement.host).await?;
+    let kinds = std::iter::once("Root").chain(std::iter::repeat("Data"));
+    for ((index, new), kind) in std::iter::once(&state.root).chain(&state.data).enumerate().zip(kinds) {
+        volumes::reserve(app, tx, &new.uuid, &place, new.size).await?;
+        let row = volume::ActiveModel {
+            uuid: Set(new.uuid.clone()),
+            name: Set(new.name.clone()),
+            primary_storage_uuid: Set(Some(placement.primary_storage.clone())),
+            vm_instance_uuid: Set(Some(state.uuid.clone())),
+            disk_offering_uuid: Set(new.offering.clone()),
+            root_image_uuid: Set((kind == "Root").then(|| state.image.clone())),
+            install_path: Set(Some(volumes::path(&place.root.path, &new.uuid))),
+            r#type: Set(kind.to_owned()),
+            format: Set(Some("qcow2".to_owned())),
+            size: Set(new.size),
+            actual_size: Set(Some(0)),
+            device_id: Set(Some(i32::try_from(index).unwrap_or(0))),
+            state: Set("Enabled".to_owned()),
+            status: Set("Creating".to_owned()),
+            is_shareable: Set(false),
+            create_date: Set(now),
+            last_op_date: Set(now),
+            ..Default::default()
+        };
+        volume::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+        volumes::note_place(tx, "VolumeVO", &new.uuid, &place, new.size).await?;
+        access::own(tx, &state.account, "VolumeVO", &new.uuid).await?;
+    }
+    for (index, nic) in state.nics.iter().enumerate() {
+        insert_nic(tx, state, nic, i32::try_from(index).unwrap_or(0), internal_id).await?;
+    }
+    if !state.system_tags.iter().any(|tag| tag == "createWithoutCdRom::true") {
+        let drive = vm_cd_rom::ActiveModel {
+            uuid: Set(state.cdrom.clone()),
+            vm_instance_uuid: Set(state.uuid.clone()),
+            device_id: Set(0),
+            iso_uuid: Set(state.is_iso.then(|| state.image.clone())),
+            name: Set(format!("vm-{}-cdRom", state.uuid)),
+            create_date: Set(now),
+            last_op_date: Set(now),
+            ..Default::default()
+        };
+        vm_cd_rom::Entity::insert(drive).exec_without_returning(&**tx).await.or_internal()?;
+    }
+    // The host needs them (host name, user data) before the call ends.
+    for tag in &state.system_tags {
+        if tags::match_system("VmInstanceVO", tag).is_some_and(|m| !m.ephemeral) {
+            tags::add_system(&**tx, "VmInstanceVO", &state.uuid, tag, false).await?;
+        }
+    }
+    access::own(tx, &state.account, "VmInstanceVO", &state.uuid).await
+}
+
+async fn insert_nic(tx: &Tx, state: &CreateVm, nic: &NewNic, position: i32, internal_id: i64) -> ApiResult<()> {
+    let mac = match &nic.wanted_mac {
+        Some(mac) => mac.clone(),
+        None => l3_network::allocate_mac(tx).await?,
+    };
+    let now = now_millis();
+    // The card first: the address points at it.
+    let row = vm_nic::ActiveModel {
+        uuid: Set(nic.uuid.clone()),
+        vm_instance_uuid: Set(Some(state.uuid.clone())),
+        l3_network_uuid: Set(Some(nic.l3.clone())),
+        mac: Set(mac),
+        hypervisor_type: Set(Some("KVM".to_owned())),
+        driver_type: Set(Some(if spec::has_virtio(&state.platform) { "virtio" } else { "e1000" }.to_owned())),
+        internal_name: Set(Some(spec::device_name(internal_id, position))),
+        device_id: Set(position),
+        r#type: Set("VNIC".to_owned()),
+        state: Set("enable".to_owned()),
+        create_date: Set(now),
+        last_op_date: Set(now),
+        ..Default::default()
+    };
+    vm_nic::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+    let address = l3_network::allocate(tx, &nic.l3, &nic.used_ip, &nic.uuid, nic.wanted_ip).await?;
+    let row = vm_nic::ActiveModel {
+        uuid: Set(nic.uuid.clone()),
+        used_ip_uuid: Set(Some(address.uuid)),
+        ip: Set(Some(address.ip)),
+        netmask: Set(address.netmask),
+        gateway: Set(address.gateway),
+        ip_version: Set(Some(address.ip_version)),
+        ..Default::default()
+    };
+    vm_nic::Entity::update(row).exec(&**tx).await.or_internal()?;
+    access::own(tx, &state.account, "VmNicVO", &nic.uuid).await
+}
+
+/// Takes everything back that `reserve` wrote.
+async fn forget(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    app.write(|tx| async move {
+        let mut deletion = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&state.uuid)).await?;
+        let data = state.data.iter().map(|volume| volume.uuid.clone()).collect::<Vec<_>>();
+        // Data volumes of a VM that never was go with it.
+        let volumes = cascade::plan(&*tx, "VolumeVO", &data).await?;
+        deletion.merge(volumes);
+        deletion.stops.clear();
+        deletion::remove(&tx, &deletion).await
+    })
+    .await?;
+    Ok(())
+}
+
+async fn placed(app: &App, state: &CreateVm) -> ApiResult<(Placement, primary_storage::Place)> {
+    let placement = state.placement.clone().ok_or_else(|| ApiError::internal("a VM under creation has no place"))?;
+    let place = primary_storage::place(app.db.read(), &placement.primary_storage, &placement.host).await?;
+    Ok((placement, place))
+}
+
+async fn fetch_image(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
+    let (_, place) = placed(&app, &state).await?;
+    let cached = image::ensure_cached(&app, &state.job, &place, &state.image).await?;
+    if state.is_iso {
+        let (uuid, path) = (state.cdrom.clone(), cached.path);
+        app.write(|tx| async move {
+            let drive =
+                vm_cd_rom::ActiveModel { uuid: Set(uuid), iso_install_path: Set(Some(path)), ..Default::default() };
+            vm_cd_rom::Entity::update(drive).exec(&*tx).await.or_internal()?;
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(state)
+}
+
+async fn create_volumes(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
+    let (_, place) = placed(&app, &state).await?;
+    let backing = match state.is_iso {
+        true => None,
+        false => Some(image::ensure_cached(&app, &state.job, &place, &state.image).await?.path),
+    };
+    let root =
+        volumes::create_on(&app, &state.job, &place, &state.root.uuid, state.root.size, backing.as_deref()).await?;
+    let mut made = vec![(state.root.uuid.clone(), root)];
+    for data in &state.data {
+        made.push((
+            data.uuid.clone(),
+            volumes::create_on(&app, &state.job, &place, &data.uuid, data.size, None).await?,
+        ));
+    }
+    app.write(|tx| async move {
+        for (uuid, facts) in made {
+            let row = volume::ActiveModel {
+                uuid: Set(uuid),
+                install_path: Set(Some(facts.path)),
+                actual_size: Set(i64::try_from(facts.actual_size.as_bytes()).ok()),
+                status: Set("Ready".to_owned()),
+                ..Default::default()
+            };
+            volume::Entity::update(row).exec(&*tx).await.or_internal()?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(state)
+}
+
+async fn delete_volumes(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    let (_, place) = placed(&app, &state).await?;
+    for volume in std::iter::once(&state.root).chain(&state.data) {
+        volumes::delete_on(&app, &state.job, &place, &volumes::path(&place.root.path, &volume.uuid)).await?;
+    }
+    Ok(())
+}
+
+async fn rows(app: &App, state: &CreateVm) -> ApiResult<(vm_instance::Model, Vec<vm_nic::Model>)> {
+    let vm = super::find(app.db.read(), &state.uuid).await?;
+    let nics = spec::nics(app.db.read(), &state.uuid).await?;
+    Ok((vm, nics))
+}
+
+async fn prepare_network(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
+    if state.start {
+        let (placement, _) = placed(&app, &state).await?;
+        let (vm, nics) = rows(&app, &state).await?;
+        super::join_network(&app, &state.job, &placement.host, &vm, &nics).await?;
+    }
+    Ok(state)
+}
+
+async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    if state.start {
+        let (placement, _) = placed(&app, &state).await?;
+        let (_, nics) = rows(&app, &state).await?;
+        l3_network::remove_leases(&app, &format!("{}-undo", state.job), &placement.host, &nics).await?;
+    }
+    Ok(())
+}
+
+async fn start(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
+    if state.start {
+        let (placement, _) = placed(&app, &state).await?;
+        let vm = super::find(app.db.read(), &state.uuid).await?;
+        let start = StartVm { vm: spec::of(&app, app.db.read(), &vm).await? };
+        let agent = app.agents.of(app.db.read(), &placement.host).await?;
+        agents::run(&agent, &state.job, "start", start, app.host_patience()).await.map_err(|e| {
+            agents::failure(
+                ErrorCode::HypervisorStart,
+                format!("VM {} could not be started", state.name),
+                &placement.host,
+                &e,
+            )
+        })?;
+    }
+    Ok(state)
+}
+
+async fn stop(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    if state.start {
+        let (placement, _) = placed(&app, &state).await?;
+        let agent = app.agents.of(app.db.read(), &placement.host).await?;
+        let stop = StopVm { vm: agents::id(&state.uuid)?, mode: StopMode::PowerOff };
+        agents::run(&agent, &state.job, "undo-start", stop, app.host_patience()).await.map_err(|e| {
+            agents::failure(
+                ErrorCode::HypervisorStop,
+                format!("VM {} could not be stopped", state.name),
+                &placement.host,
+                &e,
+            )
+        })?;
+    }
+    Ok(())
+}
+
+async fn note(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {
+    let uuid = state.uuid.clone();
+    let started = state.start;
+    app.write(|tx| async move {
+        if started {
+            super::mark_running(&tx, &uuid).await
+        } else {
+            crate::resource::allocation::mark_stopped(&tx, &[uuid]).await
+        }
+    })
+    .await?;
+    Ok(state)
+}

@@ -1,0 +1,86 @@
+//! Bridges, and per L3 network a namespace with DHCP and metadata.
+//!
+//! Whatever is made here carries an alias that begins with `zstack:`; nothing without it is ever changed or removed,
+//! except that an uplink joins its bridge.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use node_manager_types::{
+    L2Id, L3Id,
+    host::Interface,
+    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+};
+
+use crate::drivers::{Network, Result};
+
+pub mod bridge;
+pub mod dhcp;
+pub mod kernel;
+pub mod namespace;
+pub mod process;
+
+use kernel::Kernel;
+
+/// First part of every alias we give.
+pub const MARK: &str = "zstack:";
+
+/// The network of this host.
+pub struct HostNetwork {
+    pub(crate) dhcp: dhcp::Places,
+}
+
+impl HostNetwork {
+    /// `program` is the agent's own binary, which also is the metadata server.
+    pub fn new(data_dir: PathBuf, run_dir: PathBuf, program: PathBuf) -> Arc<Self> {
+        Arc::new(Self { dhcp: dhcp::Places { data: data_dir, run: run_dir, program } })
+    }
+}
+
+#[async_trait]
+impl Network for HostNetwork {
+    async fn missing_interfaces(&self, names: &[String]) -> Result<Vec<String>> {
+        let links = Kernel::open()?.links().await?;
+        Ok(names.iter().filter(|name| !links.iter().any(|link| link.name == **name)).cloned().collect())
+    }
+
+    async fn ensure_bridge(&self, spec: &BridgeSpec) -> Result<()> {
+        bridge::ensure(&Kernel::open()?, spec).await
+    }
+
+    async fn remove_bridge(&self, l2: L2Id, name: &str) -> Result<()> {
+        bridge::remove(&Kernel::open()?, l2, name).await
+    }
+
+    async fn apply_dhcp(
+        &self,
+        network: &DhcpNetwork,
+        upsert: &[DhcpLease],
+        remove: &[String],
+        replace: bool,
+    ) -> Result<()> {
+        self.dhcp.apply(network, upsert, remove, replace).await
+    }
+
+    async fn remove_dhcp(&self, l3: L3Id) -> Result<()> {
+        self.dhcp.remove(l3).await
+    }
+}
+
+/// Interfaces that may carry a network: no loopback, no taps of VMs, nothing we made.
+///
+/// # Errors
+/// [`node_manager_types::ErrorKind::Host`] when the kernel does not answer.
+pub async fn interfaces() -> Result<Vec<Interface>> {
+    let kernel = Kernel::open()?;
+    let mut found = Vec::new();
+    for link in kernel.links().await? {
+        if link.loopback || link.is_tap() || link.is_ours() || link.kind.as_deref() == Some("ifb") {
+            continue;
+        }
+        let addresses = kernel.addresses(link.index).await?.iter().map(ToString::to_string).collect();
+        found.push(Interface { name: link.name, mac: link.mac, up: link.carrier, addresses });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
