@@ -8,7 +8,7 @@ use mn_service_types::{ApiError, date::now_millis, error::ApiResult, new_uuid};
 use node_manager_client::ClientError;
 use node_manager_types::{
     ErrorKind,
-    operation::{DeleteImage, DeleteVolume},
+    operation::{DeleteImage, DeleteVolume, RemoveBridge, RemoveDhcp},
     storage::StorageRoot,
 };
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, prelude::*};
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     agents,
     app::{App, OrInternal, Tx},
-    resource::host_networks::{self, Leftover},
+    resource::host_networks,
 };
 
 /// Something that has to go, and the host that can remove it.
@@ -32,9 +32,21 @@ pub enum Garbage {
     /// An image in the cache of a primary storage.
     DeleteCacheFile(File),
     /// The DHCP server of a network.
-    RemoveDhcp(Leftover),
+    RemoveDhcp {
+        /// Host uuid.
+        host: String,
+        /// L3 network uuid.
+        l3: String,
+    },
     /// The bridge of a network.
-    RemoveBridge(Leftover),
+    RemoveBridge {
+        /// Host uuid.
+        host: String,
+        /// L2 network uuid.
+        l2: String,
+        /// Kernel name.
+        bridge: String,
+    },
 }
 
 /// A file below a storage root.
@@ -53,7 +65,7 @@ impl Garbage {
     pub fn host(&self) -> &str {
         match self {
             Self::DeleteVolumeFile(file) | Self::DeleteImageFile(file) | Self::DeleteCacheFile(file) => &file.host,
-            Self::RemoveDhcp(left) | Self::RemoveBridge(left) => &left.host_uuid,
+            Self::RemoveDhcp { host, .. } | Self::RemoveBridge { host, .. } => host,
         }
     }
 
@@ -152,15 +164,16 @@ pub async fn collect(app: &App) -> ApiResult<()> {
 
 /// Tries these entries at once; what cannot be removed now stays for the timer. Never fails because of a host.
 pub async fn collect_now(app: &App, ids: &[i64]) -> ApiResult<()> {
-    let rows = garbage::Entity::find().filter(garbage::Column::Id.is_in(ids.iter().copied()));
+    let rows = garbage::Entity::find()
+        .filter(garbage::Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(garbage::Column::Id);
     for row in rows.all(app.db.read()).await.or_internal()? {
         attempt(app, &row).await?;
     }
     Ok(())
 }
 
-/// Tries one entry; what cannot be removed now stays.
-pub(crate) async fn attempt(app: &App, row: &garbage::Model) -> ApiResult<()> {
+async fn attempt(app: &App, row: &garbage::Model) -> ApiResult<()> {
     let outcome = match Garbage::read(row) {
         Ok(what) => remove(app, &what).await,
         Err(error) => Outcome::Left(format!("the entry cannot be read: {error}")),
@@ -211,6 +224,11 @@ async fn remove(app: &App, what: &Garbage) -> Outcome {
     if host.status != "Connected" {
         return Outcome::Left(format!("host {} ({}) is {}", host.name, host.uuid, host.status));
     }
+    match host_networks::in_use_again(app, &host, what).await {
+        Ok(None) => {}
+        Ok(Some(why)) => return Outcome::Abandoned(why),
+        Err(error) => return Outcome::Left(error.to_string()),
+    }
     match ask(app, &host.uuid, what).await {
         Ok(Ok(())) => Outcome::Gone,
         Ok(Err(ClientError::Agent(error))) if error.kind == ErrorKind::NotFound => Outcome::Gone,
@@ -232,8 +250,12 @@ async fn ask(app: &App, host: &str, what: &Garbage) -> ApiResult<Result<(), Clie
             let operation = DeleteImage { root: file.root.clone(), path: file.path.clone() };
             agents::run(&agent, &job, "garbage", operation, PATIENCE).await
         }
-        Garbage::RemoveDhcp(left) | Garbage::RemoveBridge(left) => {
-            host_networks::remove(app, &agent, &job, left).await?
+        Garbage::RemoveDhcp { l3, .. } => {
+            agents::run(&agent, &job, "garbage", RemoveDhcp { l3: agents::id(l3)? }, PATIENCE).await
+        }
+        Garbage::RemoveBridge { l2, bridge, .. } => {
+            let operation = RemoveBridge { l2: agents::id(l2)?, bridge: bridge.clone() };
+            agents::run(&agent, &job, "garbage", operation, PATIENCE).await
         }
     })
 }
@@ -252,19 +274,15 @@ mod tests {
     fn every_kind_is_read_back_as_it_was_stored() {
         let root = StorageRoot { id: StorageId::random(), path: "/ps".to_owned() };
         let file = File { host: "h".to_owned(), root, path: "/ps/a".to_owned() };
-        let left = Leftover {
-            job: "j".to_owned(),
-            host_uuid: "h".to_owned(),
-            l2_network_uuid: "l".to_owned(),
-            l3_network_uuid: None,
-            bridge: Some("br".to_owned()),
-        };
         let all = [
             (Garbage::DeleteVolumeFile(file.clone()), "delete-volume-file"),
             (Garbage::DeleteImageFile(file.clone()), "delete-image-file"),
             (Garbage::DeleteCacheFile(file), "delete-cache-file"),
-            (Garbage::RemoveDhcp(left.clone()), "remove-dhcp"),
-            (Garbage::RemoveBridge(left), "remove-bridge"),
+            (Garbage::RemoveDhcp { host: "h".to_owned(), l3: "l".to_owned() }, "remove-dhcp"),
+            (
+                Garbage::RemoveBridge { host: "h".to_owned(), l2: "l".to_owned(), bridge: "br".to_owned() },
+                "remove-bridge",
+            ),
         ];
         for (what, word) in all {
             let (kind, target) = what.stored().unwrap();

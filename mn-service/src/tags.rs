@@ -71,6 +71,12 @@ pub async fn store_given(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> A
     let of_inventory = contract().inventory(inventory).and_then(|i| i.vo.as_deref());
     let resource_type = call.api.tag_resource_type.as_deref().or(of_inventory).unwrap_or(inventory);
     check_system(resource_type, &tags.system_tags)?;
+    let table = |vo: &str| mn_service_db::table_of(vo).map(|table| table.name);
+    if of_inventory.is_some_and(|vo| table(vo) != table(resource_type)) {
+        // The call makes a part of a bigger resource (an IP range of an L3 network), which is what the tags are for:
+        // its handler stores them there.
+        return Ok(());
+    }
     for tag in &tags.system_tags {
         if match_system(resource_type, tag).is_some_and(|m| !m.ephemeral) {
             add_system(&**tx, resource_type, uuid, tag, false).await?;

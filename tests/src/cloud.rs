@@ -79,7 +79,9 @@ impl Cloud {
         let l2 = json!({ "name": "l2", "zoneUuid": zone, "physicalInterface": "eth0" });
         let l2 = uuid(&admin.create("/l2-networks/no-vlan", l2).await?)?;
         admin.create(&format!("/l2-networks/{l2}/clusters/{cluster}"), json!({})).await?;
-        let l3 = uuid(&admin.create("/l3-networks", json!({ "name": "l3", "l2NetworkUuid": l2, "category": "Private" })).await?)?;
+        let l3 = uuid(
+            &admin.create("/l3-networks", json!({ "name": "l3", "l2NetworkUuid": l2, "category": "Private" })).await?,
+        )?;
         let range = json!({ "name": "range", "startIp": "10.1.0.10", "endIp": "10.1.0.200", "netmask": "255.255.255.0", "gateway": "10.1.0.1" });
         admin.create(&format!("/l3-networks/{l3}/ip-ranges"), range).await?;
         let flat = admin.one("/network-services/providers?q=type=Flat").await?;
@@ -122,7 +124,8 @@ impl Cloud {
 
     /// Capacity figures that must come back after whatever was done is undone.
     pub async fn figures(&self) -> Result<Value> {
-        let hosts = self.world.admin.query("/hosts?sort=uuid&fields=uuid,availableCpuCapacity,availableMemoryCapacity").await?;
+        let hosts =
+            self.world.admin.query("/hosts?sort=uuid&fields=uuid,availableCpuCapacity,availableMemoryCapacity").await?;
         let storage = self.world.admin.one(&format!("/primary-storage/{}", self.primary_storage)).await?;
         let addresses = self.world.admin.query(&format!("/l3-networks/ip-address?q=l3NetworkUuid={}", self.l3)).await?;
         Ok(json!({

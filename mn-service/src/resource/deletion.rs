@@ -20,7 +20,7 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade::{self, Deletion, Running},
-    change, tags,
+    change, garbage, tags,
 };
 
 /// State of a deletion.
@@ -36,6 +36,9 @@ pub struct Delete {
     /// NICs that go from VMs that stay and had a host when the deletion began.
     #[serde(default)]
     unplugs: BTreeSet<Plugged>,
+    /// What the networks left on hosts, by its number in the garbage.
+    #[serde(default)]
+    garbage: Vec<i64>,
 }
 
 /// Registers a delete API over the cascade graph.
@@ -55,7 +58,15 @@ async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
     let enforcing = call.text("deleteMode") == Some("Enforcing");
     let unplugs = unplugs(call.app.db.read(), &deletion).await?;
     let stops = deletion.stops;
-    Ok(Plan::Run(Delete { job: call.job.clone(), vo: vo.to_owned(), uuid, enforcing, stops, unplugs }))
+    Ok(Plan::Run(Delete {
+        job: call.job.clone(),
+        vo: vo.to_owned(),
+        uuid,
+        enforcing,
+        stops,
+        unplugs,
+        garbage: Vec::new(),
+    }))
 }
 
 /// NICs of a plan in VMs that run on without them.
@@ -107,10 +118,10 @@ async fn unplug_nics(app: Arc<App>, state: Delete) -> StepResult<Delete> {
     Ok(state)
 }
 
-/// Takes off the hosts what the networks left there. The list is in the database since the records went, so a crash in
-/// between loses nothing.
+/// Takes off the hosts what the networks left there. It is in the database since the records went: what a crash or a
+/// host keeps from being removed now, the collector removes later.
 async fn clean_hosts(app: Arc<App>, state: Delete) -> StepResult<Delete> {
-    host_networks::sweep(&app, &state.job).await?;
+    garbage::collect_now(&app, &state.garbage).await?;
     Ok(state)
 }
 
@@ -159,7 +170,8 @@ async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
                 ));
             }
             let [l2s, l3s, hosts] = ["L2NetworkVO", "L3NetworkVO", "HostVO"].map(|vo| deletion.deleted(vo));
-            host_networks::note_deleted(&context, &tx, &state.job, &l2s, &l3s, &hosts).await?;
+            let mut state = state;
+            state.garbage = host_networks::note_deleted(&context, &tx, &l2s, &l3s, &hosts).await?;
             remove(&tx, &deletion).await?;
             Ok(state)
         })
@@ -182,9 +194,8 @@ pub(super) async fn remove(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
     shared.retain(|uuid| !all.contains(uuid));
     image::forget_caches(tx, &hosts).await?;
     cascade::remove(&**tx, deletion).await?;
-    l3_network::after_removal(tx, deletion).await?;
     for uuid in shared {
         primary_storage::recount(tx, &uuid).await?;
     }
-    Ok(())
+    l3_network::after_removal(tx, deletion).await
 }

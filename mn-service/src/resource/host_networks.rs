@@ -2,15 +2,11 @@
 //! (NET-L2-032). Removal is noted as garbage in the transaction that removes the records and tried at once afterwards;
 //! hosts that cannot be reached keep their rows for the collector.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use futures::{StreamExt, stream};
-use mn_service_db::entity::{
-    garbage as garbage_row, host, l2_network, l2_network_cluster_ref, l3_network, vm_instance, vm_nic,
-};
+use mn_service_db::entity::{host, l2_network, l2_network_cluster_ref, l3_network, vm_instance, vm_nic};
 use mn_service_types::{ErrorCode, date::now_millis, error::ApiResult};
-use node_manager_client::{Client, ClientError};
-use node_manager_types::operation::{DetachNic, RemoveBridge, RemoveDhcp};
+use node_manager_types::operation::DetachNic;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 use serde::{Deserialize, Serialize};
 
@@ -20,31 +16,8 @@ use crate::{
     garbage::{self, Garbage},
 };
 
-/// Garbage: the bridge of an L2 network on a host.
-pub const REMOVE_BRIDGE: &str = "remove-bridge";
-/// Garbage: the DHCP namespace of an L3 network on a host.
-pub const REMOVE_DHCP: &str = "remove-dhcp";
-
 /// Hosts that are asked at the same time.
 pub(super) const AT_ONCE: usize = 16;
-
-/// What to remove from which host; the target of a garbage row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Leftover {
-    /// Job that left it.
-    pub job: String,
-    /// Where it is.
-    pub host_uuid: String,
-    /// Its L2 network, or the one below its L3 network.
-    pub l2_network_uuid: String,
-    /// For DHCP: the network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub l3_network_uuid: Option<String>,
-    /// For bridges: the name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bridge: Option<String>,
-}
 
 /// Hosts of clusters, whatever their status.
 pub(super) async fn hosts_of<C: ConnectionTrait>(conn: &C, clusters: &[String]) -> ApiResult<Vec<host::Model>> {
@@ -67,119 +40,68 @@ pub(super) async fn clusters_of<C: ConnectionTrait>(conn: &C, l2: &str) -> ApiRe
 
 /// Notes what has to go from the hosts because these networks are being deleted; to be called in the transaction that
 /// removes their records, before it does. `gone` are hosts that are deleted too: nobody will speak to them again.
+/// Returns the numbers of the garbage.
 pub(super) async fn note_deleted(
     app: &App,
     tx: &Tx,
-    job: &str,
     l2s: &[String],
     l3s: &[String],
     gone: &[String],
-) -> ApiResult<()> {
+) -> ApiResult<Vec<i64>> {
+    let mut noted = Vec::new();
+    // A DHCP server is plugged into its bridge: servers first.
     for uuid in l3s {
         let Some(l3) = l3_network::Entity::find_by_id(uuid).one(&**tx).await.or_internal()? else { continue };
         let clusters = clusters_of(&**tx, &l3.l2_network_uuid).await?;
         for host in hosts_of(&**tx, &clusters).await?.iter().filter(|host| !gone.contains(&host.uuid)) {
-            note_dhcp(tx, job, &host.uuid, &l3).await?;
+            noted.push(note_dhcp(tx, &host.uuid, uuid).await?);
         }
     }
     for uuid in l2s {
         let Some(l2) = l2_network::Entity::find_by_id(uuid).one(&**tx).await.or_internal()? else { continue };
         let clusters = clusters_of(&**tx, uuid).await?;
         for host in hosts_of(&**tx, &clusters).await?.iter().filter(|host| !gone.contains(&host.uuid)) {
-            note_bridge(app, tx, job, &host.uuid, &l2).await?;
+            noted.extend(note_bridge(app, tx, &host.uuid, &l2).await?);
         }
     }
-    Ok(())
+    Ok(noted)
 }
 
-pub(super) async fn note_dhcp(tx: &Tx, job: &str, host: &str, l3: &l3_network::Model) -> ApiResult<()> {
-    let leftover = Leftover {
-        job: job.to_owned(),
-        host_uuid: host.to_owned(),
-        l2_network_uuid: l3.l2_network_uuid.clone(),
-        l3_network_uuid: Some(l3.uuid.clone()),
-        bridge: None,
-    };
-    garbage::add(tx, &Garbage::RemoveDhcp(leftover)).await.map(drop)
+pub(super) async fn note_dhcp(tx: &Tx, host: &str, l3: &str) -> ApiResult<i64> {
+    garbage::add(tx, &Garbage::RemoveDhcp { host: host.to_owned(), l3: l3.to_owned() }).await
 }
 
 /// Notes a bridge, unless the operator keeps bridges (`l2Network/deleteL2.bridge`).
-pub(super) async fn note_bridge(app: &App, tx: &Tx, job: &str, host: &str, l2: &l2_network::Model) -> ApiResult<()> {
+pub(super) async fn note_bridge(app: &App, tx: &Tx, host: &str, l2: &l2_network::Model) -> ApiResult<Option<i64>> {
     if !app.settings.flag("l2Network", "deleteL2.bridge") {
-        return Ok(());
+        return Ok(None);
     }
-    let leftover = Leftover {
-        job: job.to_owned(),
-        host_uuid: host.to_owned(),
-        l2_network_uuid: l2.uuid.clone(),
-        l3_network_uuid: None,
-        bridge: Some(super::l2_network::spec(l2)?.bridge),
-    };
-    garbage::add(tx, &Garbage::RemoveBridge(leftover)).await.map(drop)
+    let bridge = super::l2_network::spec(l2)?.bridge;
+    let what = Garbage::RemoveBridge { host: host.to_owned(), l2: l2.uuid.clone(), bridge };
+    Ok(Some(garbage::add(tx, &what).await?))
 }
 
-/// Removes one leftover from its host. Success too when the network came back meanwhile and uses it again.
-pub async fn remove(app: &App, agent: &Client, job: &str, leftover: &Leftover) -> ApiResult<Result<(), ClientError>> {
-    let host = host::Entity::find_by_id(&leftover.host_uuid).one(app.db.read()).await.or_internal()?;
-    let Some(host) = host else { return Ok(Ok(())) };
-    if in_use(app, &host, leftover).await? {
-        return Ok(Ok(()));
-    }
-    let l2 = agents::id(&leftover.l2_network_uuid)?;
-    Ok(match (&leftover.l3_network_uuid, &leftover.bridge) {
-        (Some(l3), _) => {
-            agents::run(agent, job, "remove-dhcp", RemoveDhcp { l3: agents::id(l3)? }, app.host_patience()).await
+/// Why garbage of networks is garbage no longer: the host's cluster attaches the network, or another one with the same
+/// bridge, again.
+pub(crate) async fn in_use_again(app: &App, host: &host::Model, what: &Garbage) -> ApiResult<Option<String>> {
+    let db = app.db.read();
+    match what {
+        Garbage::RemoveDhcp { l3, .. } => {
+            let Some(row) = l3_network::Entity::find_by_id(l3).one(db).await.or_internal()? else { return Ok(None) };
+            let key = (row.l2_network_uuid, host.cluster_uuid.clone());
+            let attached = l2_network_cluster_ref::Entity::find_by_id(key).one(db).await.or_internal()?;
+            Ok(attached.map(|_| format!("cluster {} has L3 network {} again", host.cluster_uuid, row.name)))
         }
-        (None, Some(bridge)) => {
-            let operation = RemoveBridge { l2, bridge: bridge.clone() };
-            agents::run(agent, job, "remove-bridge", operation, app.host_patience()).await
-        }
-        (None, None) => Ok(()),
-    })
-}
-
-/// True when the host's cluster attaches the network, or another one with the same bridge, again.
-async fn in_use(app: &App, host: &host::Model, leftover: &Leftover) -> ApiResult<bool> {
-    let attached = super::l2_network::of_cluster(app.db.read(), &host.cluster_uuid).await?;
-    match (&leftover.l3_network_uuid, &leftover.bridge) {
-        (Some(l3), _) => {
-            let there = l3_network::Entity::find_by_id(l3).one(app.db.read()).await.or_internal()?;
-            Ok(there.is_some_and(|l3| attached.iter().any(|l2| l2.uuid == l3.l2_network_uuid)))
-        }
-        (None, bridge) => {
-            let mut used = false;
-            for l2 in &attached {
-                used |= Some(super::l2_network::spec(l2)?.bridge) == *bridge;
+        Garbage::RemoveBridge { bridge, .. } => {
+            for l2 in super::l2_network::of_cluster(db, &host.cluster_uuid).await? {
+                if super::l2_network::spec(&l2)?.bridge == *bridge {
+                    return Ok(Some(format!("L2 network {} uses bridge {bridge} again", l2.name)));
+                }
             }
-            Ok(used)
+            Ok(None)
         }
+        _ => Ok(None),
     }
-}
-
-/// Tries what `job` noted. What cannot be removed now stays for the collector, so this does not fail for a host.
-pub(super) async fn sweep(app: &Arc<App>, job: &str) -> ApiResult<()> {
-    use garbage_row::{Column, Entity};
-    let rows = Entity::find()
-        .filter(Column::Kind.is_in([REMOVE_BRIDGE, REMOVE_DHCP]))
-        .filter(Column::Target.contains(job))
-        .order_by_asc(Column::Id)
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    // A DHCP server is plugged into its bridge: servers first.
-    let (servers, bridges): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.kind == REMOVE_DHCP);
-    for rows in [servers, bridges] {
-        let ended: Vec<ApiResult<()>> = stream::iter(rows)
-            .map(|row| {
-                let app = app.clone();
-                async move { garbage::attempt(&app, &row).await }
-            })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        ended.into_iter().collect::<ApiResult<()>>()?;
-    }
-    Ok(())
 }
 
 /// A NIC in a VM that has a host.

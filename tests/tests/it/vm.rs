@@ -84,7 +84,10 @@ async fn the_contract_says_what_is_possible_in_which_state_cs_vm_230() {
 async fn when_nothing_fits_every_host_says_why() {
     let cloud = Cloud::start(2).await.unwrap();
     let admin = &cloud.world.admin;
-    admin.act(&format!("/hosts/{}", cloud.hosts[1]), "changeHostState", json!({ "stateEvent": "disable" })).await.unwrap();
+    admin
+        .act(&format!("/hosts/{}", cloud.hosts[1]), "changeHostState", json!({ "stateEvent": "disable" }))
+        .await
+        .unwrap();
     let mut params = cloud.vm_params("big");
     params["memorySize"] = json!(1_i64 << 50);
     params["cpuNum"] = json!(1);
@@ -95,7 +98,9 @@ async fn when_nothing_fits_every_host_says_why() {
     assert!(error.details.contains("host-2: it is Disabled"), "{error}");
     let candidates = error.opaque.unwrap()["candidates"].as_array().unwrap().len();
     assert_eq!(candidates, 2);
-    assert!(admin.query("/vm-instances").await.unwrap().is_empty() && admin.query("/volumes").await.unwrap().is_empty());
+    assert!(
+        admin.query("/vm-instances").await.unwrap().is_empty() && admin.query("/volumes").await.unwrap().is_empty()
+    );
     assert_eq!(cloud.figures().await.unwrap(), before);
 
     let dry = format!(
@@ -162,7 +167,8 @@ async fn an_unknown_vm_on_a_host_is_reported_and_left_alone() {
         use mn_service_db::entity::audit;
         use sea_orm::EntityTrait;
         let rows = audit::Entity::find().all(app.db.read()).await.unwrap();
-        let found = rows.into_iter().any(|row| row.api == "UnknownVmOnHost" && row.request.contains(&stranger.to_string()));
+        let found =
+            rows.into_iter().any(|row| row.api == "UnknownVmOnHost" && row.request.contains(&stranger.to_string()));
         if found { Ok(()) } else { Err("not reported") }
     })
     .await;

@@ -17,6 +17,7 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal},
+    garbage,
     resource::host_networks::{self, AT_ONCE, Plugged},
 };
 
@@ -44,6 +45,8 @@ struct Detach {
     cluster: String,
     /// NICs in VMs that have a host.
     plugged: BTreeSet<Plugged>,
+    /// What the network left on hosts, by its number in the garbage.
+    garbage: Vec<i64>,
 }
 
 pub(super) fn register(apis: &mut Apis) {
@@ -248,7 +251,7 @@ async fn prepare_detach(call: Call, msg: DetachL2NetworkFromCluster) -> ApiResul
         return Ok(Plan::Done(Reply::Inventory("L2NetworkInventory", l2.uuid)));
     }
     let plugged = host_networks::plugged(db, &nics(db, &l2.uuid, &cluster.uuid).await?).await?;
-    Ok(Plan::Run(Detach { job: call.job.clone(), l2: l2.uuid, cluster: cluster.uuid, plugged }))
+    Ok(Plan::Run(Detach { job: call.job.clone(), l2: l2.uuid, cluster: cluster.uuid, plugged, garbage: Vec::new() }))
 }
 
 /// NICs on an L2 network of VMs in a cluster.
@@ -299,11 +302,13 @@ async fn remove_records(app: Arc<App>, state: Detach) -> StepResult<Detach> {
                 .all(&*tx)
                 .await
                 .or_internal()?;
-            for host in host_networks::hosts_of(&*tx, std::slice::from_ref(&state.cluster)).await? {
+            let mut state = state;
+            let hosts = host_networks::hosts_of(&*tx, std::slice::from_ref(&state.cluster)).await?;
+            for host in &hosts {
                 for l3 in &l3s {
-                    host_networks::note_dhcp(&tx, &state.job, &host.uuid, l3).await?;
+                    state.garbage.push(host_networks::note_dhcp(&tx, &host.uuid, &l3.uuid).await?);
                 }
-                host_networks::note_bridge(&context, &tx, &state.job, &host.uuid, &l2).await?;
+                state.garbage.extend(host_networks::note_bridge(&context, &tx, &host.uuid, &l2).await?);
             }
             host_networks::remove_nics(&tx, &nics).await?;
             let key = (state.l2.clone(), state.cluster.clone());
@@ -315,6 +320,6 @@ async fn remove_records(app: Arc<App>, state: Detach) -> StepResult<Detach> {
 }
 
 async fn clean_hosts(app: Arc<App>, state: Detach) -> StepResult<Detach> {
-    host_networks::sweep(&app, &state.job).await?;
+    garbage::collect_now(&app, &state.garbage).await?;
     Ok(state)
 }

@@ -39,7 +39,7 @@ impl Pool {
         let ranges = ip_range::Entity::find()
             .filter(ip_range::Column::L3NetworkUuid.eq(l3))
             .filter(ip_range::Column::IpVersion.eq(4))
-            .filter(ip_range::Column::IpRangeType.eq("Normal"))
+            .filter(ip_range::Column::IpRangeType.eq(super::ip_range::NORMAL))
             .order_by_asc(ip_range::Column::CreateDate)
             .order_by_asc(ip_range::Column::Uuid)
             .all(conn)

@@ -74,6 +74,11 @@ pub(super) async fn ensure_server(tx: &Tx, l3: &str, wanted: Option<IpAddr>) -> 
     Ok(())
 }
 
+/// True for the tag that chooses or shows the DHCP server's address.
+pub(super) fn is_server_tag(tag: &str) -> bool {
+    tags::parse(SERVER_TAG, tag).is_some()
+}
+
 /// The DHCP server's address that tags ask for.
 pub(super) fn wished_server(given: &[String]) -> ApiResult<Option<IpAddr>> {
     let Some(values) = given.iter().find_map(|tag| tags::parse(SERVER_TAG, tag)) else { return Ok(None) };

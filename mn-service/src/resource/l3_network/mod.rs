@@ -2,12 +2,17 @@
 //! them to guests. IPv4.
 
 pub mod address;
+mod ask;
+mod configure;
 pub mod dhcp;
+mod ip_range;
+mod network;
 pub mod service;
 pub mod subnet;
 
 use mn_service_db::entity::{l3_network, vm_nic};
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
 pub use address::{allocate, allocate_mac, release};
@@ -16,12 +21,28 @@ pub use service::ensure_providers;
 
 use super::host_networks;
 use crate::{
-    app::{OrInternal, Tx},
+    api::{Apis, StepError},
+    app::{App, OrInternal, Tx},
     cascade::Deletion,
 };
 
+/// `type` of networks whose services the hosts provide.
+const BASIC: &str = "L3BasicNetwork";
+
 /// `category` of networks that ordinary VMs must not use.
 const SYSTEM: &str = "System";
+
+pub(super) fn register(apis: &mut Apis) {
+    network::register(apis);
+    ip_range::register(apis);
+    ask::register(apis);
+    configure::register(apis);
+    service::register(apis);
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    configure::workflows(registry)
+}
 
 /// The networks in the order asked, if VMs may use all of them: there, enabled, not of the platform itself
 /// (NET-L3-011), and reachable from some cluster (NET-L2-041). Names every network that is not, and why.

@@ -1,0 +1,242 @@
+//! Changes of what guests of an L3 network are told: name servers, MTU, services. The database changes first, then the
+//! hosts that run VMs there; other hosts learn it when a VM starts there or when they connect.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use mn_service_db::entity::{l3_network, l3_network_dns};
+use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, prelude::*};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    dhcp::{self, Unknown},
+    service::{self, Service},
+};
+use crate::{
+    api::{Apis, Call, Plan, Reply, StepError, StepResult},
+    app::{App, OrInternal, Tx},
+};
+
+mn_service_types::messages! {
+    AddDnsToL3Network { l3_network_uuid: String, dns: String }
+    RemoveDnsFromL3Network { l3_network_uuid: String, dns: String }
+    SetL3NetworkMtu { l3_network_uuid: String, mtu: u16 }
+    AttachNetworkServiceToL3Network { l3_network_uuid: String, network_services: Map<String, Value> }
+    DetachNetworkServiceFromL3Network { l3_network_uuid: String, network_services: Option<Map<String, Value>>, service: Option<String> }
+}
+
+/// One change, able to go both ways.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Change {
+    AddDns(String),
+    RemoveDns(String),
+    Mtu { old: Option<u16>, new: Option<u16> },
+    Attach(Vec<Service>),
+    Detach(Vec<Service>),
+}
+
+impl Change {
+    fn reversed(self) -> Self {
+        match self {
+            Self::AddDns(dns) => Self::RemoveDns(dns),
+            Self::RemoveDns(dns) => Self::AddDns(dns),
+            Self::Mtu { old, new } => Self::Mtu { old: new, new: old },
+            Self::Attach(services) => Self::Detach(services),
+            Self::Detach(services) => Self::Attach(services),
+        }
+    }
+}
+
+/// State of the workflow.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Configure {
+    job: String,
+    l3: String,
+    change: Change,
+}
+
+pub(super) fn register(apis: &mut Apis) {
+    fn network(state: &Configure) -> Reply {
+        Reply::Inventory("L3NetworkInventory", state.l3.clone())
+    }
+    apis.workflow("l3.configure", add_dns, network);
+    apis.workflow("l3.configure", remove_dns, network);
+    apis.workflow("l3.configure", set_mtu, |_: &Configure| {
+        Reply::Fields(Map::from_iter([("success".to_owned(), json!(true))]))
+    });
+    apis.workflow("l3.configure", attach, network);
+    apis.workflow("l3.configure", detach, network);
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    registry.register(Workflow::named("l3.configure", 1).step("record", record, Undo::with(take_back)).step(
+        "hosts",
+        hosts,
+        Undo::nothing("undoing the record tells the hosts again"),
+    ))
+}
+
+fn plan(call: &Call, l3: String, change: Change) -> Plan<Configure> {
+    Plan::Run(Configure { job: call.job.clone(), l3, change })
+}
+
+fn unchanged(l3: String) -> Plan<Configure> {
+    Plan::Done(Reply::Inventory("L3NetworkInventory", l3))
+}
+
+async fn has_dns(call: &Call, l3: &str, dns: &str) -> ApiResult<bool> {
+    use l3_network_dns::{Column, Entity};
+    let row = Entity::find().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Dns.eq(dns));
+    Ok(row.one(call.app.db.read()).await.or_internal()?.is_some())
+}
+
+/// NET-L3-043.
+async fn add_dns(call: Call, msg: AddDnsToL3Network) -> ApiResult<Plan<Configure>> {
+    let dns: Ipv4Addr = msg.dns.trim().parse().map_err(|_| {
+        ApiError::invalid(&[format!("dns: {:?} is no IPv4 address; name servers are given by address", msg.dns)])
+    })?;
+    if dns.is_unspecified() || dns.is_multicast() || dns.is_broadcast() {
+        return Err(ApiError::invalid(&[format!("dns: {dns} is no address of a machine")]));
+    }
+    let dns = dns.to_string();
+    if has_dns(&call, &msg.l3_network_uuid, &dns).await? {
+        return Err(ApiError::invalid(&[format!(
+            "dns: L3 network {} has the name server {dns} already",
+            msg.l3_network_uuid
+        )]));
+    }
+    Ok(plan(&call, msg.l3_network_uuid, Change::AddDns(dns)))
+}
+
+async fn remove_dns(call: Call, msg: RemoveDnsFromL3Network) -> ApiResult<Plan<Configure>> {
+    let dns = msg.dns.trim().to_owned();
+    if !has_dns(&call, &msg.l3_network_uuid, &dns).await? {
+        return Ok(unchanged(msg.l3_network_uuid));
+    }
+    Ok(plan(&call, msg.l3_network_uuid, Change::RemoveDns(dns)))
+}
+
+/// NET-L3-030.
+async fn set_mtu(call: Call, msg: SetL3NetworkMtu) -> ApiResult<Plan<Configure>> {
+    if !(68..=9216).contains(&msg.mtu) {
+        return Err(ApiError::invalid(&[format!("mtu: must be from 68 to 9216, not {}", msg.mtu)]));
+    }
+    let old = dhcp::own_mtu(call.app.db.read(), &msg.l3_network_uuid).await?;
+    Ok(plan(&call, msg.l3_network_uuid, Change::Mtu { old, new: Some(msg.mtu) }))
+}
+
+async fn attach(call: Call, msg: AttachNetworkServiceToL3Network) -> ApiResult<Plan<Configure>> {
+    let asked = service::parse(&msg.network_services)?;
+    let l3 = l3_network::Entity::find_by_id(&msg.l3_network_uuid).one(call.app.db.read()).await.or_internal()?;
+    let l3 = l3.ok_or_else(|| ApiError::not_found("L3NetworkVO", &msg.l3_network_uuid))?;
+    let present = service::of(call.app.db.read(), &l3.uuid).await?;
+    if asked.iter().any(|s| s.name() == service::USERDATA)
+        && !asked.iter().chain(&present).any(|s| s.name() == service::DHCP)
+    {
+        return Err(ApiError::invalid(&[format!(
+            "networkServices: {} needs {} on the same network; attach both",
+            service::USERDATA,
+            service::DHCP
+        )]));
+    }
+    // What is there already must survive the undo of this change.
+    let new: Vec<Service> = asked.into_iter().filter(|service| !present.contains(service)).collect();
+    Ok(if new.is_empty() { unchanged(l3.uuid) } else { plan(&call, l3.uuid, Change::Attach(new)) })
+}
+
+async fn detach(call: Call, msg: DetachNetworkServiceFromL3Network) -> ApiResult<Plan<Configure>> {
+    let present = service::of(call.app.db.read(), &msg.l3_network_uuid).await?;
+    let named = match (&msg.network_services, msg.service.as_deref().filter(|name| !name.is_empty())) {
+        (Some(services), _) if !services.is_empty() => service::parse(services)?,
+        (_, Some(name)) => present.iter().filter(|service| service.name() == name).cloned().collect(),
+        _ => return Err(ApiError::invalid(&["networkServices or service is required".to_owned()])),
+    };
+    let leaving: Vec<Service> = present.iter().filter(|service| named.contains(service)).cloned().collect();
+    let stays = |name: &str| present.iter().any(|s| s.name() == name) && !leaving.iter().any(|s| s.name() == name);
+    if leaving.iter().any(|s| s.name() == service::DHCP) && stays(service::USERDATA) {
+        return Err(ApiError::invalid(&[format!(
+            "{} of the network needs {}; detach both",
+            service::USERDATA,
+            service::DHCP
+        )]));
+    }
+    Ok(if leaving.is_empty() {
+        unchanged(msg.l3_network_uuid)
+    } else {
+        plan(&call, msg.l3_network_uuid, Change::Detach(leaving))
+    })
+}
+
+async fn apply(tx: &Tx, l3: &str, change: Change) -> ApiResult<()> {
+    use l3_network_dns::{ActiveModel, Column, Entity};
+    match change {
+        Change::AddDns(dns) => {
+            let same = Entity::find().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Dns.eq(&dns));
+            if same.one(&**tx).await.or_internal()?.is_none() {
+                let now = now_millis();
+                let row = ActiveModel {
+                    l3_network_uuid: Set(l3.to_owned()),
+                    dns: Set(dns),
+                    create_date: Set(now),
+                    last_op_date: Set(now),
+                    ..Default::default()
+                };
+                Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+            }
+        }
+        Change::RemoveDns(dns) => {
+            let rows = Entity::delete_many().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Dns.eq(dns));
+            rows.exec(&**tx).await.or_internal()?;
+        }
+        Change::Mtu { new, .. } => dhcp::set_mtu(tx, l3, new).await?,
+        Change::Attach(services) => {
+            service::attach(tx, l3, &services).await?;
+            dhcp::ensure_server(tx, l3, None).await?;
+        }
+        Change::Detach(services) => {
+            service::detach(tx, l3, &services).await?;
+            if services.iter().any(|service| service.name() == service::DHCP) {
+                dhcp::release_server(tx, l3).await?;
+            }
+        }
+    }
+    l3_network::Entity::update_many()
+        .col_expr(l3_network::Column::LastOpDate, Expr::value(now_millis()))
+        .filter(l3_network::Column::Uuid.eq(l3))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
+    Ok(())
+}
+
+async fn record(app: Arc<App>, state: Configure) -> StepResult<Configure> {
+    let recorded = app
+        .write(|tx| async move {
+            apply(&tx, &state.l3, state.change.clone()).await?;
+            Ok(state)
+        })
+        .await?;
+    Ok(recorded)
+}
+
+async fn hosts(app: Arc<App>, state: Configure) -> StepResult<Configure> {
+    for host in dhcp::hosts_of(&app, &state.l3).await? {
+        dhcp::refresh(&app, &state.job, "configure", &host, &state.l3, Unknown::Keep).await?;
+    }
+    Ok(state)
+}
+
+/// Hosts that cannot be told now are told when they connect.
+async fn take_back(app: Arc<App>, state: Configure) -> Result<(), StepError> {
+    let (job, l3) = (state.job, state.l3);
+    let (network, change) = (l3.clone(), state.change.reversed());
+    app.write(|tx| async move { apply(&tx, &network, change).await }).await?;
+    for host in dhcp::hosts_of(&app, &l3).await? {
+        if let Err(error) = dhcp::refresh(&app, &job, "configure-back", &host, &l3, Unknown::Keep).await {
+            tracing::warn!(host, l3, %error, "the host keeps the new settings until it connects again");
+        }
+    }
+    Ok(())
+}
