@@ -53,6 +53,18 @@ impl Agents {
         self.at(host_uuid, &row.management_ip, port)
     }
 
+    /// Base URL at which other hosts reach the agent of a host.
+    pub fn url(&self, row: &host::Model) -> String {
+        if let Some(base) = &self.simulator {
+            return format!("{base}/hosts/{}", row.uuid);
+        }
+        let port = row.agent_port.and_then(|port| u16::try_from(port).ok()).unwrap_or(self.default_port);
+        match row.management_ip.parse() {
+            Ok(IpAddr::V6(ip)) => format!("https://[{ip}]:{port}"),
+            _ => format!("https://{}:{port}", row.management_ip),
+        }
+    }
+
     /// The agent of `host_uuid` at an address.
     pub fn at(&self, host_uuid: &str, management_ip: &str, port: u16) -> ApiResult<Client> {
         if let Some(base) = &self.simulator {

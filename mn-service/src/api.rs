@@ -14,7 +14,7 @@ use mn_service_types::{
     binding::Params,
     contract,
     error::ApiResult,
-    message::{Message, Tags},
+    message::{self, Message, Tags},
 };
 use mn_service_workflow::{Running, State, StepFault};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -153,6 +153,7 @@ pub enum Action {
 #[derive(Default)]
 pub struct Apis {
     actions: HashMap<&'static str, Action>,
+    messages: Vec<(&'static str, Vec<&'static str>)>,
 }
 
 impl std::fmt::Debug for Apis {
@@ -172,6 +173,15 @@ impl Apis {
         let mut names: Vec<_> = self.actions.keys().copied().collect();
         names.sort_unstable();
         names
+    }
+
+    /// Name and parameter names of every typed message, for the contract test.
+    pub fn messages(&self) -> &[(&'static str, Vec<&'static str>)] {
+        &self.messages
+    }
+
+    fn note_message<M: Message>(&mut self) {
+        self.messages.push((M::API, message::fields::<M>()));
     }
 
     fn add(&mut self, name: &'static str, action: Action) {
@@ -205,6 +215,7 @@ impl Apis {
         F: Fn(Call, M) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ApiResult<Map<String, Value>>> + Send + 'static,
     {
+        self.note_message::<M>();
         let handler = Arc::new(handler);
         self.add(
             M::API,
@@ -225,6 +236,7 @@ impl Apis {
         F: Fn(Call, Tx, M) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ApiResult<Reply>> + Send + 'static,
     {
+        self.note_message::<M>();
         let handler = Arc::new(handler);
         self.record_raw(M::API, move |call, tx| {
             let handler = handler.clone();
@@ -252,6 +264,7 @@ impl Apis {
         F: Fn(Call, M) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ApiResult<Plan<S>>> + Send + 'static,
     {
+        self.note_message::<M>();
         let prepare = Arc::new(prepare);
         let typed = move |call: Call| {
             let prepare = prepare.clone();

@@ -14,6 +14,7 @@ use crate::{
     api::{Apis, StepError},
     ca::Authority,
     config::Config,
+    console::Consoles,
     jobs::Jobs,
     progress::ProgressBoard,
     queue::Queues,
@@ -51,6 +52,8 @@ pub struct App {
     pub authority: Authority,
     /// Secrets at rest.
     pub sealer: Sealer,
+    /// Console tokens.
+    pub consoles: Consoles,
     /// This management node.
     pub node_uuid: String,
     engine: OnceLock<Engine<App, StepError>>,
@@ -94,6 +97,7 @@ impl App {
             agents,
             authority,
             sealer,
+            consoles: Consoles::default(),
             node_uuid,
             engine: OnceLock::new(),
         }

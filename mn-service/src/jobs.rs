@@ -121,6 +121,7 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
         sealed_message: Set(app.sealer.seal(&purpose(&call.job), &message).or_internal()?),
         audit_message: Set(audit::masked(call.api, &call.params)),
         webhook: Set(webhook.clone()),
+        progress: Set(0),
         created: Set(now_millis()),
         ..Default::default()
     };

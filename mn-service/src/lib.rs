@@ -13,6 +13,8 @@ pub mod ca;
 pub mod cascade;
 pub mod change;
 pub mod config;
+pub mod console;
+pub mod garbage;
 pub mod http;
 pub mod jobs;
 pub mod progress;

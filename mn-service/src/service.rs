@@ -150,7 +150,7 @@ async fn first_rows(app: &App) -> ApiResult<()> {
             .exec_without_returning(&*tx)
             .await
             .or_internal()?;
-        Ok(())
+        resource::l3_network::ensure_providers(&tx).await
     })
     .await
 }
@@ -184,8 +184,17 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
         let _gone = signal.wait_for(|stop| *stop).await;
     };
     let server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+    let console_listen = app.config.console_listen;
+    let console_at = |source| StartError::Io { what: format!("cannot listen on {console_listen} for the console proxy"), source };
+    let console_listener = TcpListener::bind(console_listen).await.map_err(console_at)?;
     write_pid(&app.config)?;
-    let timers = crate::timers::start(&app);
+    let mut timers = crate::timers::start(&app);
+    let consoles = app.clone();
+    timers.spawn(async move {
+        if let Err(error) = crate::console::serve(consoles, console_listener).await {
+            tracing::error!(%error, "the console proxy ended");
+        }
+    });
     tracing::info!(%address, "serving");
     Ok(Serving { app, address, stop, server, timers })
 }

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use mn_service_types::error::ApiResult;
 use tokio::task::JoinSet;
 
-use crate::{app::App, jobs, resource};
+use crate::{app::App, garbage, jobs, resource};
 
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
@@ -19,7 +19,35 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600),
         |app| async move { jobs::forget_old(&app).await.map(drop) },
     );
+    every(&mut set, app, "host ping", |app| app.settings.integer("host", "ping.interval", 60), |app| async move {
+        resource::host::ping_all(&app).await
+    });
+    every(&mut set, app, "VM recycle bin", |app| app.settings.integer("vm", "expungeInterval", 3600), |app| async move {
+        resource::vm::expunge_due(&app).await
+    });
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
+    every(&mut set, app, "garbage", |_| 15, |app| async move { garbage::collect(&app).await });
+    every(
+        &mut set,
+        app,
+        "primary storage capacity",
+        |app| app.settings.integer("primaryStorage", "ping.interval", 60),
+        |app| async move { resource::primary_storage::measure(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "image servers",
+        |app| app.settings.integer("backupStorage", "ping.interval", 60),
+        |app| async move { resource::backup_storage::watch(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "image caches",
+        |app| app.settings.integer("primaryStorage", "imageCache.garbageCollector.interval", 86_400),
+        |app| async move { resource::image::clean(&app).await },
+    );
     set
 }
 

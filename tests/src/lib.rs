@@ -1,1 +1,9 @@
-//! system-tests
+//! A whole cloud for a test: the real management service on a port of its own, its own database, and simulated hosts.
+
+pub mod client;
+pub mod eventually;
+pub mod world;
+
+pub use client::Client;
+pub use eventually::eventually;
+pub use world::World;

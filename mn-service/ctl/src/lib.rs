@@ -1,1 +1,90 @@
-//! zstack-ctl
+//! `zstack-ctl`: state and control of the services of a management node.
+
+pub mod config;
+pub mod control;
+pub mod options;
+pub mod probe;
+pub mod process;
+pub mod status;
+pub mod systemd;
+
+use std::path::Path;
+
+use config::Config;
+use control::{Control, say, warn};
+use options::{Command, Options};
+use probe::Probe;
+use status::Status;
+use systemd::Systemd;
+
+/// The command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Configuration.
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    /// Starting or stopping.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
+    /// HTTP or the runtime cannot be set up.
+    #[error("cannot set up connections: {0}")]
+    Setup(String),
+}
+
+/// Runs the program and returns its exit code.
+pub fn run(options: &Options) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result =
+        runtime.map_err(|error| Error::Setup(error.to_string())).and_then(|runtime| runtime.block_on(execute(options)));
+    result.unwrap_or_else(|error| {
+        warn(&error.to_string());
+        1
+    })
+}
+
+async fn execute(options: &Options) -> Result<u8, Error> {
+    let file = options.config.as_deref();
+    let config = Config::load(file)?;
+    let probe = Probe::new(config.listen, config.ui_listen).map_err(|error| Error::Setup(error.to_string()))?;
+    // The unit runs the service with the default configuration; a named one is not the unit's business.
+    let systemd = match file {
+        None => Systemd::detect(Path::new("/run/systemd/system"), Path::new("systemctl")).await,
+        Some(_) => None,
+    };
+    match &options.command {
+        Command::Status { json } => {
+            let status = Status::gather(&config, file, &probe, systemd.is_some()).await;
+            if *json {
+                say(&status.to_json().to_string());
+            } else {
+                status.lines(&config).iter().for_each(|line| say(line));
+                status.remarks.iter().for_each(|remark| warn(remark));
+            }
+            return Ok(status.management.exit_code());
+        }
+        Command::UiStatus => {
+            let (state, remarks) = status::ui(&config, &probe).await;
+            say(&status::ui_line(state, &config));
+            remarks.iter().for_each(|remark| warn(remark));
+            return Ok(state.exit_code());
+        }
+        Command::Version => {
+            let version = probe.version().await;
+            say(&version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()));
+        }
+        Command::Start(start) | Command::StartNode(start) => {
+            control(options, config, probe, systemd).start(start.limit()).await?;
+        }
+        Command::Stop(stop) => control(options, config, probe, systemd).stop(stop.limit()).await?,
+        Command::Restart(start) => {
+            let control = control(options, config, probe, systemd);
+            control.stop(options::STOP_LIMIT).await?;
+            control.start(start.limit()).await?;
+        }
+    }
+    Ok(0)
+}
+
+fn control(options: &Options, config: Config, probe: Probe, systemd: Option<Systemd>) -> Control {
+    Control { config, file: options.config.clone(), probe, systemd }
+}

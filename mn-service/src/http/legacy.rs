@@ -118,7 +118,7 @@ impl Server {
         caller: &Caller,
     ) -> ApiResult<Map<String, Value>> {
         let invalid = |text: String| ApiError::new(ErrorCode::InvalidArgument, text);
-        let mut query = Query::of(inventory);
+        let mut query = Query::new(inventory);
         query.viewer = viewer(caller);
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         for condition in fields.get("conditions").and_then(Value::as_array).into_iter().flatten() {

@@ -349,7 +349,7 @@ impl Server {
         pairs: &[(String, String)],
         caller: &Caller,
     ) -> Result<Response, Refusal> {
-        let mut query = Query::of(inventory);
+        let mut query = Query::new(inventory);
         query.viewer = viewer(caller);
         if vars.is_empty() {
             read_query(&mut query, pairs)?;

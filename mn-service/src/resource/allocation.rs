@@ -5,7 +5,8 @@
 //! read; [`recount`] makes them equal to the rows again.
 
 use mn_service_db::entity::{
-    host_allocation, host_capacity, local_storage_host_ref, primary_storage_capacity, storage_allocation, vm_instance,
+    host, host_allocation, host_capacity, local_storage_host_ref, primary_storage_capacity, storage_allocation,
+    vm_instance,
 };
 use mn_service_types::{date::now_millis, error::ApiResult};
 use sea_orm::{
@@ -177,9 +178,23 @@ async fn fits(tx: &Tx, claim: &StorageClaim<'_>, bytes: i64) -> ApiResult<bool> 
     Ok(available.is_some_and(|available| available >= bytes))
 }
 
+/// True when a host's share counts in the sum of its local storage (CS-PSL-004): it has one and is connected.
+async fn counts(tx: &Tx, primary_storage: &str, host: &str) -> ApiResult<bool> {
+    let key = (primary_storage.to_owned(), host.to_owned());
+    if local_storage_host_ref::Entity::find_by_id(key).one(&**tx).await.or_internal()?.is_none() {
+        return Ok(false);
+    }
+    let row = host::Entity::find_by_id(host).one(&**tx).await.or_internal()?;
+    Ok(row.is_some_and(|host| host.status == "Connected"))
+}
+
 /// Adds `bytes` to what is available.
 async fn shift(tx: &Tx, primary_storage: &str, host: Option<&str>, bytes: i64) -> ApiResult<()> {
-    {
+    let in_sum = match host {
+        Some(host) => counts(tx, primary_storage, host).await?,
+        None => true,
+    };
+    if in_sum {
         use primary_storage_capacity::Column;
         primary_storage_capacity::Entity::update_many()
             .col_expr(Column::AvailableCapacity, Expr::col(Column::AvailableCapacity).add(bytes))

@@ -8,7 +8,7 @@ use node_manager_types::{operation::StopVm, vm::StopMode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::allocation;
+use super::{allocation, image, primary_storage};
 use crate::{
     access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
@@ -49,8 +49,11 @@ async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {
 
 /// Rules that a resource has of its own.
 async fn guard(call: &Call, vo: &str, uuid: &str) -> ApiResult<()> {
-    if vo == "HostVO" && call.text("deleteMode") != Some("Enforcing") {}
-    Ok(())
+    match vo {
+        "PrimaryStorageVO" => primary_storage::guard_delete(call.app.db.read(), uuid).await,
+        "HostVO" if call.text("deleteMode") != Some("Enforcing") => super::host::check_deletable(&call.app, uuid).await,
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -119,5 +122,13 @@ pub(super) async fn remove(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
     let all = deletion.all();
     tags::forget(tx, &all).await?;
     access::forget(tx, &all).await?;
-    cascade::remove(&**tx, deletion).await
+    let hosts = deletion.deleted("HostVO");
+    let mut shared = primary_storage::of_hosts(&**tx, &hosts).await?;
+    shared.retain(|uuid| !all.contains(uuid));
+    image::forget_caches(tx, &hosts).await?;
+    cascade::remove(&**tx, deletion).await?;
+    for uuid in shared {
+        primary_storage::recount(tx, &uuid).await?;
+    }
+    Ok(())
 }

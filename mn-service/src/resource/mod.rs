@@ -1,13 +1,13 @@
 //! The resources of the cloud, one module each. `docs/adding-a-resource.md` shows how to add one.
 
+use mn_service_workflow::{Registry, RegistryError};
+
 use crate::{
     api::{Apis, StepError},
     app::App,
 };
-use mn_service_workflow::{Registry, RegistryError};
 
 pub mod account;
-pub mod affinity_group;
 pub mod allocation;
 pub mod backup_storage;
 pub mod cluster;
@@ -38,8 +38,6 @@ pub fn apis() -> Apis {
         global_config::register,
         host::register,
         image::register,
-        l2_network::register,
-        l3_network::register,
         management_node::register,
         offering::register,
         primary_storage::register,
@@ -57,7 +55,17 @@ pub fn apis() -> Apis {
 /// Every workflow.
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
-    deletion::workflows(&mut registry)?;
-    host::workflows(&mut registry)?;
+    for register in [
+        backup_storage::workflows,
+        deletion::workflows,
+        host::workflows,
+        image::workflows,
+        primary_storage::workflows,
+        snapshot::workflows,
+        vm::workflows,
+        volume::workflows,
+    ] {
+        register(&mut registry)?;
+    }
     Ok(registry)
 }

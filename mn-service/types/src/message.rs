@@ -23,10 +23,6 @@ macro_rules! messages {
                 const API: &'static str = stringify!($name);
             }
         )*
-        /// Name and serialised field names of every message declared here, for the contract test.
-        pub fn declared() -> Vec<(&'static str, Vec<&'static str>)> {
-            vec![$((stringify!($name), $crate::message::fields::<$name>()),)*]
-        }
     };
 }
 

@@ -31,7 +31,7 @@ pub(super) fn secret_purpose(host: &str) -> String {
 
 /// State of an addition. The password travels sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AddHost {
+pub(super) struct AddHost {
     job: String,
     pub(super) uuid: String,
     name: String,
@@ -106,6 +106,7 @@ async fn reach_agent(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
 }
 
 async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
+    let port = i32::from(app.agents.default_port());
     let done = app
         .write(|tx| async move {
             if host::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()?.is_some() {
@@ -125,7 +126,7 @@ async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
                 username: Set(Some(state.username.clone())),
                 ssh_port: Set(Some(state.ssh_port)),
                 secret: Set(Some(state.secret.clone())),
-                agent_port: Set(Some(i32::from(app.agents.default_port()))),
+                agent_port: Set(Some(port)),
                 create_date: Set(now),
                 last_op_date: Set(now),
                 ..Default::default()

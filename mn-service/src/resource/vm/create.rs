@@ -57,7 +57,7 @@ struct NewNic {
 
 /// State of a creation. All ids are chosen before the first step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CreateVm {
+pub(super) struct CreateVm {
     job: String,
     pub(super) uuid: String,
     account: String,
@@ -108,7 +108,7 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
         problems.push("parameter imageUuid is required".to_owned());
         return Err(ApiError::invalid(&problems));
     };
-    let found = image::find(conn, &image_uuid).await?;
+    let found = image::load(conn, &image_uuid).await?;
     // CS-VM-009.
     if found.state != "Enabled" || found.status != "Ready" {
         problems.push(format!("imageUuid: image {} is {} and {}; only Enabled and Ready images start VMs", found.name, found.state, found.status));
@@ -119,7 +119,7 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
         // CS-VM-007.
         problems.push("an ISO needs rootDiskOfferingUuid or rootDiskSize for the new root volume".to_owned());
     }
-    if !is_iso && root_size.is_some_and(|(size, _)| size < found.size) {
+    if !is_iso && root_size.as_ref().is_some_and(|(size, _)| *size < found.size) {
         problems.push(format!("rootDiskSize must be at least the image's size of {} bytes", found.size));
     }
     let l3s = msg.l3_network_uuids.unwrap_or_default();
@@ -166,7 +166,7 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
             cpu: i64::from(cpu),
             memory,
             l3s,
-            backup_storage: image::backup_storage_of(conn, &image_uuid).await?,
+            backup_storage: super::image_server(conn, &image_uuid).await?,
             zone: given(msg.zone_uuid),
             cluster: given(msg.cluster_uuid),
             host: given(msg.host_uuid),
@@ -356,6 +356,7 @@ async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement
             ..Default::default()
         };
         volume::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+        volumes::note_place(tx, "VolumeVO", &new.uuid, &place, new.size).await?;
         access::own(tx, &state.account, "VolumeVO", &new.uuid).await?;
     }
     for (index, nic) in state.nics.iter().enumerate() {

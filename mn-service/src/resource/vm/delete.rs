@@ -15,7 +15,7 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    cascade, jobs,
+    cascade, garbage, jobs,
     resource::{allocation, deletion, l3_network, volume as volumes},
 };
 
@@ -27,7 +27,7 @@ mn_service_types::messages! {
 
 /// State of a destruction or expunge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Remove {
+pub(super) struct Remove {
     job: String,
     uuid: String,
     host: Option<String>,
@@ -47,7 +47,6 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
             .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; the reconciler notes it"))
             .step("leave-network", leave_network, Undo::nothing("starting the VM again brings its leases back"))
             .step("note", note, Undo::nothing("what follows is done or retried, never taken back: the user asked for the end of the data"))
-            .step("delete-data", delete_data, Undo::nothing("deleted data does not come back"))
             .step("remove-records", remove_records, Undo::nothing("it is the last step and one transaction")),
     )
 }
@@ -102,24 +101,23 @@ async fn note(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     Ok(state)
 }
 
-/// CS-DEL-020: the root volume and its snapshots give their space back; data volumes stay (CS-VOL-014).
-async fn delete_data(app: Arc<App>, state: Remove) -> StepResult<Remove> {
-    if state.expunge {
-        for root in spec::volumes(app.db.read(), &state.uuid).await?.into_iter().filter(|v| v.r#type == "Root") {
-            volumes::delete_files(&app, &state.job, &root).await?;
-        }
-    }
-    Ok(state)
-}
-
+/// CS-DEL-020: the records go and the files of the root volume and its snapshots with them; data volumes stay
+/// (CS-VOL-014). What cannot be removed now is noted as garbage in the same transaction.
 async fn remove_records(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     if state.expunge {
         let uuid = state.uuid.clone();
-        app.write(|tx| async move {
-            let plan = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&uuid)).await?;
-            deletion::remove(&tx, &plan).await
-        })
-        .await?;
+        let files = app
+            .write(|tx| async move {
+                let mut files = Vec::new();
+                for root in spec::volumes(&*tx, &uuid).await?.into_iter().filter(|volume| volume.r#type == "Root") {
+                    files.extend(volumes::purge(&tx, &root).await?);
+                }
+                let plan = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&uuid)).await?;
+                deletion::remove(&tx, &plan).await?;
+                Ok(files)
+            })
+            .await?;
+        garbage::collect_now(&app, &files).await?;
     }
     Ok(state)
 }

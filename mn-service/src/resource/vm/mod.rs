@@ -21,7 +21,7 @@ use crate::{
     api::{Apis, Call, Reply, StepError},
     app::{App, OrInternal, Tx},
     change,
-    resource::{allocation, image, l2_network, l3_network, volume as volumes},
+    resource::{allocation, image, l2_network, l3_network},
 };
 
 mn_service_types::messages! {
@@ -54,6 +54,13 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
 pub async fn find<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<vm_instance::Model> {
     let row = vm_instance::Entity::find_by_id(uuid).one(conn).await.or_internal()?;
     row.ok_or_else(|| ApiError::not_found("VmInstanceVO", uuid))
+}
+
+/// The image server that holds an image.
+async fn image_server<C: ConnectionTrait>(conn: &C, image: &str) -> ApiResult<Option<String>> {
+    use mn_service_db::entity::image_backup_storage_ref::{Column, Entity};
+    let copy = Entity::find().filter(Column::ImageUuid.eq(image)).filter(Column::Status.eq("Ready")).one(conn).await.or_internal()?;
+    Ok(copy.map(|copy| copy.backup_storage_uuid))
 }
 
 /// Refuses what the contract does not allow in the VM's state (CS-VM-230).
@@ -166,19 +173,19 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
         Some(uuid) => mn_service_db::entity::instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?,
         None => None,
     };
-    let found = image::find(conn, &msg.image_uuid).await?;
+    let found = image::load(conn, &msg.image_uuid).await?;
     let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
     let wanted = placement::Wanted {
         cpu: i64::from(cpu),
         memory: msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0),
         l3s: msg.l3_network_uuids,
-        backup_storage: image::backup_storage_of(conn, &msg.image_uuid).await?,
+        backup_storage: image_server(conn, &msg.image_uuid).await?,
         zone: msg.zone_uuid,
         cluster: msg.cluster_uuid,
         disk: msg.root_disk_size.unwrap_or(found.size),
         ..Default::default()
     };
-    let (fits, refused) = placement::explain(conn, &wanted, volumes::over_provisioning(app)).await?;
+    let (fits, refused) = placement::explain(conn, &wanted, placement::storage_ratio(app)).await?;
     let mut lists: [(&str, &str, Vec<String>); 3] = [
         ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
         ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),
@@ -188,7 +195,7 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
     for (key, inventory, uuids) in &mut lists {
         uuids.sort();
         uuids.dedup();
-        let mut query = mn_service_db::query::Query::of(*inventory);
+        let mut query = mn_service_db::query::Query::new(*inventory);
         let all = uuids.join(",");
         query.conditions.push(mn_service_db::query::Condition::new("uuid", mn_service_db::query::Op::In, all));
         let page = mn_service_db::query::run(conn, &query).await?;

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use mn_service_db::entity::{backup_storage_zone_ref, cluster, host, host_capacity, zone};
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use node_manager_types::ByteSize;
-use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     app::{App, OrInternal, Tx},
-    resource::{allocation, l3_network, primary_storage, volume},
+    resource::{allocation, l3_network, primary_storage},
 };
 
 /// Fewest VMs first.
@@ -70,13 +70,18 @@ pub struct Refused {
     pub reasons: Vec<String>,
 }
 
+/// How much more than its room a primary storage may give out (CS-ALLOC-043, CS-SET-004).
+pub fn storage_ratio(app: &App) -> f64 {
+    app.settings.number("mevoco", "overProvisioning.primaryStorage", 1.0)
+}
+
 /// How many hosts the quick path looks at; capacity changes between looking and reserving, so one is not enough.
 const QUICK: u64 = 20;
 
 /// Finds a place and reserves processors and memory of its host for `vm` in the same transaction.
 pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult<Placement> {
     let clusters = eligible_clusters(&**tx, wanted).await?;
-    let ratio = volume::over_provisioning(app);
+    let ratio = storage_ratio(app);
     for row in quick(&**tx, wanted, &clusters).await? {
         let Some(primary_storage) = storage_for(&**tx, wanted, &row.cluster_uuid, &row.uuid, ratio).await? else { continue };
         if allocation::reserve_host(tx, vm, &row.uuid, wanted.cpu, wanted.memory).await? {

@@ -33,7 +33,7 @@ const PATIENCE_SECONDS: u64 = 60;
 
 /// State of every power change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Power {
+pub(super) struct Power {
     job: String,
     uuid: String,
     /// State before.

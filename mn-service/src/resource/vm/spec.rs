@@ -48,7 +48,7 @@ pub async fn of<C: ConnectionTrait>(app: &App, conn: &C, vm: &vm_instance::Model
     let system_tags = tags::system_of(conn, &vm.uuid).await?;
     let mut disks = Vec::new();
     for row in volumes(conn, &vm.uuid).await? {
-        disks.push(volumes::disk_spec(conn, &row, platform).await?);
+        disks.push(volumes::disk_spec(app, conn, &row, platform).await?);
     }
     if disks.is_empty() {
         return Err(ApiError::new(ErrorCode::StartVm, format!("VM {} has no root volume; it cannot start", vm.uuid)));

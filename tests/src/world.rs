@@ -1,0 +1,85 @@
+//! One management service with everything it owns.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Result, anyhow};
+use mn_service::{
+    config::{Config, Database},
+    service::{self, Serving},
+};
+use tempfile::TempDir;
+
+use crate::Client;
+
+/// A management service, its data folder and a logged-in client. Dropping it stops the service.
+pub struct World {
+    /// Administrator's client.
+    pub admin: Client,
+    /// The service.
+    pub serving: Serving,
+    /// Its data folder.
+    pub data: TempDir,
+}
+
+/// How a world is built.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    /// URL of a simulator for all hosts.
+    pub simulator: Option<String>,
+    /// Database URL; default: SQLite in the data folder.
+    pub database: Option<String>,
+}
+
+impl World {
+    /// A fresh cloud on SQLite.
+    pub async fn start() -> Result<Self> {
+        Self::with(Options::default()).await
+    }
+
+    /// A fresh cloud.
+    pub async fn with(options: Options) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        Self::over(data, options).await
+    }
+
+    /// A service over an existing data folder: what a restart finds.
+    pub async fn over(data: TempDir, options: Options) -> Result<Self> {
+        // The first one wins; every caller installs the same.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let config = config(data.path().to_owned(), options);
+        let app = service::open(config).await?;
+        let serving = service::serve(app).await?;
+        let mut admin = Client::new(&format!("http://{}", serving.address));
+        admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
+        Ok(Self { admin, serving, data })
+    }
+
+    /// A client without session.
+    pub fn anonymous(&self) -> Client {
+        Client::new(&format!("http://{}", self.serving.address))
+    }
+
+    /// Stops the service and returns its data folder.
+    pub async fn stop(self) -> TempDir {
+        self.serving.stop().await;
+        self.data
+    }
+
+    /// Stops the service and starts another over the same data.
+    pub async fn restart(self, options: Options) -> Result<Self> {
+        let data = self.stop().await;
+        Self::over(data, options).await
+    }
+}
+
+fn config(data_dir: PathBuf, options: Options) -> Config {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    Config {
+        listen: free,
+        console_listen: free,
+        data_dir,
+        database: Database { url: options.database },
+        simulator: options.simulator,
+        ..Default::default()
+    }
+}

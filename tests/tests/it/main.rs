@@ -1,0 +1,5 @@
+//! Integration tests: one binary, every test with a cloud of its own.
+
+mod contract;
+mod protocol;
+mod zone;
