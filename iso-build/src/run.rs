@@ -150,7 +150,7 @@ async fn stay(options: &Options, progress: &Progress, stop: &mut Stop) -> Result
         Ok(alive) => alive,
         Err(error) => {
             eprintln!("logs are in {}", world.path().join("log").display());
-            world.end_services().await?;
+            world.give_up().await?;
             return Err(error);
         }
     };

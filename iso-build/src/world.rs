@@ -143,9 +143,12 @@ impl World {
     }
 
     async fn libvirt(&mut self, logs: &Path, progress: &Progress) -> Result<()> {
-        let started = hypervisor::ensure(logs, progress).await?;
-        self.state.processes.extend(started);
-        self.folder.save(&self.state)
+        let Self { folder, state, .. } = self;
+        hypervisor::ensure(logs, progress, |process| {
+            state.processes.push(process);
+            folder.save(state)
+        })
+        .await
     }
 
     async fn network(&mut self) -> Result<()> {
@@ -325,11 +328,22 @@ impl World {
         failure.map_or(Ok(()), Err)
     }
 
+    /// After a failure: ends the services, and the ground too when nothing runs on it. A VM of an earlier run may be
+    /// there although the service that would name it is not.
+    pub(crate) async fn give_up(&mut self) -> Result<()> {
+        self.end_services().await?;
+        if hypervisor::domains().await.is_ok_and(|domains| domains.is_empty()) {
+            self.end_ground().await?;
+        }
+        Ok(())
+    }
+
     /// Takes down what VMs would need: the network, and libvirt if it was started here and serves nobody else.
     pub(crate) async fn end_ground(&mut self) -> Result<()> {
         self.uplink.remove().await?;
         if !self.state.processes.is_empty() {
-            let domains = hypervisor::domains().await?;
+            // One that was started here and does not answer serves nobody.
+            let domains = hypervisor::domains().await.unwrap_or_default();
             if !domains.is_empty() {
                 eprintln!("libvirtd goes on: {} VMs of others run on it", domains.len());
                 return Ok(());
@@ -358,7 +372,10 @@ impl World {
             note(dismantle(&Cloud { api, plan }).await);
         }
         note(self.end_services().await);
-        note(hypervisor::destroy(&self.state.vm).await);
+        // Without a plan no VM was ever asked for, and libvirt may not even be up.
+        if self.plan.is_some() {
+            note(hypervisor::destroy(&self.state.vm).await);
+        }
         note(self.end_ground().await);
         note(std::fs::remove_dir_all(&self.folder.path).context("the state folder cannot be removed"));
         if !failures.is_empty() {
