@@ -11,6 +11,12 @@ use crate::{app::App, garbage, jobs, resource};
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut set = JoinSet::new();
+    let booted = app.clone();
+    set.spawn(async move {
+        if let Err(error) = resource::host::reconnect_all(&booted).await {
+            tracing::error!(%error, "hosts could not be reconnected; the host ping goes on trying");
+        }
+    });
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
     every(
         &mut set,

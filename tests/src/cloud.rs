@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use node_manager_sim::{Options as SimOptions, Sim, SimHandle};
 use node_manager_types::HostId;
 use serde_json::{Value, json};
 
-use crate::{World, eventually, world::Options};
+use crate::{Client, World, eventually, world::Options};
 
 /// A [`World`] with simulated hosts and everything a VM needs.
 pub struct Cloud {
-    /// The service.
-    pub world: World,
+    /// The service, where it runs inside this test.
+    world: Option<World>,
+    /// Administrator's client.
+    admin: Client,
     /// The hosts.
     pub sim: SimHandle,
     /// Zone uuid.
@@ -49,11 +51,47 @@ impl Cloud {
         let sim = Sim::start(SimOptions::default()).await?;
         let options = Options { simulator: Some(sim.url.clone()), ..Default::default() };
         let world = World::with(options).await?;
-        Self::furnish(world, sim, hosts).await
+        let admin = world.admin.clone();
+        Self::furnish(Some(world), admin, sim, hosts).await
     }
 
-    async fn furnish(world: World, sim: SimHandle, count: usize) -> Result<Self> {
-        let admin = &world.admin;
+    /// A cloud behind a service that runs elsewhere.
+    pub async fn remote(base: &str, sim: SimHandle, hosts: usize) -> Result<Self> {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let mut admin = Client::new(base);
+        admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
+        Self::furnish(None, admin, sim, hosts).await
+    }
+
+    /// Administrator's client.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
+    /// The service, which must run inside this test.
+    pub fn world(&self) -> &World {
+        self.world.as_ref().unwrap_or_else(|| panic!("the service of this cloud is a program of its own"))
+    }
+
+    /// A fresh session, after a restart of the service.
+    pub async fn log_in_again(&mut self) -> Result<()> {
+        self.admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
+        // Hosts are believed again once they were asked.
+        eventually(Duration::from_secs(30), || async {
+            let hosts = self.admin.query("/hosts?q=status!=Connected").await.map_err(|e| e.to_string())?;
+            if hosts.is_empty() { Ok(()) } else { Err(format!("{} hosts are not connected", hosts.len())) }
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Volume files that a host holds below the primary storage.
+    pub fn volume_files(&self, host: usize) -> usize {
+        self.sim.files(self.host(host)).keys().filter(|path| path.starts_with("/zstack_ps/volumes/")).count()
+    }
+
+    async fn furnish(world: Option<World>, owned: Client, sim: SimHandle, count: usize) -> Result<Self> {
+        let admin = &owned;
         let zone = uuid(&admin.create("/zones", json!({ "name": "zone" })).await?)?;
         let cluster = json!({ "name": "cluster", "zoneUuid": zone, "hypervisorType": "KVM" });
         let cluster = uuid(&admin.create("/clusters", cluster).await?)?;
@@ -89,7 +127,7 @@ impl Cloud {
         admin.create(&format!("/l3-networks/{l3}/network-services"), services).await?;
         let offering = json!({ "name": "tiny", "cpuNum": 1, "memorySize": MEMORY });
         let offering = uuid(&admin.create("/instance-offerings", offering).await?)?;
-        Ok(Self { world, sim, zone, cluster, hosts, primary_storage, backup_storage, image, l2, l3, offering })
+        Ok(Self { world, admin: owned.clone(), sim, zone, cluster, hosts, primary_storage, backup_storage, image, l2, l3, offering })
     }
 
     /// Parameters of a VM.
@@ -99,12 +137,12 @@ impl Cloud {
 
     /// A running VM.
     pub async fn create_vm(&self, name: &str) -> Result<Value> {
-        self.world.admin.create("/vm-instances", self.vm_params(name)).await
+        self.admin.create("/vm-instances", self.vm_params(name)).await
     }
 
     /// The VM as the API shows it.
     pub async fn vm(&self, uuid: &str) -> Result<Value> {
-        self.world.admin.one(&format!("/vm-instances/{uuid}")).await
+        self.admin.one(&format!("/vm-instances/{uuid}")).await
     }
 
     /// Waits until the VM is in `state`.
@@ -125,9 +163,9 @@ impl Cloud {
     /// Capacity figures that must come back after whatever was done is undone.
     pub async fn figures(&self) -> Result<Value> {
         let hosts =
-            self.world.admin.query("/hosts?sort=uuid&fields=uuid,availableCpuCapacity,availableMemoryCapacity").await?;
-        let storage = self.world.admin.one(&format!("/primary-storage/{}", self.primary_storage)).await?;
-        let addresses = self.world.admin.query(&format!("/l3-networks/ip-address?q=l3NetworkUuid={}", self.l3)).await?;
+            self.admin.query("/hosts?sort=uuid&fields=uuid,availableCpuCapacity,availableMemoryCapacity").await?;
+        let storage = self.admin.one(&format!("/primary-storage/{}", self.primary_storage)).await?;
+        let addresses = self.admin.query(&format!("/l3-networks/ip-address?q=l3NetworkUuid={}", self.l3)).await?;
         Ok(json!({
             "hosts": hosts,
             "storage": storage["availableCapacity"],
@@ -141,7 +179,7 @@ impl Cloud {
     pub async fn fast_pings(&self) {
         let set = async |name: &str, value: &str| {
             let path = format!("/global-configurations/host/{name}");
-            self.world.admin.act(&path, "updateGlobalConfig", json!({ "value": value })).await
+            self.admin.act(&path, "updateGlobalConfig", json!({ "value": value })).await
         };
         for (name, value) in [("ping.interval", "2"), ("ping.timeout", "2"), ("ping.maxFailure", "1")] {
             if let Err(error) = set(name, value).await {

@@ -14,7 +14,7 @@ use system_tests::{
 #[tokio::test]
 async fn a_vm_lives_its_whole_life_cs_vm_021_to_030() {
     let cloud = Cloud::start(1).await.unwrap();
-    let admin = &cloud.world.admin;
+    let admin = cloud.admin();
     let before = cloud.figures().await.unwrap();
 
     let vm = cloud.create_vm("vm1").await.unwrap();
@@ -69,7 +69,7 @@ async fn the_contract_says_what_is_possible_in_which_state_cs_vm_230() {
     let id = uuid(&cloud.create_vm("vm1").await.unwrap()).unwrap();
     let path = format!("/vm-instances/{id}");
     let refused = |action: &'static str| {
-        let (admin, path) = (cloud.world.admin.clone(), path.clone());
+        let (admin, path) = (cloud.admin().clone(), path.clone());
         async move { admin.action(&path, action, json!({})).await.unwrap().unwrap_err() }
     };
     for action in ["resumeVmInstance", "recoverVmInstance", "expungeVmInstance"] {
@@ -83,7 +83,7 @@ async fn the_contract_says_what_is_possible_in_which_state_cs_vm_230() {
 #[tokio::test]
 async fn when_nothing_fits_every_host_says_why() {
     let cloud = Cloud::start(2).await.unwrap();
-    let admin = &cloud.world.admin;
+    let admin = cloud.admin();
     admin
         .act(&format!("/hosts/{}", cloud.hosts[1]), "changeHostState", json!({ "stateEvent": "disable" }))
         .await
@@ -120,13 +120,13 @@ async fn a_failure_at_any_step_on_the_host_leaves_nothing() {
     let before = cloud.figures().await.unwrap();
     for op in ["CreateVolume", "EnsureBridge", "ApplyDhcp", "StartVm"] {
         cloud.sim.fail_next(cloud.host(0), op, ErrorKind::Host, "the test says no");
-        let error = cloud.world.admin.create_fails("/vm-instances", cloud.vm_params("doomed")).await.unwrap();
+        let error = cloud.admin().create_fails("/vm-instances", cloud.vm_params("doomed")).await.unwrap();
         assert!(error.details.contains("the test says no"), "{op}: {error}");
         assert_eq!(cloud.figures().await.unwrap(), before, "{op}");
-        let left = cloud.world.admin.query("/vm-instances").await.unwrap();
+        let left = cloud.admin().query("/vm-instances").await.unwrap();
         assert_eq!(left.len(), 1, "{op}: {left:?}");
-        assert_eq!(cloud.world.admin.query("/volumes").await.unwrap().len(), 1, "{op}");
-        assert_eq!(cloud.world.admin.query("/vm-instances/nics").await.unwrap().len(), 1, "{op}");
+        assert_eq!(cloud.admin().query("/volumes").await.unwrap().len(), 1, "{op}");
+        assert_eq!(cloud.admin().query("/vm-instances/nics").await.unwrap().len(), 1, "{op}");
         let host = cloud.sim.state(cloud.host(0));
         assert_eq!(host.vms.keys().map(ToString::to_string).collect::<Vec<_>>(), std::slice::from_ref(&first), "{op}");
         assert_eq!(host.dhcp.values().map(|d| d.leases.len()).sum::<usize>(), 1, "{op}");
@@ -141,7 +141,7 @@ async fn a_vm_that_dies_on_its_host_is_seen_cs_set_026() {
     assert!(cloud.sim.kill_vm(cloud.host(0), id.parse().unwrap()));
     let vm = cloud.vm_becomes(&id, "Stopped").await;
     assert!(vm.get("hostUuid").is_none());
-    cloud.world.admin.act(&format!("/vm-instances/{id}"), "startVmInstance", json!({})).await.unwrap();
+    cloud.admin().act(&format!("/vm-instances/{id}"), "startVmInstance", json!({})).await.unwrap();
 }
 
 #[tokio::test]
@@ -151,9 +151,9 @@ async fn a_silent_host_disconnects_and_its_vms_become_unknown_cs_host_022() {
     let id = uuid(&cloud.create_vm("vm1").await.unwrap()).unwrap();
     cloud.sim.silent(cloud.host(0), Duration::from_secs(9));
     cloud.vm_becomes(&id, "Unknown").await;
-    assert_eq!(cloud.world.admin.one("/hosts").await.unwrap()["status"], "Disconnected");
+    assert_eq!(cloud.admin().one("/hosts").await.unwrap()["status"], "Disconnected");
     cloud.vm_becomes(&id, "Running").await;
-    assert_eq!(cloud.world.admin.one("/hosts").await.unwrap()["status"], "Connected");
+    assert_eq!(cloud.admin().one("/hosts").await.unwrap()["status"], "Connected");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn an_unknown_vm_on_a_host_is_reported_and_left_alone() {
     cloud.fast_pings().await;
     let stranger = VmId::random();
     cloud.sim.add_vm(cloud.host(0), stranger);
-    let app = &cloud.world.serving.app;
+    let app = &cloud.world().serving.app;
     eventually(Duration::from_secs(10), || async {
         use mn_service_db::entity::audit;
         use sea_orm::EntityTrait;
@@ -178,7 +178,7 @@ async fn an_unknown_vm_on_a_host_is_reported_and_left_alone() {
 #[tokio::test]
 async fn maintenance_stops_the_vms_and_deletion_needs_it_cs_host_024_030() {
     let cloud = Cloud::start(1).await.unwrap();
-    let admin = &cloud.world.admin;
+    let admin = cloud.admin();
     let id = uuid(&cloud.create_vm("vm1").await.unwrap()).unwrap();
     let path = format!("/hosts/{}", cloud.hosts[0]);
     let error = admin.call(Method::DELETE, &path, None).await.unwrap().unwrap_err();
@@ -197,7 +197,7 @@ async fn maintenance_stops_the_vms_and_deletion_needs_it_cs_host_024_030() {
 async fn many_vms_at_once_share_hosts_without_double_booking() {
     let cloud = Cloud::start(3).await.unwrap();
     let calls = (0..12).map(|index| {
-        let (admin, params) = (cloud.world.admin.clone(), cloud.vm_params(&format!("vm-{index}")));
+        let (admin, params) = (cloud.admin().clone(), cloud.vm_params(&format!("vm-{index}")));
         tokio::spawn(async move { admin.create("/vm-instances", params).await })
     });
     let mut addresses = std::collections::BTreeSet::new();
