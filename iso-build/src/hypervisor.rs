@@ -18,29 +18,29 @@ use crate::{
 /// The connection everything here uses.
 pub(crate) const URI: &str = "qemu:///system";
 
-/// Makes libvirt answer. Returns the processes that had to be started for that; they outlive this program when VMs do.
-pub(crate) async fn ensure(logs: &Path, progress: &Progress) -> Result<Vec<Process>> {
+/// Makes libvirt answer. Processes that must be started for that are handed to `record` at once, before anything is
+/// waited for: we may be stopped at any time, and they outlive this program when VMs do.
+pub(crate) async fn ensure(
+    logs: &Path,
+    progress: &Progress,
+    mut record: impl FnMut(Process) -> Result<()>,
+) -> Result<()> {
     if answers().await {
-        return Ok(Vec::new());
+        return Ok(());
     }
     if Path::new("/run/systemd/system").exists() {
         progress.note("starting libvirtd through systemd".to_owned());
         Program::new("systemctl").args(["start", "libvirtd"]).stdout().await?;
-        wait(&mut []).await?;
-        return Ok(Vec::new());
+        return wait(&mut []).await;
     }
     progress.note("no libvirtd and no systemd here: starting virtlogd and libvirtd".to_owned());
     let mut started = Vec::new();
     for name in ["virtlogd", "libvirtd"] {
-        started.push(Service::start(name, &find(name)?, &[], &logs.join(format!("{name}.log")))?);
+        let service = Service::start(name, &find(name)?, &[], &logs.join(format!("{name}.log")))?;
+        record(service.process.clone())?;
+        started.push(service);
     }
-    if let Err(error) = wait(&mut started).await {
-        for service in &mut started {
-            service.end().await?;
-        }
-        return Err(error);
-    }
-    Ok(started.into_iter().map(|service| service.process).collect())
+    wait(&mut started).await
 }
 
 async fn answers() -> bool {

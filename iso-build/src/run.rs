@@ -127,7 +127,7 @@ async fn once(options: &Options, progress: &Progress, stop: &mut Stop) -> Result
         }
         (Err(error), Ok(())) => Err(error),
         (Ok(_), Err(error)) => Err(error),
-        (Err(error), Err(cleanup)) => Err(error.context(format!("{cleanup:#}; and before that"))),
+        (Err(error), Err(cleanup)) => Err(anyhow!("{error:#}; after that, {cleanup:#}")),
     }
 }
 
@@ -150,7 +150,7 @@ async fn stay(options: &Options, progress: &Progress, stop: &mut Stop) -> Result
         Ok(alive) => alive,
         Err(error) => {
             eprintln!("logs are in {}", world.path().join("log").display());
-            world.end_services().await?;
+            world.give_up().await?;
             return Err(error);
         }
     };

@@ -1,14 +1,13 @@
 //! Everything `cargo xtask run` sets up on this machine, held together so that it can be taken down from any point.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use node_manager_client::{Pool, TlsMaterial};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -31,8 +30,6 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const START: Duration = Duration::from_secs(60);
 /// How long a guest may take from its start to its line.
 const BOOT: Duration = Duration::from_secs(120);
-/// Part of the serial log that is looked at.
-const LOG_BYTES: u64 = 65_536;
 
 /// A cloud on this machine, as far as it has come.
 #[derive(Debug)]
@@ -116,7 +113,7 @@ impl World {
             progress.phase("resources", "storage, image, network, offering", cloud.ground(&zone, &cluster)).await?;
         let mut before = String::new();
         let (vm, fresh) = {
-            let look = async |uuid: &str| before = self.console_log(uuid).await.unwrap_or_default();
+            let look = async |uuid: &str| before = self.console_log(uuid).unwrap_or_default();
             progress.phase("vm", "virtual machine", cloud.vm(&ground, look)).await?
         };
         if !fresh {
@@ -146,9 +143,12 @@ impl World {
     }
 
     async fn libvirt(&mut self, logs: &Path, progress: &Progress) -> Result<()> {
-        let started = hypervisor::ensure(logs, progress).await?;
-        self.state.processes.extend(started);
-        self.folder.save(&self.state)
+        let Self { folder, state, .. } = self;
+        hypervisor::ensure(logs, progress, |process| {
+            state.processes.push(process);
+            folder.save(state)
+        })
+        .await
     }
 
     async fn network(&mut self) -> Result<()> {
@@ -220,17 +220,16 @@ impl World {
             }),
         )?;
         self.start("node-manager", &binaries.join("node-manager"), &config, logs)?;
-        let (deadline, client) = (Instant::now() + START, self.agent_client()?);
-        loop {
+        // Only management may speak to it, so an open port is all we can see; the API tells later whether they get on.
+        let (address, deadline) = (SocketAddr::from((HERE, self.state.agent_port)), Instant::now() + START);
+        while let Err(error) = tokio::net::TcpStream::connect(address).await {
             self.check()?;
-            match client.ping().await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(anyhow::Error::new(error).context("node-manager does not answer"));
-                }
-                Err(_) => sleep(Duration::from_millis(50)).await,
+            if Instant::now() > deadline {
+                return Err(anyhow::Error::new(error).context(format!("node-manager does not listen on {address}")));
             }
+            sleep(Duration::from_millis(50)).await;
         }
+        Ok(())
     }
 
     fn start(&mut self, name: &str, program: &Path, config: &Path, logs: &Path) -> Result<()> {
@@ -271,30 +270,23 @@ impl World {
         })
     }
 
-    fn agent_client(&self) -> Result<node_manager_client::Client> {
-        let read = |name: &str| {
-            let path = self.folder.path.join("tls").join(name);
-            std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
-        };
-        let tls = TlsMaterial { ca_pem: read("ca.pem")?, cert_pem: read("cert.pem")?, key_pem: read("key.pem")? };
-        let address = SocketAddr::new(IpAddr::V4(HERE), self.state.agent_port);
-        Ok(Pool::new(&tls)?.host(self.state.host.parse()?, address))
-    }
-
-    /// End of the VM's serial console, from the agent.
-    async fn console_log(&self, vm: &str) -> Result<String> {
-        Ok(self.agent_client()?.serial(vm.parse()?, LOG_BYTES).await?)
+    /// The VM's serial console: the agent's own file, since its API is for management alone.
+    fn console_log(&self, vm: &str) -> Result<String> {
+        let path = self.folder.path.join("node/serial").join(format!("{vm}.log"));
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error).with_context(|| format!("the serial console {} cannot be read", path.display())),
+        }
     }
 
     /// Waits for the guest's line after `before`, with the address that the API promised.
     async fn proof(&self, vm: &Vm, before: &str) -> Result<Proof> {
-        let (deadline, agent) = (Instant::now() + BOOT, self.agent_client()?);
-        let id = vm.uuid.parse()?;
+        let deadline = Instant::now() + BOOT;
         loop {
-            let log = agent.serial(id, LOG_BYTES).await;
-            let text = log.as_ref().map(String::as_str).unwrap_or_default();
+            let log = self.console_log(&vm.uuid)?;
             // A log that does not go on where it stood was begun anew with the VM.
-            let proof = Proof::find(text.strip_prefix(before).unwrap_or(text));
+            let proof = Proof::find(log.strip_prefix(before).unwrap_or(&log));
             if let Some(proof) = proof {
                 if proof.addresses().contains(&vm.ip.as_str()) {
                     return Ok(proof);
@@ -302,12 +294,8 @@ impl World {
                 bail!("the guest runs without the address {} that the API promised: {}", vm.ip, proof.line);
             }
             if Instant::now() > deadline {
-                log.context("the serial console cannot be read")?;
-                bail!(
-                    "the guest has not reported within {} s; its console: {}",
-                    BOOT.as_secs(),
-                    crate::program::last_lines(&self.console_log(&vm.uuid).await?, 20)
-                );
+                let (seconds, end) = (BOOT.as_secs(), crate::program::last_lines(&log, 20));
+                bail!("the guest has not reported within {seconds} s; its console: {end}");
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -340,11 +328,22 @@ impl World {
         failure.map_or(Ok(()), Err)
     }
 
+    /// After a failure: ends the services, and the ground too when nothing runs on it. A VM of an earlier run may be
+    /// there although the service that would name it is not.
+    pub(crate) async fn give_up(&mut self) -> Result<()> {
+        self.end_services().await?;
+        if hypervisor::domains().await.is_ok_and(|domains| domains.is_empty()) {
+            self.end_ground().await?;
+        }
+        Ok(())
+    }
+
     /// Takes down what VMs would need: the network, and libvirt if it was started here and serves nobody else.
     pub(crate) async fn end_ground(&mut self) -> Result<()> {
         self.uplink.remove().await?;
         if !self.state.processes.is_empty() {
-            let domains = hypervisor::domains().await?;
+            // One that was started here and does not answer serves nobody.
+            let domains = hypervisor::domains().await.unwrap_or_default();
             if !domains.is_empty() {
                 eprintln!("libvirtd goes on: {} VMs of others run on it", domains.len());
                 return Ok(());
@@ -373,7 +372,10 @@ impl World {
             note(dismantle(&Cloud { api, plan }).await);
         }
         note(self.end_services().await);
-        note(hypervisor::destroy(&self.state.vm).await);
+        // Without a plan no VM was ever asked for, and libvirt may not even be up.
+        if self.plan.is_some() {
+            note(hypervisor::destroy(&self.state.vm).await);
+        }
         note(self.end_ground().await);
         note(std::fs::remove_dir_all(&self.folder.path).context("the state folder cannot be removed"));
         if !failures.is_empty() {

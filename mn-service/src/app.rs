@@ -54,6 +54,8 @@ pub struct App {
     pub sealer: Sealer,
     /// Console tokens.
     pub consoles: Consoles,
+    /// Wakes every timer: what they wait for may be due under changed settings.
+    pub nudge: tokio::sync::Notify,
     /// This management node.
     pub node_uuid: String,
     engine: OnceLock<Engine<App, StepError>>,
@@ -98,6 +100,7 @@ impl App {
             authority,
             sealer,
             consoles: Consoles::default(),
+            nudge: tokio::sync::Notify::new(),
             node_uuid,
             engine: OnceLock::new(),
         }

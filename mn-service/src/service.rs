@@ -150,7 +150,8 @@ async fn first_rows(app: &App) -> ApiResult<()> {
             .exec_without_returning(&*tx)
             .await
             .or_internal()?;
-        resource::l3_network::ensure_providers(&tx).await
+        resource::l3_network::ensure_providers(&tx).await?;
+        resource::host::forget_connections(&tx).await
     })
     .await
 }

@@ -11,6 +11,12 @@ use crate::{app::App, garbage, jobs, resource};
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut set = JoinSet::new();
+    let booted = app.clone();
+    set.spawn(async move {
+        if let Err(error) = resource::host::reconnect_all(&booted).await {
+            tracing::error!(%error, "hosts could not be reconnected; the host ping goes on trying");
+        }
+    });
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
     every(
         &mut set,
@@ -72,7 +78,8 @@ where
                 tracing::warn!(task = name, %error, "a periodic task failed; it runs again at its next turn");
             }
             let pause = u64::try_from(seconds(&app)).unwrap_or(60).max(1);
-            tokio::time::sleep(Duration::from_secs(pause)).await;
+            // A timeout is a turn that nobody asked for.
+            let _turn = tokio::time::timeout(Duration::from_secs(pause), app.nudge.notified()).await;
         }
     });
 }

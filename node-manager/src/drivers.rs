@@ -189,7 +189,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Opens a file for reading; the range is cut to the file's size.
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content>;
     /// Writes a chunk of a new file and returns the file's size.
-    async fn write(&self, query: &ContentQuery, body: ByteStream) -> Result<u64>;
+    async fn write(&self, query: &ContentQuery, body: &mut ByteStream) -> Result<u64>;
 }
 
 /// Bridges and DHCP.

@@ -171,7 +171,7 @@ fn filesystems(mounts: &str) -> Vec<(String, u64, u64)> {
         }
         let mount = mount.replace("\\040", " ");
         if let Ok(stat) = nix::sys::statvfs::statvfs(mount.as_str()) {
-            let unit = u64::from(stat.fragment_size());
+            let unit = stat.fragment_size();
             found.insert(device.to_owned(), (mount, stat.blocks() * unit, stat.blocks_available() * unit));
         }
     }

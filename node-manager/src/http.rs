@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing,
 };
-use futures::TryStreamExt;
+use futures::{StreamExt as _, TryStreamExt as _};
 use hyper_util::rt::TokioIo;
 use node_manager_types::{
     AgentError, ErrorKind, JobId, JobRequest, JobStatus, VmId,
@@ -21,7 +21,7 @@ use node_manager_types::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Agent, jobs::Jobs};
+use crate::{Agent, drivers::ByteStream, jobs::Jobs};
 
 mod metrics;
 
@@ -29,6 +29,9 @@ mod metrics;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A job request carries user data of one VM or the leases of a network, never file contents.
 const BODY_LIMIT: usize = 16 << 20;
+
+/// Bytes of a refused upload that are read and dropped before the refusal.
+const REFUSED_CHUNK: usize = 64 << 20;
 
 /// The API of one agent, without any access control: the listener decides who may call what.
 pub fn router(agent: Arc<Agent>) -> Router {
@@ -240,8 +243,21 @@ async fn put_content(
     Words((), query): Words<(), ContentQuery>,
     body: Body,
 ) -> Result<Json<ContentSize>, Refusal> {
-    let stream = Box::pin(body.into_data_stream().map_err(std::io::Error::other));
-    Ok(Json(ContentSize { size: agent.drivers.storage.write(&query, stream).await? }))
+    let mut stream: ByteStream = Box::pin(body.into_data_stream().map_err(std::io::Error::other));
+    match agent.drivers.storage.write(&query, &mut stream).await {
+        Ok(size) => Ok(Json(ContentSize { size })),
+        Err(error) => {
+            // A sender that is cut off while it sends never reads why; so hear out the rest of a chunk of sane size.
+            let mut left = REFUSED_CHUNK;
+            while let Some(Ok(part)) = stream.next().await {
+                left = left.saturating_sub(part.len());
+                if left == 0 {
+                    break;
+                }
+            }
+            Err(Refusal(error))
+        }
+    }
 }
 
 #[cfg(test)]

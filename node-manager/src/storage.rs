@@ -260,7 +260,7 @@ impl Storage for Directories {
         content::read(self, query, range).await
     }
 
-    async fn write(&self, query: &ContentQuery, body: ByteStream) -> Result<u64> {
+    async fn write(&self, query: &ContentQuery, body: &mut ByteStream) -> Result<u64> {
         content::write(self, query, body).await
     }
 }

@@ -51,7 +51,13 @@ impl Client {
     }
 
     /// Like [`Client::send`] with further headers.
-    pub async fn send_with(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Result<(StatusCode, Value)> {
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, Value)> {
         let mut request = self.http.request(method, format!("{}/zstack/v1{path}", self.base));
         if let Some(session) = &self.session {
             request = request.header("Authorization", format!("OAuth {session}"));

@@ -1,9 +1,11 @@
 //! A whole cloud for a test: the real management service on a port of its own, its own database, and simulated hosts.
 
 pub mod client;
+pub mod cloud;
 pub mod eventually;
 pub mod world;
 
 pub use client::Client;
+pub use cloud::Cloud;
 pub use eventually::eventually;
 pub use world::World;

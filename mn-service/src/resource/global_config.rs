@@ -41,6 +41,7 @@ async fn update(call: Call, tx: Tx, msg: UpdateGlobalConfig) -> ApiResult<Reply>
         .or_internal()?;
     // Live at once; should the commit fail, the next start reads the old value from the database.
     call.app.settings.put(&msg.category, &msg.name, &value);
+    call.app.nudge.notify_waiters();
     let inventory = row.map(|row| {
         serde_json::json!({
             "id": row.id, "category": row.category, "name": row.name, "description": row.description,

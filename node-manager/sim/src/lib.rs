@@ -225,6 +225,11 @@ impl SimHandle {
         self.of(host).state().clone()
     }
 
+    /// Files of the host by path, with their virtual sizes in bytes.
+    pub fn files(&self, host: HostId) -> BTreeMap<String, u64> {
+        self.of(host).files()
+    }
+
     /// Hosts spoken to so far.
     pub fn hosts(&self) -> Vec<HostId> {
         self.sim.known()

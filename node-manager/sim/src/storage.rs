@@ -377,7 +377,7 @@ impl Storage for Simulated {
         Ok(Content { size, range, stream: Box::pin(futures::stream::iter([Ok(part)])) })
     }
 
-    async fn write(&self, query: &ContentQuery, mut body: ByteStream) -> Result<u64> {
+    async fn write(&self, query: &ContentQuery, body: &mut ByteStream) -> Result<u64> {
         let root = StorageRoot { id: query.storage, path: query.root.clone() };
         let mut chunk = Vec::new();
         while let Some(part) = body.next().await {

@@ -1,4 +1,5 @@
 //! The simulator through the real client: what a host does, what faults do, and that thousands are cheap.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 use std::time::{Duration, Instant};
 

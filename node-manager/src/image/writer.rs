@@ -17,11 +17,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts an empty file.
+    /// Fills a scratch file. It is not created here: a job that was dropped has removed it, and must find no new one.
     pub(crate) async fn create(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let file =
-            tokio::fs::File::create(path).await.map_err(|e| io_error(format_args!("cannot write {name}"), &e))?;
+        let mut options = tokio::fs::OpenOptions::new();
+        let opened = options.write(true).truncate(true).open(path).await;
+        let file = opened.map_err(|e| io_error(format_args!("cannot write {name}"), &e))?;
         Ok(Self { file: tokio::io::BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), written: 0, name })
     }
 

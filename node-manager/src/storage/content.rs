@@ -32,7 +32,7 @@ pub(crate) async fn read(storage: &Directories, query: &ContentQuery, range: Opt
     Ok(Content { size, range: start..end, stream: Box::pin(stream) })
 }
 
-pub(crate) async fn write(storage: &Directories, query: &ContentQuery, mut body: ByteStream) -> Result<u64> {
+pub(crate) async fn write(storage: &Directories, query: &ContentQuery, body: &mut ByteStream) -> Result<u64> {
     let root = open_root(storage, query).await?;
     let path = root.file(&query.path)?;
     let target = query.rename_to.as_deref().map(|to| root.file(to)).transpose()?;

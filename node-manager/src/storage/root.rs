@@ -152,7 +152,7 @@ impl Root {
     pub fn capacity(&self) -> Result<Capacity> {
         let stat = nix::sys::statvfs::statvfs(&self.path)
             .map_err(|e| io_error(format_args!("cannot measure {}", self.path.display()), &e.into()))?;
-        let unit = u64::from(stat.fragment_size());
+        let unit = stat.fragment_size();
         let bytes = |blocks: u64| ByteSize::bytes(blocks.saturating_mul(unit));
         Ok(Capacity { total: bytes(stat.blocks()), available: bytes(stat.blocks_available()) })
     }

@@ -173,5 +173,6 @@ fn a_full_disk_is_told_apart_and_leaves_nothing() {
         assert!(!Path::new(&format!("{}/b.qcow2", root.path)).exists());
         let scratch = small.join(".zstack-tmp").join(agent.id.to_string());
         assert_eq!(fs::read_dir(scratch).map_or(0, Iterator::count), 0, "nothing is left behind");
+        run("umount", &["-l", small.to_str().unwrap()]);
     });
 }

@@ -211,6 +211,30 @@ impl Drop for AgentProcess {
     }
 }
 
+/// Becomes the parent of every QEMU that libvirtd leaves behind and buries it. libvirt waits for that, and not every
+/// container has an init that does it promptly.
+fn adopt_orphans() {
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let own = std::process::id().to_string();
+    tokio::spawn(async move {
+        loop {
+            for entry in fs::read_dir("/proc").unwrap().flatten() {
+                // pid (name) state parent ...
+                let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+                let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
+                let mut words = tail.split(' ');
+                let dead = words.next() == Some("Z") && words.next() == Some(own.as_str());
+                if let (true, Some((pid, name))) = (dead, head.split_once(" ("))
+                    && name.starts_with("qemu-system")
+                {
+                    let _ = nix::sys::wait::waitpid(Pid::from_raw(pid.parse().unwrap()), None);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}
+
 /// libvirtd with private directories; ended, with its VMs, at the end.
 pub(crate) struct Libvirtd {
     children: Vec<Child>,
@@ -231,11 +255,10 @@ impl Libvirtd {
             fs::create_dir_all(directory).unwrap();
         }
         let mut daemons = Self { children: Vec::new(), etc };
-        let started = Instant::now();
+        adopt_orphans();
         daemons.launch("virtlogd");
         daemons.launch("libvirtd");
         daemons.ready().await;
-        eprintln!("libvirtd answers after {:?}", started.elapsed());
         daemons
     }
 

@@ -19,7 +19,8 @@ fn every_field_of_every_message_is_a_parameter_of_its_api() {
     let mut strangers = Vec::new();
     for (name, fields) in resource::apis().messages() {
         let api = contract().api(name).unwrap_or_else(|| panic!("{name} is not in the contract"));
-        strangers.extend(fields.iter().filter(|field| api.param(field).is_none()).map(|field| format!("{name}.{field}")));
+        strangers
+            .extend(fields.iter().filter(|field| api.param(field).is_none()).map(|field| format!("{name}.{field}")));
     }
     assert!(strangers.is_empty(), "not in the contract: {strangers:?}");
 }

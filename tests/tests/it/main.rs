@@ -2,4 +2,5 @@
 
 mod contract;
 mod protocol;
+mod vm;
 mod zone;

@@ -57,7 +57,17 @@ async fn the_client_chooses_the_job_uuid_once() {
     let job = mn_service_types::new_uuid();
     let create = |uuid: String, name: &'static str| {
         let admin = world.admin.clone();
-        async move { admin.send_with(Method::POST, "/zones", Some(json!({ "params": { "name": name } })), &[("X-Job-UUID", &uuid)]).await.unwrap() }
+        async move {
+            admin
+                .send_with(
+                    Method::POST,
+                    "/zones",
+                    Some(json!({ "params": { "name": name } })),
+                    &[("X-Job-UUID", &uuid)],
+                )
+                .await
+                .unwrap()
+        }
     };
     let (status, answer) = create(job.clone(), "a").await;
     assert_eq!(status, StatusCode::ACCEPTED);
@@ -90,7 +100,12 @@ async fn queries_page_count_and_carry_a_schema_as_section_8_says() {
     for name in ["a", "b", "c"] {
         world.admin.create("/zones", json!({ "name": name })).await.unwrap();
     }
-    let page = world.admin.get("/zones?limit=2&start=1&sort=-name&replyWithCount=true&fields=name,uuid").await.unwrap().unwrap();
+    let page = world
+        .admin
+        .get("/zones?limit=2&start=1&sort=-name&replyWithCount=true&fields=name,uuid")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(page["total"], 3);
     let names: Vec<_> = page["inventories"].as_array().unwrap().iter().map(|z| z["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["b", "a"]);
@@ -116,7 +131,8 @@ async fn the_legacy_message_api_works_as_section_14_says() {
     let base = format!("http://{}/zstack/api", world.serving.address);
     let session = json!({ "uuid": world.admin.session().unwrap() });
     let message = json!({ "org.zstack.header.zone.APICreateZoneMsg": { "name": "old", "session": session } });
-    let answer: serde_json::Value = http.post(format!("{base}/")).json(&message).send().await.unwrap().json().await.unwrap();
+    let answer: serde_json::Value =
+        http.post(format!("{base}/")).json(&message).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["state"], "Processing");
     let job = answer["uuid"].as_str().unwrap().to_owned();
     let done = system_tests::eventually(std::time::Duration::from_secs(10), || {

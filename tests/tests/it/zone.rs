@@ -30,7 +30,11 @@ async fn disabling_a_zone_disables_its_clusters_cs_zone_006() {
     let zone = world.admin.create("/zones", json!({ "name": "z" })).await.unwrap();
     let uuid = zone["uuid"].as_str().unwrap();
     world.admin.create("/clusters", json!({ "name": "c", "zoneUuid": uuid, "hypervisorType": "KVM" })).await.unwrap();
-    let changed = world.admin.act(&format!("/zones/{uuid}"), "changeZoneState", json!({ "stateEvent": "disable" })).await.unwrap();
+    let changed = world
+        .admin
+        .act(&format!("/zones/{uuid}"), "changeZoneState", json!({ "stateEvent": "disable" }))
+        .await
+        .unwrap();
     assert_eq!(changed["state"], "Disabled");
     assert_eq!(world.admin.one("/clusters").await.unwrap()["state"], "Disabled");
     // Nested names reach from the cluster to its zone (PROTOCOL.md section 8.3).
@@ -57,7 +61,11 @@ async fn all_problems_of_a_call_are_reported_at_once_and_nothing_is_made() {
         assert!(error.details.contains(part), "{part} is missing in: {}", error.details);
     }
     let unknown = "ffffffffffff4fffbfffffffffffffff";
-    let error = world.admin.create_fails("/clusters", json!({ "name": "c", "hypervisorType": "KVM", "zoneUuid": unknown })).await.unwrap();
+    let error = world
+        .admin
+        .create_fails("/clusters", json!({ "name": "c", "hypervisorType": "KVM", "zoneUuid": unknown }))
+        .await
+        .unwrap();
     assert_eq!(error.code, "SYS.1003");
     assert!(error.details.contains("zoneUuid") && error.details.contains(unknown), "{error}");
     assert!(world.admin.query("/clusters").await.unwrap().is_empty());

@@ -10,12 +10,12 @@ use futures::{StreamExt, stream};
 use mn_service_db::entity::host;
 use mn_service_types::error::ApiResult;
 use node_manager_types::host::Ping;
-use sea_orm::EntityTrait;
+use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde_json::json;
 
 use super::connect::disconnected;
 use crate::{
-    app::{App, OrInternal},
+    app::{App, OrInternal, Tx},
     jobs,
     resource::vm,
 };
@@ -31,6 +31,31 @@ pub async fn ping_all(app: &Arc<App>) -> ApiResult<()> {
         .for_each_concurrent(parallel, |row| async move {
             if let Err(error) = ping_one(app, &row).await {
                 tracing::warn!(host = %row.uuid, %error, "a host could not be checked");
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// A service that starts knows of no connection: every host is Connecting until it answered (CS-SET-029).
+pub async fn forget_connections(tx: &Tx) -> ApiResult<()> {
+    host::Entity::update_many()
+        .col_expr(host::Column::Status, Expr::value("Connecting"))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
+    Ok(())
+}
+
+/// Reconnects every host after a start.
+pub async fn reconnect_all(app: &Arc<App>) -> ApiResult<()> {
+    let connecting = host::Column::Status.eq("Connecting");
+    let hosts = host::Entity::find().filter(connecting).all(app.db.read()).await.or_internal()?;
+    let parallel = usize::try_from(app.settings.integer("host", "load.parallelismDegree", 100)).unwrap_or(100).max(1);
+    stream::iter(hosts)
+        .for_each_concurrent(parallel, |row| async move {
+            if let Err(error) = jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await {
+                tracing::warn!(host = %row.uuid, name = %row.name, %error, "not reconnected after the start");
             }
         })
         .await;

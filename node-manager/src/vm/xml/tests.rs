@@ -92,7 +92,8 @@ fn cd_drives_make_room_for_ide_disks() {
 
 #[test]
 fn what_xml_or_linux_cannot_take_is_refused_by_name() {
-    let cases: [(&str, fn(&mut VmSpec)); 7] = [
+    type Spoil = fn(&mut VmSpec);
+    let cases: [(&str, Spoil); 7] = [
         ("control character", |vm| vm.name = "a\u{0}b".to_owned()),
         ("hardware address", |vm| vm.nics[0].mac = "fa:16:3e:00:00:0g".to_owned()),
         ("interface name", |vm| vm.nics[0].device = "a-name-that-is-too-long".to_owned()),
