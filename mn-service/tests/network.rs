@@ -1,5 +1,7 @@
 //! Networks against a real database and simulated hosts (NET-L2-*, NET-L3-*, NET-IP-*, NET-DHCP-*).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
