@@ -111,7 +111,8 @@ struct Change {
 }
 
 fn changes() -> Vec<Change> {
-    let put = |workflow, before, after, action| Change { workflow, before: Some(before), after, method: Method::PUT, action };
+    let put =
+        |workflow, before, after, action| Change { workflow, before: Some(before), after, method: Method::PUT, action };
     vec![
         Change { workflow: "vm.create", before: None, after: Some("Running"), method: Method::POST, action: "" },
         put("vm.pause", "Running", Some("Paused"), "pauseVmInstance"),
@@ -119,7 +120,13 @@ fn changes() -> Vec<Change> {
         put("vm.reboot", "Running", Some("Running"), "rebootVmInstance"),
         put("vm.stop", "Running", Some("Stopped"), "stopVmInstance"),
         put("vm.start", "Stopped", Some("Running"), "startVmInstance"),
-        Change { workflow: "vm.destroy", before: Some("Running"), after: Some("Destroyed"), method: Method::DELETE, action: "" },
+        Change {
+            workflow: "vm.destroy",
+            before: Some("Running"),
+            after: Some("Destroyed"),
+            method: Method::DELETE,
+            action: "",
+        },
         put("vm.destroy", "Destroyed", None, "expungeVmInstance"),
     ]
 }
@@ -160,8 +167,11 @@ async fn clear(cloud: &Cloud, id: &str) {
 /// The host runs exactly what the database says.
 async fn assert_agreement(cloud: &Cloud, case: &str) {
     let rows = cloud.admin().query("/vm-instances").await.unwrap();
-    let mut expected: Vec<String> =
-        rows.iter().filter(|vm| matches!(vm["state"].as_str(), Some("Running" | "Paused"))).map(|vm| uuid(vm).unwrap()).collect();
+    let mut expected: Vec<String> = rows
+        .iter()
+        .filter(|vm| matches!(vm["state"].as_str(), Some("Running" | "Paused")))
+        .map(|vm| uuid(vm).unwrap())
+        .collect();
     expected.sort();
     let host = cloud.sim.state(cloud.host(0));
     let mut actual: Vec<String> = host.vms.keys().map(ToString::to_string).collect();

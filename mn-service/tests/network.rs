@@ -546,6 +546,18 @@ async fn guests_hear_of_leases_name_servers_and_mtu_net_dhcp_012_net_ud_003() {
     assert!(dhcp.leases.contains_key(&nic.mac), "settings change and leases stay");
     assert_eq!(cloud.ask("GetL3NetworkMtu", json!({ "l3NetworkUuid": l3 })).await.unwrap()["mtu"], 1400);
 
+    let update = json!({ "uuid": l3, "name": "renamed", "dnsDomain": "example.org" });
+    cloud.call("UpdateL3Network", update).await.unwrap();
+    let row = cloud.l3_row(&l3).await;
+    assert_eq!(
+        (row.name.as_str(), row.dns_domain.as_deref(), row.category.as_str()),
+        ("renamed", Some("example.org"), "Private")
+    );
+    let dhcp = cloud.on(&host).dhcp.into_values().next().unwrap();
+    assert_eq!(dhcp.network.domain.as_deref(), Some("example.org"));
+    let wrong = json!({ "uuid": l3, "system": true, "dnsDomain": "a b" });
+    says(&cloud.call("UpdateL3Network", wrong).await.unwrap_err(), "SYS.1007", &["system", "dnsDomain"]);
+
     // What a host refuses is not in the database either.
     cloud.sim.fail_next(host.parse().unwrap(), "apply_dhcp", ErrorKind::Host, "dnsmasq died");
     let error = cloud.call("AddDnsToL3Network", json!({ "l3NetworkUuid": l3, "dns": "8.8.8.8" })).await.unwrap_err();
