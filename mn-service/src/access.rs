@@ -117,7 +117,11 @@ fn base_type(vo: &str) -> &str {
     mn_service_db::table_of(vo).map_or(vo, |table| table.name)
 }
 
-async fn may_use<C: ConnectionTrait>(conn: &C, caller: &Caller, uuid: &str) -> ApiResult<bool> {
+/// True when a resource belongs to the caller's account or is shared with it.
+pub async fn may_use<C: ConnectionTrait>(conn: &C, caller: &Caller, uuid: &str) -> ApiResult<bool> {
+    if caller.admin {
+        return Ok(true);
+    }
     use account_resource_ref::{Column, Entity};
     let refs = Entity::find().filter(Column::ResourceUuid.eq(uuid)).all(conn).await.or_internal()?;
     Ok(refs.iter().any(|r| r.account_uuid.as_deref().is_none_or(|account| account == caller.account)))

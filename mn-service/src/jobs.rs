@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mn_service_db::entity::{job, saga, saga_event};
+use mn_service_db::entity::{job, saga, saga_event, volume_snapshot};
 use mn_service_types::{
     Api, ApiError, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult, error::ErrorBody,
 };
@@ -107,6 +107,23 @@ fn purpose(job: &str) -> String {
     format!("job:{job}")
 }
 
+/// Queues of a call: those of its parameters, and for snapshots that of their volume, whose layers they are.
+async fn keys(call: &Call) -> ApiResult<Vec<String>> {
+    let mut keys = queue_keys(call.api, &call.params);
+    let snapshots: Vec<&str> = call
+        .api
+        .params
+        .iter()
+        .filter(|param| param.location == "url" && param.resource_type.as_deref() == Some("VolumeSnapshotVO"))
+        .filter_map(|param| call.text(&param.name))
+        .collect();
+    for uuid in snapshots {
+        let row = volume_snapshot::Entity::find_by_id(uuid).one(call.app.db.read()).await.or_internal()?;
+        keys.extend(row.and_then(|row| row.volume_uuid));
+    }
+    Ok(keys)
+}
+
 /// Writes the job down and queues it. When this returns, the change survives a crash.
 pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
     let app = call.app.clone();
@@ -125,7 +142,7 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
         created: Set(now_millis()),
         ..Default::default()
     };
-    let ticket = app.queues.join(queue_keys(call.api, &call.params));
+    let ticket = app.queues.join(keys(&call).await?);
     let tx = app.db.begin().await.or_internal()?;
     job::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
     tx.commit().await.or_internal()?;
@@ -178,7 +195,7 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
         let running = workflows.remove(&row.uuid);
         match revive(app, &row) {
             Ok(call) => {
-                let ticket = app.queues.join(queue_keys(call.api, &call.params));
+                let ticket = app.queues.join(keys(&call).await?);
                 app.jobs.put(&call.job, View::Running);
                 tokio::spawn(run(call, ticket, row.webhook, running));
             }

@@ -62,6 +62,21 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("primaryStorage", "imageCache.garbageCollector.interval", 86_400),
         |app| async move { resource::image::clean(&app).await },
     );
+    every(
+        &mut set,
+        app,
+        "deleted images",
+        |app| app.settings.integer("image", "expungeInterval", 3600),
+        |app| async move { resource::image::expunge_due(&app).await },
+    );
+    every(
+        &mut set,
+        app,
+        "deleted volumes",
+        |app| app.settings.integer("volume", "expungeInterval", 3600),
+        |app| async move { resource::volume::expunge_due(&app).await },
+    );
+    every(&mut set, app, "idle uploads", |_| 15, |app| async move { resource::image::upload::expire(&app).await });
     set
 }
 

@@ -127,7 +127,20 @@ impl Cloud {
         admin.create(&format!("/l3-networks/{l3}/network-services"), services).await?;
         let offering = json!({ "name": "tiny", "cpuNum": 1, "memorySize": MEMORY });
         let offering = uuid(&admin.create("/instance-offerings", offering).await?)?;
-        Ok(Self { world, admin: owned.clone(), sim, zone, cluster, hosts, primary_storage, backup_storage, image, l2, l3, offering })
+        Ok(Self {
+            world,
+            admin: owned.clone(),
+            sim,
+            zone,
+            cluster,
+            hosts,
+            primary_storage,
+            backup_storage,
+            image,
+            l2,
+            l3,
+            offering,
+        })
     }
 
     /// Parameters of a VM.

@@ -2,6 +2,7 @@
 
 pub mod legacy;
 pub mod route;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -50,6 +51,10 @@ pub fn router(app: Arc<App>) -> AxumRouter {
         .route("/zstack/api", axum::routing::any(legacy::call))
         .route("/zstack/api/", axum::routing::any(legacy::call))
         .route("/zstack/api/result/{job}", axum::routing::get(legacy::result))
+        .route(
+            &format!("{}/{{image}}/{{token}}", crate::resource::image::upload::PATH),
+            axum::routing::post(upload::receive).layer(axum::extract::DefaultBodyLimit::disable()),
+        )
         .fallback(dispatch)
         .with_state(server)
 }

@@ -200,6 +200,23 @@ pub(in crate::resource) async fn forget_caches(tx: &Tx, hosts: &[String]) -> Api
     Ok(())
 }
 
+/// Path of an image in the cache of `place`, also of one that is deleted.
+pub(in crate::resource) async fn cached_path<C: ConnectionTrait>(
+    conn: &C,
+    place: &Place,
+    image: &str,
+) -> ApiResult<Option<String>> {
+    use image_cache::{Column, Entity};
+    let rows = Entity::find()
+        .filter(Column::PrimaryStorageUuid.eq(&place.primary_storage))
+        .filter(Column::ImageUuid.eq(image))
+        .all(conn)
+        .await
+        .or_internal()?;
+    let on_host = rows.iter().filter_map(|row| parse_url(&row.install_url)).find(|(_, host)| *host == place.host);
+    Ok(on_host.map(|(path, _)| path.to_owned()))
+}
+
 /// CS-IMG-072: removes copies of images that are gone and that nothing uses. Called by a timer.
 pub async fn clean(app: &App) -> ApiResult<()> {
     for copy in image_cache::Entity::find().all(app.db.read()).await.or_internal()? {

@@ -10,19 +10,32 @@ use super::backup_storage as server;
 use crate::{
     api::{Apis, Call, StepError},
     app::{App, OrInternal},
+    change,
 };
 
+mod add;
 mod cache;
+mod delete;
+mod local_path;
+pub mod upload;
 
-pub(super) use cache::forget_caches;
+pub(super) use add::{New as NewImage, drop_files, has_virtio, remove_rows, settle, write_rows};
 pub use cache::{Cached, clean, ensure_cached};
+pub(super) use cache::{cached_path, forget_caches};
+pub use delete::expunge_due;
 
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryImage");
+    change::update(apis, "UpdateImage", "ImageInventory");
+    change::state(apis, "ChangeImageState", "ImageInventory", "ImageState");
+    add::register(apis);
+    delete::register(apis);
+    upload::register(apis);
 }
 
-pub(super) fn workflows(_registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
-    Ok(())
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    add::workflows(registry)?;
+    delete::workflows(registry)
 }
 
 /// Uuid of what a call creates when it must be the same after a restart: the caller's choice, or one derived from the
@@ -43,6 +56,11 @@ pub async fn load<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<image::
     row.ok_or_else(|| ApiError::not_found("ImageVO", uuid))
 }
 
+/// The row of an image that may be gone.
+pub(super) async fn find_row<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Option<image::Model>> {
+    image::Entity::find_by_id(uuid).one(conn).await.or_internal()
+}
+
 /// Copies of an image on image servers.
 async fn refs<C: ConnectionTrait>(conn: &C, image: &str) -> ApiResult<Vec<image_backup_storage_ref::Model>> {
     use image_backup_storage_ref::{Column, Entity};
@@ -50,7 +68,7 @@ async fn refs<C: ConnectionTrait>(conn: &C, image: &str) -> ApiResult<Vec<image_
 }
 
 /// Path of an image on its server.
-fn server_path(root: &str, image: &str) -> String {
+pub(super) fn server_path(root: &str, image: &str) -> String {
     format!("{root}/images/{image}/{image}.img")
 }
 

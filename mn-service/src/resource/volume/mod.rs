@@ -24,16 +24,33 @@ use crate::{
     access, agents,
     api::{Apis, StepError},
     app::{App, OrInternal, Tx},
+    change as fields,
     garbage::{self, Garbage},
     tags,
 };
 
+mod attach;
+mod change;
+mod create;
+mod delete;
+
+pub use delete::expunge_due;
+
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryVolume");
+    fields::update(apis, "UpdateVolume", "VolumeInventory");
+    fields::state(apis, "ChangeVolumeState", "VolumeInventory", "VolumeState");
+    attach::register(apis);
+    change::register(apis);
+    create::register(apis);
+    delete::register(apis);
 }
 
-pub(super) fn workflows(_registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
-    Ok(())
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    attach::workflows(registry)?;
+    change::workflows(registry)?;
+    create::workflows(registry)?;
+    delete::workflows(registry)
 }
 
 /// First layer of a volume: `<root>/volumes/vol-<uuid>/<uuid>.qcow2`. Snapshots freeze the layer that is active and go

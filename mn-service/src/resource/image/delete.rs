@@ -1,0 +1,220 @@
+//! Deleting, recovering and expunging images (CS-IMG-049, CS-IMG-050, CS-DEL-001 to CS-DEL-007).
+
+use std::sync::Arc;
+
+use mn_service_db::entity::{image, image_backup_storage_ref};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
+use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    add::{note_files, remove_rows},
+    load, refs, upload,
+};
+use crate::{
+    api::{Apis, Call, Plan, Reply, StepError, StepResult},
+    app::{App, OrInternal, Tx},
+    garbage, jobs,
+};
+
+mn_service_types::messages! {
+    DeleteImage { uuid: String, backup_storage_uuids: Option<Vec<String>> }
+    RecoverImage { image_uuid: String, backup_storage_uuids: Option<Vec<String>> }
+    ExpungeImage { image_uuid: String, backup_storage_uuids: Option<Vec<String>> }
+}
+
+pub(super) fn register(apis: &mut Apis) {
+    apis.workflow("image.delete", prepare_delete, |_: &Delete| Reply::Empty);
+    apis.workflow("image.delete", prepare_expunge, |_: &Delete| Reply::Empty);
+    apis.record(recover);
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    registry.register(
+        Workflow::named("image.delete", 1)
+            .step("records", records, Undo::nothing("one transaction; nothing after it fails because of a host"))
+            .step("files", files, Undo::nothing("what is not removed now is noted and removed later")),
+    )
+}
+
+/// What becomes of an image (CS-DEL-002 to CS-DEL-004).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Fate {
+    /// It waits in the recycle bin.
+    Marked,
+    /// Records and files go.
+    Expunged,
+    /// Records go, files stay.
+    Forgotten,
+}
+
+/// State of a deletion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Delete {
+    image: String,
+    /// Only the copies on these servers; all when empty.
+    storages: Vec<String>,
+    fate: Fate,
+    garbage: Vec<i64>,
+}
+
+async fn prepare_delete(call: Call, msg: DeleteImage) -> ApiResult<Plan<Delete>> {
+    let conn = call.app.db.read();
+    let row = load(conn, &msg.uuid).await?;
+    let uploading = upload::under_way(conn, &row).await?;
+    if matches!(row.status.as_str(), "Downloading" | "Creating") && !uploading {
+        return Err(ApiError::new(
+            ErrorCode::DeleteResource,
+            format!("image {} ({}) is being made; wait until it is Ready, or for its failure", row.name, row.uuid),
+        ));
+    }
+    let policy = call.app.settings.text("image", "deletionPolicy");
+    let fate = match policy.as_str() {
+        _ if uploading => Fate::Expunged,
+        "Direct" => Fate::Expunged,
+        "Never" => Fate::Forgotten,
+        _ if row.status == "Deleted" => return Ok(Plan::Done(Reply::Empty)),
+        _ => Fate::Marked,
+    };
+    let storages = msg.backup_storage_uuids.unwrap_or_default();
+    Ok(Plan::Run(Delete { image: row.uuid, storages, fate, garbage: Vec::new() }))
+}
+
+async fn prepare_expunge(call: Call, msg: ExpungeImage) -> ApiResult<Plan<Delete>> {
+    let conn = call.app.db.read();
+    let row = load(conn, &msg.image_uuid).await?;
+    let mut storages = msg.backup_storage_uuids.unwrap_or_default();
+    let copies = refs(conn, &row.uuid).await?;
+    let deleted: Vec<String> =
+        copies.into_iter().filter(|copy| copy.status == "Deleted").map(|copy| copy.backup_storage_uuid).collect();
+    let given = !storages.is_empty();
+    storages.retain(|uuid| deleted.contains(uuid));
+    if row.status != "Deleted" && (deleted.is_empty() || (given && storages.is_empty())) {
+        return Err(ApiError::new(
+            ErrorCode::DeleteResource,
+            format!("image {} ({}) is {}; delete it with DeleteImage first", row.name, row.uuid, row.status),
+        ));
+    }
+    if storages.is_empty() && row.status != "Deleted" {
+        storages = deleted;
+    }
+    Ok(Plan::Run(Delete { image: row.uuid, storages, fate: Fate::Expunged, garbage: Vec::new() }))
+}
+
+async fn records(app: Arc<App>, mut state: Delete) -> StepResult<Delete> {
+    let state = app
+        .write(|tx| async move {
+            state.garbage = apply(&tx, &state).await?;
+            Ok(state)
+        })
+        .await?;
+    Ok(state)
+}
+
+async fn apply(tx: &Tx, state: &Delete) -> ApiResult<Vec<i64>> {
+    let copies = refs(&**tx, &state.image).await?;
+    let meant = |copy: &&image_backup_storage_ref::Model| {
+        state.storages.is_empty() || state.storages.contains(&copy.backup_storage_uuid)
+    };
+    let storages: Vec<String> = copies.iter().filter(meant).map(|copy| copy.backup_storage_uuid.clone()).collect();
+    if state.fate == Fate::Marked {
+        mark(tx, &state.image, Some(&storages), "Deleted").await?;
+        let left = copies.iter().any(|copy| copy.status != "Deleted" && !storages.contains(&copy.backup_storage_uuid));
+        if !left {
+            mark(tx, &state.image, None, "Deleted").await?;
+        }
+        return Ok(Vec::new());
+    }
+    let ids = match state.fate {
+        Fate::Expunged => note_files(tx, &state.image, &storages).await?,
+        _ => Vec::new(),
+    };
+    if storages.len() == copies.len() {
+        remove_rows(tx, &state.image).await?;
+    } else {
+        use image_backup_storage_ref::{Column, Entity};
+        Entity::delete_many()
+            .filter(Column::ImageUuid.eq(&state.image))
+            .filter(Column::BackupStorageUuid.is_in(storages))
+            .exec(&**tx)
+            .await
+            .or_internal()?;
+    }
+    Ok(ids)
+}
+
+/// Sets the status of an image, or of its copies on these servers.
+async fn mark(tx: &Tx, image: &str, storages: Option<&[String]>, status: &str) -> ApiResult<()> {
+    match storages {
+        Some(storages) => {
+            use image_backup_storage_ref::{Column, Entity};
+            Entity::update_many()
+                .col_expr(Column::Status, Expr::value(status))
+                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+                .filter(Column::ImageUuid.eq(image))
+                .filter(Column::BackupStorageUuid.is_in(storages.iter().cloned()))
+                .exec(&**tx)
+                .await
+                .or_internal()?;
+        }
+        None => {
+            use image::{Column, Entity};
+            Entity::update_many()
+                .col_expr(Column::Status, Expr::value(status))
+                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+                .filter(Column::Uuid.eq(image))
+                .exec(&**tx)
+                .await
+                .or_internal()?;
+        }
+    }
+    Ok(())
+}
+
+async fn files(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    garbage::collect_now(&app, &state.garbage).await?;
+    Ok(state)
+}
+
+/// CS-DEL-012.
+async fn recover(_call: Call, tx: Tx, msg: RecoverImage) -> ApiResult<Reply> {
+    let row = load(&*tx, &msg.image_uuid).await?;
+    let asked = msg.backup_storage_uuids.unwrap_or_default();
+    let deleted: Vec<String> = refs(&*tx, &row.uuid)
+        .await?
+        .into_iter()
+        .filter(|copy| copy.status == "Deleted" && (asked.is_empty() || asked.contains(&copy.backup_storage_uuid)))
+        .map(|copy| copy.backup_storage_uuid)
+        .collect();
+    if deleted.is_empty() {
+        return Err(ApiError::new(
+            ErrorCode::Operation,
+            format!("image {} ({}) is {}; there is nothing deleted to recover", row.name, row.uuid, row.status),
+        ));
+    }
+    mark(&tx, &row.uuid, Some(&deleted), "Ready").await?;
+    mark(&tx, &row.uuid, None, "Ready").await?;
+    Ok(Reply::Inventory("ImageInventory", row.uuid))
+}
+
+/// Expunges what was long enough in the recycle bin (CS-DEL-003, CS-DEL-005). Called by a timer.
+pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
+    if app.settings.text("image", "deletionPolicy") != "Delay" {
+        return Ok(());
+    }
+    let before = now_millis() - app.settings.integer("image", "expungePeriod", 86_400).saturating_mul(1000);
+    let due = image::Entity::find()
+        .filter(image::Column::Status.eq("Deleted"))
+        .filter(image::Column::LastOpDate.lt(before))
+        .all(app.db.read())
+        .await
+        .or_internal()?;
+    for row in due {
+        if let Err(error) = jobs::call_as_system(app, "ExpungeImage", json!({ "imageUuid": row.uuid })).await {
+            tracing::warn!(image = %row.uuid, %error, "not expunged; tried again at the next turn");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Deleting, recovering and expunging data volumes (CS-VOL-015 to CS-VOL-018, CS-VOL-033, CS-DEL-001 to CS-DEL-007).
+
+use std::sync::Arc;
+
+use mn_service_db::entity::volume;
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
+use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{attach::detach, load, opened_by, purge};
+use crate::{
+    api::{Apis, Call, Plan, Reply, StepError, StepResult},
+    app::{App, OrInternal, Tx},
+    garbage, jobs,
+};
+
+mn_service_types::messages! {
+    DeleteDataVolume { uuid: String }
+    RecoverDataVolume { uuid: String }
+    ExpungeDataVolume { uuid: String }
+}
+
+pub(super) fn register(apis: &mut Apis) {
+    apis.workflow("volume.delete", prepare_delete, |_: &Delete| Reply::Empty);
+    apis.workflow("volume.delete", prepare_expunge, |_: &Delete| Reply::Empty);
+    apis.record(recover);
+}
+
+pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
+    registry.register(
+        Workflow::named("volume.delete", 1)
+            .step(
+                "detach",
+                take_out,
+                Undo::nothing("a detached volume is whole; its owner attaches it again when the delete failed"),
+            )
+            .step("records", records, Undo::nothing("one transaction; nothing after it fails because of a host"))
+            .step("files", files, Undo::nothing("what is not removed now is noted and removed later")),
+    )
+}
+
+/// State of a deletion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Delete {
+    job: String,
+    volume: String,
+    /// Records and files go now; otherwise the volume waits in the recycle bin.
+    expunge: bool,
+    garbage: Vec<i64>,
+}
+
+fn refuse_root(row: &volume::Model) -> ApiResult<()> {
+    if row.r#type == "Data" {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::DeleteResource,
+        format!("volume {} ({}) is a root volume; it goes with its VM, delete that", row.name, row.uuid),
+    ))
+}
+
+async fn prepare_delete(call: Call, msg: DeleteDataVolume) -> ApiResult<Plan<Delete>> {
+    let row = load(call.app.db.read(), &msg.uuid).await?;
+    refuse_root(&row)?;
+    opened_by(call.app.db.read(), &row).await?;
+    // CS-VOL-016, CS-DEL-042: what never had data leaves no trace.
+    let direct = call.app.settings.text("volume", "deletionPolicy") == "Direct" || row.status == "NotInstantiated";
+    if row.status == "Deleted" && !direct {
+        return Ok(Plan::Done(Reply::Empty));
+    }
+    Ok(Plan::Run(Delete { job: call.job.clone(), volume: row.uuid, expunge: direct, garbage: Vec::new() }))
+}
+
+async fn prepare_expunge(call: Call, msg: ExpungeDataVolume) -> ApiResult<Plan<Delete>> {
+    let row = load(call.app.db.read(), &msg.uuid).await?;
+    refuse_root(&row)?;
+    if row.status != "Deleted" {
+        return Err(ApiError::new(
+            ErrorCode::DeleteResource,
+            format!("volume {} ({}) is {}; delete it with DeleteDataVolume first", row.name, row.uuid, row.status),
+        ));
+    }
+    Ok(Plan::Run(Delete { job: call.job.clone(), volume: row.uuid, expunge: true, garbage: Vec::new() }))
+}
+
+async fn take_out(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    detach(&app, &state.job, &state.volume).await?;
+    Ok(state)
+}
+
+async fn records(app: Arc<App>, mut state: Delete) -> StepResult<Delete> {
+    let state = app
+        .write(|tx| async move {
+            let row = volume::Entity::find_by_id(&state.volume).one(&*tx).await.or_internal()?;
+            match row {
+                Some(row) if state.expunge => state.garbage = purge(&tx, &row).await?,
+                Some(row) => set_status(&tx, &row.uuid, "Deleted").await?,
+                // An earlier run of this step got as far.
+                None => {}
+            }
+            Ok(state)
+        })
+        .await?;
+    Ok(state)
+}
+
+async fn set_status(tx: &Tx, uuid: &str, status: &str) -> ApiResult<()> {
+    use volume::{Column, Entity};
+    Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+        .filter(Column::Uuid.eq(uuid))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
+    Ok(())
+}
+
+async fn files(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    garbage::collect_now(&app, &state.garbage).await?;
+    Ok(state)
+}
+
+/// CS-VOL-017, CS-DEL-011.
+async fn recover(_call: Call, tx: Tx, msg: RecoverDataVolume) -> ApiResult<Reply> {
+    let row = load(&*tx, &msg.uuid).await?;
+    if row.status != "Deleted" {
+        return Err(ApiError::new(
+            ErrorCode::Operation,
+            format!("volume {} ({}) is {}; there is nothing deleted to recover", row.name, row.uuid, row.status),
+        ));
+    }
+    set_status(&tx, &row.uuid, "Ready").await?;
+    Ok(Reply::Inventory("VolumeInventory", row.uuid))
+}
+
+/// Expunges data volumes that were long enough in the recycle bin (CS-DEL-003, CS-DEL-005). Called by a timer.
+pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
+    if app.settings.text("volume", "deletionPolicy") != "Delay" {
+        return Ok(());
+    }
+    let before = now_millis() - app.settings.integer("volume", "expungePeriod", 86_400).saturating_mul(1000);
+    let due = volume::Entity::find()
+        .filter(volume::Column::Status.eq("Deleted"))
+        .filter(volume::Column::Type.eq("Data"))
+        .filter(volume::Column::LastOpDate.lt(before))
+        .all(app.db.read())
+        .await
+        .or_internal()?;
+    for row in due {
+        if let Err(error) = jobs::call_as_system(app, "ExpungeDataVolume", json!({ "uuid": row.uuid })).await {
+            tracing::warn!(volume = %row.uuid, %error, "not expunged; tried again at the next turn");
+        }
+    }
+    Ok(())
+}
