@@ -1,0 +1,373 @@
+//! Deployment of agents over SSH, against a real OpenSSH server, sudo and libvirt, with the real agent.
+//!
+//! Needs root, and the packages openssh-server, sudo, libvirt-daemon-system, qemu-system-x86, qemu-utils and dnsmasq-base.
+
+mod machine;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use machine::{Machine, PASSWORD, isolated};
+use mn_service::{
+    app::App,
+    config::Config,
+    deploy::{
+        Deployer, Target,
+        command::Password,
+        error::{DeployError, Problem},
+        files,
+        plan::Step,
+        ssh::{Login, Session},
+        trust::{self, Trust},
+    },
+    jobs, service,
+};
+use mn_service_types::new_uuid;
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The real agent, beside this test's own folder; built when it is not up to date.
+fn agent_binary() -> PathBuf {
+    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "node-manager"]).status().unwrap();
+    assert!(built.success(), "the agent cannot be built");
+    let path = std::env::current_exe().unwrap().parent().unwrap().with_file_name("node-manager");
+    assert!(path.exists(), "{} is missing", path.display());
+    path
+}
+
+async fn open(machine: &Machine, trust: &Trust, user: &str, password: &str) -> Result<Session, DeployError> {
+    Session::open(machine.login(user, password), trust).await
+}
+
+fn problem(result: Result<impl std::fmt::Debug, DeployError>) -> (Problem, String) {
+    let error = result.unwrap_err();
+    let text = error.to_string();
+    assert!(!text.contains("horse") && !format!("{error:?}").contains("horse"), "a password in an error: {text}");
+    (*error.problem, text)
+}
+
+#[test]
+fn logins_by_password_and_key() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+
+        let session = open(&machine, &trust, "root", PASSWORD).await.unwrap();
+        let output = session.run("whoami", &["whoami"], PATIENCE).await.unwrap();
+        assert_eq!((output.stdout.as_str(), output.status), ("root\n", 0));
+        session.close().await;
+
+        let (problem_, text) = problem(open(&machine, &trust, "root", "wrong horse").await);
+        assert!(matches!(problem_, Problem::Login { password: true, .. }), "{text}");
+        let public = trust::public_line(&trust.key_pair().unwrap()).unwrap();
+        for word in ["127.0.0.1", "SSH port 22", "user root", "password", public.as_str()] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let (problem_, text) = problem(open(&machine, &trust, "guest", "").await);
+        assert!(matches!(problem_, Problem::Login { password: false, .. }), "{text}");
+
+        machine.authorize("guest", &public);
+        let session = open(&machine, &trust, "guest", "").await.unwrap();
+        assert_eq!(session.run("whoami", &["whoami"], PATIENCE).await.unwrap().stdout, "guest\n");
+        let session = open(&machine, &trust, "guest", "wrong horse").await;
+        assert!(session.is_ok(), "the key gets in where the password does not");
+    });
+}
+
+#[test]
+fn ports_that_are_closed_or_speak_something_else() {
+    isolated(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+        let at: SocketAddr = "127.0.0.1:2222".parse().unwrap();
+        let login = Login { at, user: "root".to_owned(), password: Password::new(PASSWORD) };
+        let (closed, text) = problem(Session::open(login.clone(), &trust).await);
+        assert!(matches!(closed, Problem::Unreachable(_)) && text.contains("port 2222"), "{text}");
+
+        let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        });
+        let (other, text) = problem(Session::open(login, &trust).await);
+        assert!(matches!(other, Problem::Negotiation(_)), "{text}");
+    });
+}
+
+#[test]
+fn a_changed_host_key_is_refused_until_it_is_accepted() {
+    isolated(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+        let machine = Machine::boot("127.0.0.1").await;
+        open(&machine, &trust, "root", PASSWORD).await.unwrap();
+        open(&machine, &trust, "root", PASSWORD).await.unwrap();
+        let before = std::fs::read_to_string(trust.known_hosts()).unwrap();
+        assert_eq!(before.lines().count(), 1, "{before}");
+        drop(machine);
+
+        let machine = Machine::boot("127.0.0.1").await;
+        let (changed, text) = problem(open(&machine, &trust, "root", PASSWORD).await);
+        assert!(matches!(changed, Problem::HostKeyChanged { .. }), "{text}");
+        assert_eq!(std::fs::read_to_string(trust.known_hosts()).unwrap(), before, "the new key is not noted");
+        // The way out, as the error says it.
+        let (_, command) = text.split_once("ssh-keygen -R ").unwrap();
+        let out = Command::new("sh").arg("-c").arg(format!("ssh-keygen -R {command}")).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        open(&machine, &trust, "root", PASSWORD).await.unwrap();
+    });
+}
+
+#[test]
+fn commands_say_how_they_ended_and_words_stay_words() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+        let session = open(&machine, &trust, "guest", PASSWORD).await.unwrap();
+        let hostile = ["a b", "$(id)", "it's", "\"x\"", "`id`", "; exit 3", "", "*", "ä\nö"];
+        let argv = [&["printf", "%s|"], &hostile[..]].concat();
+        let output = session.run("printf", &argv, PATIENCE).await.unwrap();
+        assert_eq!(output.stdout, hostile.map(|word| format!("{word}|")).concat());
+
+        let failed = session.run("sh", &["sh", "-c", "echo out; echo err >&2; exit 7"], PATIENCE).await.unwrap();
+        assert_eq!((failed.status, failed.stdout.as_str(), failed.stderr.as_str()), (7, "out\n", "err\n"));
+        let killed = session.run("sh", &["sh", "-c", "kill -KILL $$"], PATIENCE).await.unwrap();
+        assert!(!killed.success() && killed.ended.contains("KILL"), "{killed:?}");
+        let long = session.run("seq", &["seq", "1000000"], PATIENCE).await.unwrap();
+        assert!(long.cut && long.stdout.len() == 256 * 1024 && long.stdout.ends_with("1000000\n"));
+
+        let begin = Instant::now();
+        let late = session.run("sleeping", &["sleep", "60"], Duration::from_secs(1)).await;
+        assert!(matches!(problem(late).0, Problem::Timeout { .. }) && begin.elapsed() < PATIENCE);
+        let after = session.run("true", &["true"], PATIENCE).await.unwrap();
+        assert!(after.success(), "the session outlives a command that was given up");
+    });
+}
+
+#[test]
+fn becoming_root() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+        for user in ["root", "deputy", "keeper"] {
+            let mut session = open(&machine, &trust, user, PASSWORD).await.unwrap();
+            session.become_root().await.unwrap_or_else(|error| panic!("{error}"));
+            // Twice: sudo may remember the first one, and must not hand the password to the second.
+            for _ in 0..2 {
+                let script = "id -u; cat; tr '\\0' ' ' </proc/self/cmdline; ps -eo args 2>/dev/null || true";
+                let output = session.run_as_root("id", &["sh", "-c", script], PATIENCE).await.unwrap();
+                assert!(output.success() && output.stdout.starts_with("0\n"), "{user}: {output:?}");
+                assert!(!output.stdout.contains("horse"), "{user}: the program or the process list sees the password");
+            }
+        }
+        let mut session = open(&machine, &trust, "guest", PASSWORD).await.unwrap();
+        let (refused, text) = problem(session.become_root().await);
+        assert!(matches!(refused, Problem::Sudo(_)) && text.contains("user guest"), "{text}");
+    });
+}
+
+#[test]
+fn uploads_are_complete_private_and_replace() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let dir = tempfile::tempdir().unwrap();
+        let trust = Trust::open(dir.path()).unwrap();
+        let session = open(&machine, &trust, "guest", PASSWORD).await.unwrap();
+        let big: Vec<u8> = (0..3_000_000_u32).flat_map(|n| n.to_le_bytes()).take(5_000_001).collect();
+        session.upload(&big[..], "/tmp/a file", 0o600).await.unwrap();
+        assert!(std::fs::read(machine.path("/tmp/a file")).unwrap() == big);
+        assert_eq!(machine.mode("/tmp/a file"), 0o600);
+        session.upload(&b"short"[..], "/tmp/a file", 0o755).await.unwrap();
+        assert_eq!((machine.read("/tmp/a file").as_str(), machine.mode("/tmp/a file")), ("short", 0o755));
+
+        let (denied, text) = problem(session.upload(&b"x"[..], "/etc/passwd", 0o644).await);
+        assert!(matches!(denied, Problem::Upload { .. }) && text.contains("/etc/passwd"), "{text}");
+        // A full disk: neither the file nor a part of it stays.
+        machine.shell("mkdir /tmp/small && mount -t tmpfs -o size=1m,mode=0777 tmpfs /tmp/small");
+        let (full, text) = problem(session.upload(&big[..], "/tmp/small/big", 0o600).await);
+        assert!(matches!(full, Problem::Upload { .. }), "{text}");
+        assert_eq!(machine.shell("ls -A /tmp/small"), "");
+    });
+}
+
+/// A management service over a data folder.
+struct Cloud {
+    app: Arc<App>,
+    dir: tempfile::TempDir,
+}
+
+impl Cloud {
+    async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            Config { data_dir: dir.path().join("data"), agent_binary: Some(agent_binary()), ..Config::default() };
+        Self { app: service::open(config).await.unwrap(), dir }
+    }
+
+    async fn deploy(&self, host: &str, login: &Login) -> Result<Vec<Step>, DeployError> {
+        self.deploy_with(&self.app.config, host, login).await
+    }
+
+    async fn deploy_with(&self, config: &Config, host: &str, login: &Login) -> Result<Vec<Step>, DeployError> {
+        let deployer = Deployer { config, authority: &self.app.authority, agents: &self.app.agents };
+        let port = self.app.agents.default_port();
+        let target = Target { host, address: login.at.ip(), agent_port: port, login, others: &[] };
+        let seen = Mutex::new(Vec::new());
+        let outcome = deployer.deploy(target, |percent, _| seen.lock().unwrap().push(percent)).await?;
+        let seen = seen.into_inner().unwrap();
+        assert!(seen.is_sorted() && seen.last() <= Some(&100), "progress goes forward: {seen:?}");
+        Ok(outcome.steps)
+    }
+
+    /// The instance of the agent that answers: another one after every restart.
+    async fn instance(&self, host: &str, address: IpAddr) -> String {
+        let port = self.app.agents.default_port();
+        self.app.agents.at(host, &address.to_string(), port).unwrap().ping().await.unwrap().instance
+    }
+}
+
+fn no_leftovers(machine: &Machine) {
+    assert_eq!(machine.shell("ls -A /tmp; find /etc /usr/local/bin -name '*.new'"), "", "leftovers on the host");
+}
+
+#[test]
+fn a_machine_becomes_a_host_and_stays_one() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let cloud = Cloud::open().await;
+        let (host, ip) = (new_uuid(), machine.at.ip());
+        let login = machine.login("deputy", PASSWORD);
+        use Step::*;
+
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Hypervisor, Agent, Config, Enroll, Restart]);
+        let first = cloud.instance(&host, ip).await;
+        assert_eq!(machine.mode(files::KEY), 0o600);
+        assert_eq!(machine.mode(files::AGENT), 0o755);
+        assert_eq!(machine.shell(&format!("stat -c %U:%G {} {}", files::KEY, files::AGENT)), "root:root\nroot:root\n");
+        no_leftovers(&machine);
+
+        // Again: nothing happens.
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), []);
+        assert_eq!(cloud.instance(&host, ip).await, first, "the agent was not restarted");
+
+        // An older agent on disk is replaced.
+        machine.shell(&format!(
+            "printf '#!/bin/sh\\necho node-manager 0.0.1\\n' >/tmp/old && chmod 755 /tmp/old && mv /tmp/old {}",
+            files::AGENT
+        ));
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Agent, Restart]);
+        assert_eq!(
+            machine.shell(&format!("{} --version", files::AGENT)),
+            concat!("node-manager ", env!("CARGO_PKG_VERSION"), "\n")
+        );
+        let second = cloud.instance(&host, ip).await;
+        assert_ne!(first, second);
+
+        // Configuration that somebody edited, and an agent that died.
+        machine.shell(&format!("echo '# edited' >>{}", files::CONFIG));
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Config, Restart]);
+        machine.shell(&format!("kill -KILL $(cat {})", files::PID));
+        let again = cloud.deploy(&host, &machine.login("keeper", PASSWORD)).await.unwrap();
+        assert_eq!(again, [Enroll, Restart], "nobody answers, so the certificate is renewed too");
+        cloud.instance(&host, ip).await;
+
+        // Another cloud does not take it over.
+        let other = Cloud::open().await;
+        let (unfit, text) = problem(other.deploy(&new_uuid(), &login).await);
+        assert!(matches!(unfit, Problem::Unfit(_)) && text.contains("another cloud"), "{text}");
+        no_leftovers(&machine);
+    });
+}
+
+#[test]
+fn what_cannot_become_a_host_says_why() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let cloud = Cloud::open().await;
+        let (host, root) = (new_uuid(), machine.login("root", PASSWORD));
+
+        let (sudo, text) = problem(cloud.deploy(&host, &machine.login("guest", PASSWORD)).await);
+        assert!(matches!(sudo, Problem::Sudo(_)), "{text}");
+
+        // A program of the right kind that is no agent does not replace anything.
+        let config = Config { agent_binary: Some("/bin/true".into()), ..cloud.app.config.clone() };
+        let (wrong, text) = problem(cloud.deploy_with(&config, &host, &root).await);
+        assert!(matches!(wrong, Problem::Command { .. }) && text.contains("trying the new agent"), "{text}");
+        assert!(!machine.path(files::AGENT).exists());
+        no_leftovers(&machine);
+        let config = Config { agent_binary: Some(cloud.dir.path().join("none")), ..cloud.app.config.clone() };
+        let (missing, text) = problem(cloud.deploy_with(&config, &host, &root).await);
+        assert!(matches!(missing, Problem::Here(_)) && text.contains("agent_binary"), "{text}");
+
+        // The port of the agent is taken: it ends, and its log says so.
+        let taken = tokio::net::TcpListener::bind(("0.0.0.0", cloud.app.agents.default_port())).await.unwrap();
+        let (ended, text) = problem(cloud.deploy(&host, &root).await);
+        assert!(matches!(ended, Problem::NotStarted { .. }) && text.contains("cannot listen"), "{text}");
+        drop(taken);
+
+        machine.shell("sed -i 's/^ID=.*/ID=ubuntu/; s/^PRETTY_NAME=.*/PRETTY_NAME=\"Ubuntu 24.04\"/' /etc/os-release");
+        machine.shell("mount -t tmpfs -o size=1m,mode=1777 tmpfs /tmp");
+        let (unfit, text) = problem(cloud.deploy(&host, &root).await);
+        assert!(matches!(unfit, Problem::Unfit(_)), "{text}");
+        for word in ["Ubuntu 24.04", "Debian 12 or 13", "/tmp has 1 MiB free"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    });
+}
+
+#[test]
+fn hosts_are_added_and_reconnected_through_the_api() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let cloud = Cloud::open().await;
+        let app = &cloud.app;
+        let [zone, cluster, host] = [(); 3].map(|()| new_uuid());
+        jobs::call_as_system(app, "CreateZone", json!({ "name": "z", "resourceUuid": zone })).await.unwrap();
+        let make = json!({ "name": "c", "zoneUuid": zone, "hypervisorType": "KVM", "resourceUuid": cluster });
+        jobs::call_as_system(app, "CreateCluster", make).await.unwrap();
+        let add = |password: &str| {
+            let body = json!({
+                "name": "h", "clusterUuid": cluster, "managementIp": "127.0.0.1", "username": "deputy",
+                "password": password, "sshPort": 22, "resourceUuid": host,
+            });
+            jobs::call_as_system(app, "AddKVMHost", body)
+        };
+
+        let error = add("wrong horse").await.unwrap_err();
+        let first = error.cause.as_deref().unwrap();
+        let second = first.cause.as_deref().unwrap();
+        assert_eq!([&error.code, &first.code, &second.code], ["HOST.1000", "HOST.1003", "SYS.1006"]);
+        for word in ["127.0.0.1", "port 22", "user deputy", "password"] {
+            assert!(second.details.contains(word), "{word}: {}", second.details);
+        }
+        assert!(!serde_json::to_string(&error).unwrap().contains("horse"));
+        assert!(!Path::new(&machine.path("/etc/zstack")).exists(), "a refused login changes nothing");
+
+        add(PASSWORD).await.unwrap();
+        let before = cloud.instance(&host, machine.at.ip()).await;
+
+        // Our version answers: no SSH is needed to reconnect.
+        let update = json!({ "uuid": host, "password": "wrong horse" });
+        jobs::call_as_system(app, "UpdateKVMHost", update).await.unwrap();
+        jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await.unwrap();
+        assert_eq!(cloud.instance(&host, machine.at.ip()).await, before);
+
+        // The agent is gone: with a wrong password that is an error, with the right one it comes back.
+        machine.shell(&format!("kill -KILL $(cat {})", files::PID));
+        let error = jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.cause.unwrap().code.as_str()), ("HOST.1002", "HOST.1003"));
+        let update = json!({ "uuid": host, "password": PASSWORD });
+        jobs::call_as_system(app, "UpdateKVMHost", update).await.unwrap();
+        jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await.unwrap();
+        assert_ne!(cloud.instance(&host, machine.at.ip()).await, before);
+    });
+}
