@@ -139,7 +139,8 @@ fn commands_say_how_they_ended_and_words_stay_words() {
 
         let failed = session.run("sh", &["sh", "-c", "echo out; echo err >&2; exit 7"], PATIENCE).await.unwrap();
         assert_eq!((failed.status, failed.stdout.as_str(), failed.stderr.as_str()), (7, "out\n", "err\n"));
-        let killed = session.run("sh", &["sh", "-c", "kill -KILL $$"], PATIENCE).await.unwrap();
+        // With exec there is no shell left to translate the signal.
+        let killed = session.run("sh", &["exec", "sh", "-c", "kill -KILL $$"], PATIENCE).await.unwrap();
         assert!(!killed.success() && killed.ended.contains("KILL"), "{killed:?}");
         let long = session.run("seq", &["seq", "1000000"], PATIENCE).await.unwrap();
         assert!(long.cut && long.stdout.len() == 256 * 1024 && long.stdout.ends_with("1000000\n"));
@@ -288,6 +289,48 @@ fn a_machine_becomes_a_host_and_stays_one() {
     });
 }
 
+/// Makes a package unknown to dpkg, and puts an empty one of that name into a repository of the machine's own.
+const MISSING_PACKAGE: &str = r#"
+set -eu
+cd /var/lib/dpkg
+awk -v RS= -v ORS='\n\n' '!/^Package: dnsmasq-base\n/' status >status.new
+mv status.new status
+if grep -qx 'Package: dnsmasq-base' status; then exit 1; fi
+mkdir -p /var/repo/tree/DEBIAN
+printf 'Package: dnsmasq-base\nVersion: 99\nArchitecture: all\nMaintainer: test\nDescription: test\n' >/var/repo/tree/DEBIAN/control
+dpkg-deb --build /var/repo/tree /var/repo/dnsmasq-base.deb
+cd /var/repo
+{ cat tree/DEBIAN/control
+  echo "Filename: ./dnsmasq-base.deb"
+  echo "Size: $(stat -c %s dnsmasq-base.deb)"
+  echo "SHA256: $(sha256sum dnsmasq-base.deb | cut -d' ' -f1)"; } >Packages
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+"#;
+
+#[test]
+fn packages_that_are_missing_are_installed() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let cloud = Cloud::open().await;
+        let (host, login) = (new_uuid(), machine.login("deputy", PASSWORD));
+        machine.shell(MISSING_PACKAGE);
+
+        let (nowhere, text) = problem(cloud.deploy(&host, &login).await);
+        assert!(matches!(nowhere, Problem::Command { .. }), "{text}");
+        for word in ["installing dnsmasq-base", "exit status 100", "no installation candidate"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+
+        machine.shell("echo 'deb [trusted=yes] file:/var/repo ./' >/etc/apt/sources.list");
+        use Step::*;
+        let steps = cloud.deploy(&host, &login).await.unwrap();
+        assert_eq!(steps, [Packages, Hypervisor, Agent, Config, Enroll, Restart]);
+        assert_eq!(machine.shell("dpkg-query -W -f '${Version} ${db:Status-Status}' dnsmasq-base"), "99 installed");
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), []);
+        no_leftovers(&machine);
+    });
+}
+
 #[test]
 fn what_cannot_become_a_host_says_why() {
     isolated(|| async {
@@ -368,6 +411,16 @@ fn hosts_are_added_and_reconnected_through_the_api() {
         let update = json!({ "uuid": host, "password": PASSWORD });
         jobs::call_as_system(app, "UpdateKVMHost", update).await.unwrap();
         jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await.unwrap();
-        assert_ne!(cloud.instance(&host, machine.at.ip()).await, before);
+        let second = cloud.instance(&host, machine.at.ip()).await;
+        assert_ne!(second, before);
+
+        // Without a password: by the management node's key, which is there from the start.
+        let public = std::fs::read_to_string(cloud.dir.path().join("data/ssh/id_ed25519.pub")).unwrap();
+        machine.authorize("keeper", public.trim());
+        machine.shell(&format!("kill -KILL $(cat {})", files::PID));
+        let update = json!({ "uuid": host, "username": "keeper", "password": "" });
+        jobs::call_as_system(app, "UpdateKVMHost", update).await.unwrap();
+        jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await.unwrap();
+        assert_ne!(cloud.instance(&host, machine.at.ip()).await, second);
     });
 }
