@@ -273,6 +273,12 @@ fn a_machine_becomes_a_host_and_stays_one() {
         let second = cloud.instance(&host, ip).await;
         assert_ne!(first, second);
 
+        // A deployment that was cut off before it restarted the agent is finished.
+        machine.shell(&format!("touch {}", files::PENDING));
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Restart]);
+        assert!(!machine.path(files::PENDING).exists());
+        assert_ne!(cloud.instance(&host, ip).await, second);
+
         // Configuration that somebody edited, and an agent that died.
         machine.shell(&format!("echo '# edited' >>{}", files::CONFIG));
         assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Config, Restart]);

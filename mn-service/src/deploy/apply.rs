@@ -65,6 +65,10 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Does everything; `starting` hears of each step with its number.
     pub(super) async fn run(&self, starting: impl Fn(usize, Step)) -> Result<(), DeployError> {
+        if self.plan.steps.contains(&Step::Restart) {
+            let mark = ["install", "-D", "-m", "0644", "--", "/dev/null", files::PENDING];
+            self.session.must("noting that the agent must be restarted", &mark, QUICK).await?;
+        }
         let staging = self.stage().await?;
         let mut result = Ok(());
         for (number, step) in self.plan.steps.iter().enumerate() {
@@ -199,7 +203,11 @@ impl Work<'_> {
         let detached = ["sh", "-c", DETACHED, "sh", files::AGENT, files::CONFIG, files::PID, files::LOG];
         let argv: &[&str] =
             if self.facts.systemd { &["systemctl", "restart", "node-manager.service"] } else { &detached };
-        self.session.must("starting the agent", argv, SERVICES).await.map(drop)
+        self.session.must("starting the agent", argv, SERVICES).await?;
+        self.session
+            .must("noting that the agent was restarted", &["rm", "-f", "--", files::PENDING], QUICK)
+            .await
+            .map(drop)
     }
 
     /// Puts a text where only root may write; complete or not at all.

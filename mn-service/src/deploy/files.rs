@@ -18,6 +18,8 @@ pub const CA: &str = "/etc/zstack/tls/ca.crt";
 pub const CERTIFICATE: &str = "/etc/zstack/tls/host.crt";
 /// The host's key.
 pub const KEY: &str = "/etc/zstack/tls/host.key";
+/// There while the agent that runs is not the one on disk: a deployment that is cut off is finished by the next one.
+pub const PENDING: &str = "/etc/zstack/agent-restart-pending";
 /// Process id of the agent where there is no systemd.
 pub const PID: &str = "/run/zstack/node-manager.pid";
 /// Log of the agent where there is no systemd.

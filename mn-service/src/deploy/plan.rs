@@ -184,7 +184,7 @@ pub fn plan(facts: &Facts, wanted: Wanted<'_>) -> Result<Plan, Vec<String>> {
     let new_config = !same(files::CONFIG, &files::digest(wanted.config.as_bytes()));
     // Whether certificate and key fit together is proven by an answer alone.
     let enroll = !wanted.answers || facts.enrolled_as.as_deref() != Some(wanted.host);
-    let restart = new_agent || new_config || enroll || new_unit || !facts.agent_running;
+    let restart = new_agent || new_config || enroll || new_unit || facts.restart_pending || !facts.agent_running;
     let steps = [
         (!missing.is_empty(), Step::Packages),
         (!facts.hypervisor_running || !missing.is_empty(), Step::Hypervisor),

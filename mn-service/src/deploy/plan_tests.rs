@@ -82,6 +82,7 @@ fn only_what_differs_is_done() {
     assert_eq!(steps(|f| drop(f.digests.remove(files::CONFIG))), [Config, Restart]);
     assert_eq!(steps(|f| drop(f.digests.remove(files::UNIT))), [Unit, Restart]);
     assert_eq!(steps(|f| f.agent_running = false), [Restart]);
+    assert_eq!(steps(|f| f.restart_pending = true), [Restart]);
     assert_eq!(steps(|f| f.hypervisor_running = false), [Hypervisor]);
     assert_eq!(steps(|f| drop(f.installed.remove("qemu-utils"))), [Packages, Hypervisor]);
     assert_eq!(steps(|f| f.enrolled_as = Some("another".to_owned())), [Enroll, Restart]);

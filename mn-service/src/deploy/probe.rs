@@ -40,6 +40,7 @@ agent=/usr/local/bin/node-manager
 for file in $agent /etc/zstack/node-manager.toml /etc/systemd/system/node-manager.service; do
     [ -r $file ] && sha256sum $file 2>/dev/null | sed 's/^/@sha256 /'
 done
+[ -e /etc/zstack/agent-restart-pending ] && echo "@pending yes"
 sed 's/^/@ca /' /etc/zstack/tls/ca.crt 2>/dev/null
 sed 's/^/@cert /' /etc/zstack/tls/host.crt 2>/dev/null
 echo "@end"
@@ -77,6 +78,8 @@ pub struct Facts {
     pub systemd: bool,
     /// The agent runs.
     pub agent_running: bool,
+    /// A deployment was cut off before it restarted the agent.
+    pub restart_pending: bool,
     /// libvirt runs.
     pub hypervisor_running: bool,
     /// Version of the agent that is there.
@@ -134,6 +137,7 @@ fn read(text: &str) -> Option<Facts> {
             "systemd" => facts.systemd = true,
             "running" if value == "agent" => facts.agent_running = true,
             "running" => facts.hypervisor_running = true,
+            "pending" => facts.restart_pending = true,
             "agent" => facts.agent_version = value.strip_prefix("node-manager ").map(|v| v.trim().to_owned()),
             "sha256" => {
                 if let Some((digest, path)) = value.split_once("  ") {
