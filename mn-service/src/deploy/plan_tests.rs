@@ -84,7 +84,12 @@ fn only_what_differs_is_done() {
     assert_eq!(steps(|f| f.agent_running = false), [Restart]);
     assert_eq!(steps(|f| f.restart_pending = true), [Restart]);
     assert_eq!(steps(|f| f.hypervisor_running = false), [Hypervisor]);
-    assert_eq!(steps(|f| drop(f.installed.remove("qemu-utils"))), [Packages, Hypervisor]);
+    assert_eq!(
+        steps(|f| {
+            f.installed.remove("qemu-utils");
+        }),
+        [Packages, Hypervisor]
+    );
     assert_eq!(steps(|f| f.enrolled_as = Some("another".to_owned())), [Enroll, Restart]);
     let silent = plan(&deployed(&agent), wanted(&agent, &[])).unwrap();
     assert_eq!(silent.steps, [Enroll, Restart], "a running agent that does not answer gets a new certificate");
