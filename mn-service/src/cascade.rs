@@ -65,6 +65,7 @@ pub const EDGES: &[Edge] = &[
     edge("ZoneVO", "PrimaryStorageVO", "zoneUuid", Then::Delete),
     edge("ZoneVO", "L2NetworkVO", "zoneUuid", Then::Delete),
     edge("ZoneVO", "VmInstanceVO", "zoneUuid", Then::Delete),
+    edge("ZoneVO", "AffinityGroupVO", "zoneUuid", Then::Delete),
     edge("ClusterVO", "HostVO", "clusterUuid", Then::Delete),
     edge("ClusterVO", "VmInstanceVO", "clusterUuid", Then::Forget),
     edge("HostVO", "VmInstanceVO", "hostUuid", Then::Forget),
@@ -102,6 +103,8 @@ pub const EDGES: &[Edge] = &[
     },
     edge("VmInstanceVO", "VmNicVO", "vmInstanceUuid", Then::Delete),
     edge("VmInstanceVO", "VmCdRomVO", "vmInstanceUuid", Then::Delete),
+    edge("VmInstanceVO", "AffinityGroupUsageVO", "resourceUuid", Then::Delete),
+    edge("AffinityGroupVO", "AffinityGroupUsageVO", "affinityGroupUuid", Then::Delete),
     edge("VmNicVO", "UsedIpVO", "vmNicUuid", Then::Delete),
 ];
 
@@ -134,6 +137,8 @@ pub const REFERENCES: &[(&str, &str, &str)] = &[
 
 /// Order in which rows are removed: whoever points at somebody goes first.
 const ORDER: &[&str] = &[
+    "AffinityGroupUsageVO",
+    "AffinityGroupVO",
     "UsedIpVO",
     "VmNicVO",
     "VmCdRomVO",
@@ -289,9 +294,6 @@ async fn children<C: ConnectionTrait>(conn: &C, edge: &Edge, parents: &[String])
     rows(conn, edge.child, "uuid", &uuids.into_iter().collect::<Vec<_>>(), edge.when).await
 }
 
-/// Tables whose rows have no name.
-const NAMELESS: &[&str] = &["UsedIpVO", "VmNicVO", "VolumeSnapshotTreeVO"];
-
 async fn rows<C: ConnectionTrait>(
     conn: &C,
     table: &str,
@@ -299,7 +301,7 @@ async fn rows<C: ConnectionTrait>(
     values: &[String],
     when: Option<(&str, &str)>,
 ) -> ApiResult<Vec<Item>> {
-    let named = !NAMELESS.contains(&table);
+    let named = mn_service_db::table_of(table).is_some_and(|table| table.column("name").is_some());
     let mut items = Vec::new();
     for chunk in values.chunks(CHUNK) {
         let mut query = Query::select();
