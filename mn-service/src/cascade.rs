@@ -413,6 +413,28 @@ mod tests {
         }
     }
 
+    /// A reference that the database guards keeps its parent from being deleted unless the graph knows the way.
+    #[tokio::test]
+    async fn every_reference_that_the_database_guards_is_in_the_graph() {
+        let db = mn_service_db::Db::temporary().await.unwrap();
+        let keys = "SELECT t.name, k.\"table\", k.\"from\" FROM sqlite_master t, pragma_foreign_key_list(t.name) k \
+                    WHERE t.type = 'table' AND k.on_delete = 'RESTRICT'";
+        let keys = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, keys);
+        let rows = db.read().query_all_raw(keys).await.unwrap();
+        assert!(rows.len() > 20, "{}", rows.len());
+        let mut lost = Vec::new();
+        for row in rows {
+            let [table, parent, column] = [0, 1, 2].map(|index| row.try_get_by_index::<String>(index).unwrap());
+            let by_edge = EDGES.iter().any(|edge| {
+                edge.parent == parent && edge.column == column && edge.via.map_or(edge.child, |(via, _)| via) == table
+            });
+            if !by_edge && !REFERENCES.contains(&(parent.as_str(), table.as_str(), column.as_str())) {
+                lost.push(format!("{parent} <- {table}.{column}"));
+            }
+        }
+        assert!(lost.is_empty(), "neither an edge nor a reference: {lost:?}");
+    }
+
     #[test]
     fn every_table_and_column_of_the_graph_is_in_the_contract() {
         use mn_service_types::contract;

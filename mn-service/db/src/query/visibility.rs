@@ -40,6 +40,11 @@ fn rule(table: &str) -> Option<Rule> {
     })
 }
 
+/// True when accounts see only some rows of the table.
+pub fn is_private(table: &str) -> bool {
+    rule(table).is_some()
+}
+
 /// Writes ` AND <rows that the viewer may see>`, or nothing.
 pub(super) fn restrict(sql: &mut Sql, plan: &Plan, alias: &'static str, viewer: &Viewer) {
     let Viewer::Account(account) = viewer else { return };
