@@ -433,6 +433,10 @@ mod tests {
             if !by_edge && !REFERENCES.contains(&(parent.as_str(), table.as_str(), column.as_str())) {
                 lost.push(format!("{parent} <- {table}.{column}"));
             }
+            let place = |name: &str| ORDER.iter().position(|known| *known == name);
+            if let (Some(child), Some(whole)) = (place(&table), place(&parent)) {
+                assert!(child <= whole, "ORDER: {table}.{column} names a {parent}, which must go later");
+            }
         }
         assert!(lost.is_empty(), "neither an edge nor a reference: {lost:?}");
     }
