@@ -152,9 +152,9 @@ const ORDER: &[&str] = &[
     "IpRangeVO",
     "L3NetworkVO",
     "L2NetworkVO",
+    "BackupStorageVO",
     "HostVO",
     "PrimaryStorageVO",
-    "BackupStorageVO",
     "ClusterVO",
     "InstanceOfferingVO",
     "DiskOfferingVO",
@@ -415,6 +415,14 @@ mod tests {
         }
     }
 
+    /// References that are gone before their parent goes, although no edge leads from it to them.
+    const GONE_BEFORE: &[&str] = &[
+        "HostVO <- host_allocation.host_uuid", // given back when the host's VMs are noted as stopped
+        "PrimaryStorageVO <- VolumeSnapshotVO.primaryStorageUuid", // with the volumes on that storage
+        "VolumeSnapshotTreeVO <- VolumeSnapshotVO.treeUuid", // with the volume of both
+        "ZoneVO <- L3NetworkVO.zoneUuid",      // with the zone's L2 networks
+    ];
+
     /// A reference that the database guards keeps its parent from being deleted unless the graph knows the way.
     #[tokio::test]
     async fn every_reference_that_the_database_guards_is_in_the_graph() {
@@ -438,7 +446,8 @@ mod tests {
                 assert!(child <= whole, "ORDER: {table}.{column} names a {parent}, which must go later");
             }
         }
-        assert!(lost.is_empty(), "neither an edge nor a reference: {lost:?}");
+        lost.sort();
+        assert_eq!(lost, GONE_BEFORE, "neither an edge nor a reference");
     }
 
     #[test]

@@ -268,6 +268,11 @@ async fn what_a_new_member_names_must_be_a_group_and_tags_are_not_set_by_hand() 
         json!({ "resourceType": "VmInstanceVO", "resourceUuid": vm, "tag": format!("affinityGroupUuid::{group}") });
     let error = cloud.admin().create_fails("/system-tags", tag).await.unwrap();
     assert!(error.details.contains("AddVmToAffinityGroup"), "{error}");
+    add(&cloud, &group, &vm).await.unwrap();
+    let tag = uuid(&cloud.admin().one(&format!("/system-tags?q=tag=affinityGroupUuid::{group}")).await.unwrap());
+    let path = format!("/tags/{}", tag.unwrap());
+    let error = cloud.admin().call(Method::DELETE, &path, None).await.unwrap().unwrap_err();
+    assert!(error.details.contains("belongs to its resource"), "{error}");
 }
 
 #[tokio::test]

@@ -110,6 +110,8 @@ pub async fn named<C: ConnectionTrait>(
 
 /// Notes that a VM is in a group. The caller holds [`enter`]'s lock.
 pub async fn join(tx: &Tx, group: &str, vm: &str) -> ApiResult<()> {
+    // It may have been deleted since the call was checked.
+    find(&**tx, group).await?;
     let now = now_millis();
     let row = affinity_group_usage::ActiveModel {
         uuid: Set(new_uuid()),
@@ -125,12 +127,12 @@ pub async fn join(tx: &Tx, group: &str, vm: &str) -> ApiResult<()> {
 }
 
 /// Waits until nobody else places a member of the group. It must be the first statement of its transaction: what
-/// MariaDB reads later in it is then as the one before has left it. (SQLite has one writer anyway.)
+/// MariaDB reads later in it is then as the one before has left it. (SQLite has one writer anyway.) A group that is
+/// gone has no members to wait for.
 pub async fn enter(tx: &Tx, group: Option<&str>) -> ApiResult<()> {
     use sea_orm::QuerySelect;
     if let Some(group) = group {
-        let row = affinity_group::Entity::find_by_id(group).lock_exclusive().one(&**tx).await.or_internal()?;
-        row.ok_or_else(|| ApiError::not_found("AffinityGroupVO", group))?;
+        affinity_group::Entity::find_by_id(group).lock_exclusive().one(&**tx).await.or_internal()?;
     }
     Ok(())
 }
