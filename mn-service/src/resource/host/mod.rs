@@ -104,7 +104,8 @@ async fn lost(app: &App, uuid: &str, error: ApiError) -> StepError {
     if let Err(failure) = connect::disconnected(app, uuid).await {
         return failure.into();
     }
-    let failure = ApiError::new(ErrorCode::ReconnectHost, format!("host {uuid} could not be reconnected: {}", error.details));
+    let failure =
+        ApiError::new(ErrorCode::ReconnectHost, format!("host {uuid} could not be reconnected: {}", error.details));
     failure.caused_by(error).into()
 }
 
@@ -122,7 +123,8 @@ async fn step_redeploy(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect>
 
 fn access(app: &App, row: &host::Model) -> ApiResult<ensure::Access> {
     let sealed = row.secret.as_deref();
-    let password = sealed.map(|sealed| app.sealer.unseal(&add::secret_purpose(&row.uuid), sealed)).transpose().or_internal()?;
+    let password =
+        sealed.map(|sealed| app.sealer.unseal(&add::secret_purpose(&row.uuid), sealed)).transpose().or_internal()?;
     let port = |port: Option<i32>, default: u16| port.and_then(|port| u16::try_from(port).ok()).unwrap_or(default);
     Ok(ensure::Access {
         host: row.uuid.clone(),
