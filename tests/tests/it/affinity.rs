@@ -1,4 +1,5 @@
 //! Affinity groups over simulated hosts (CS-AFG-*, CS-ALLOC-008).
+#![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
 use std::collections::BTreeSet;
 
