@@ -177,7 +177,7 @@ impl Cloud {
     pub async fn figures(&self) -> Result<Value> {
         let hosts =
             self.admin.query("/hosts?sort=uuid&fields=uuid,availableCpuCapacity,availableMemoryCapacity").await?;
-        let storage = self.admin.one(&format!("/primary-storage/{}", self.primary_storage)).await?;
+        let storage = self.admin.one(&format!("/primary-storage?q=uuid={}", self.primary_storage)).await?;
         let addresses = self.admin.query(&format!("/l3-networks/ip-address?q=l3NetworkUuid={}", self.l3)).await?;
         Ok(json!({
             "hosts": hosts,

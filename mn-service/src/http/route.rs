@@ -98,9 +98,12 @@ fn walk<'r, 'p>(node: &'r Node, segments: &[&'p str], values: &mut Vec<&'p str>)
 impl Found<'_> {
     /// Picks the API for `method` and the top-level keys of the body.
     pub fn choose(&self, method: &str, has_key: impl Fn(&str) -> bool) -> Choice {
-        // A path of one API alone takes any method: the Go client attaches an EIP with PUT.
+        // A path of one API alone takes PUT for POST and the reverse: the Go client attaches an EIP with PUT. The
+        // reference checks no method at all there, so that a GET of `/primary-storage/{uuid}` deletes it; we do not.
         if let [only] = self.routes {
-            return self.call(only);
+            let writes = |method: &str| matches!(method, "POST" | "PUT");
+            let fits = only.api.method == method || (writes(&only.api.method) && writes(method));
+            return if fits { self.call(only) } else { Choice::NoMethod };
         }
         let of_method = || self.routes.iter().filter(|route| route.api.method == method);
         if method == "PUT" {
@@ -158,8 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_one_api_alone_takes_any_method() {
+    fn a_path_of_one_api_alone_takes_put_for_post_and_nothing_else() {
         assert_eq!(chosen("PUT", "/eips/e/vm-instances/nics/n", &["params"]), "AttachEip eipUuid=e,vmNicUuid=n");
+        assert_eq!(chosen("GET", "/primary-storage/p", &[]), "500", "a GET never deletes");
     }
 
     #[test]

@@ -122,6 +122,7 @@ async fn a_failure_at_any_step_on_the_host_leaves_nothing() {
         cloud.sim.fail_next(cloud.host(0), op, ErrorKind::Host, "the test says no");
         let error = cloud.admin().create_fails("/vm-instances", cloud.vm_params("doomed")).await.unwrap();
         assert!(error.details.contains("the test says no"), "{op}: {error}");
+        assert!(!error.details.contains("taking back"), "{op}: {error}");
         assert_eq!(cloud.figures().await.unwrap(), before, "{op}");
         let left = cloud.admin().query("/vm-instances").await.unwrap();
         assert_eq!(left.len(), 1, "{op}: {left:?}");

@@ -1,4 +1,4 @@
-//! Changes of what guests of an L3 network are told: name servers, MTU, services. The database changes first, then the
+//! Changes of what guests of an L3 network are told: domain, name servers, MTU, services. The database changes first, then the
 //! hosts that run VMs there; other hosts learn it when a VM starts there or when they connect.
 
 use std::{net::Ipv4Addr, sync::Arc};
@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
+    SYSTEM,
     dhcp::{self, Unknown},
+    network::check_domain,
     service::{self, Service},
 };
 use crate::{
@@ -20,11 +22,21 @@ use crate::{
 };
 
 mn_service_types::messages! {
+    UpdateL3Network { uuid: String, name: Option<String>, description: Option<String>, dns_domain: Option<String>, category: Option<String>, system: Option<bool> }
     AddDnsToL3Network { l3_network_uuid: String, dns: String }
     RemoveDnsFromL3Network { l3_network_uuid: String, dns: String }
     SetL3NetworkMtu { l3_network_uuid: String, mtu: u16 }
     AttachNetworkServiceToL3Network { l3_network_uuid: String, network_services: Map<String, Value> }
     DetachNetworkServiceFromL3Network { l3_network_uuid: String, network_services: Option<Map<String, Value>>, service: Option<String> }
+}
+
+/// What UpdateL3Network may change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Fields {
+    name: String,
+    description: Option<String>,
+    dns_domain: Option<String>,
+    category: String,
 }
 
 /// One change, able to go both ways.
@@ -35,9 +47,15 @@ enum Change {
     Mtu { old: Option<u16>, new: Option<u16> },
     Attach(Vec<Service>),
     Detach(Vec<Service>),
+    Fields { old: Fields, new: Fields },
 }
 
 impl Change {
+    /// False where guests see no difference.
+    fn reaches_guests(&self) -> bool {
+        !matches!(self, Self::Fields { old, new } if old.dns_domain == new.dns_domain)
+    }
+
     fn reversed(self) -> Self {
         match self {
             Self::AddDns(dns) => Self::RemoveDns(dns),
@@ -45,6 +63,7 @@ impl Change {
             Self::Mtu { old, new } => Self::Mtu { old: new, new: old },
             Self::Attach(services) => Self::Detach(services),
             Self::Detach(services) => Self::Attach(services),
+            Self::Fields { old, new } => Self::Fields { old: new, new: old },
         }
     }
 }
@@ -61,6 +80,7 @@ pub(super) fn register(apis: &mut Apis) {
     fn network(state: &Configure) -> Reply {
         Reply::Inventory("L3NetworkInventory", state.l3.clone())
     }
+    apis.workflow("l3.configure", update, network);
     apis.workflow("l3.configure", add_dns, network);
     apis.workflow("l3.configure", remove_dns, network);
     apis.workflow("l3.configure", set_mtu, |_: &Configure| {
@@ -84,6 +104,30 @@ fn plan(call: &Call, l3: String, change: Change) -> Plan<Configure> {
 
 fn unchanged(l3: String) -> Plan<Configure> {
     Plan::Done(Reply::Inventory("L3NetworkInventory", l3))
+}
+
+async fn update(call: Call, msg: UpdateL3Network) -> ApiResult<Plan<Configure>> {
+    let row = l3_network::Entity::find_by_id(&msg.uuid).one(call.app.db.read()).await.or_internal()?;
+    let row = row.ok_or_else(|| ApiError::not_found("L3NetworkVO", &msg.uuid))?;
+    let old =
+        Fields { name: row.name, description: row.description, dns_domain: row.dns_domain, category: row.category };
+    let new = Fields {
+        name: msg.name.unwrap_or_else(|| old.name.clone()),
+        description: msg.description.or_else(|| old.description.clone()),
+        dns_domain: msg.dns_domain.or_else(|| old.dns_domain.clone()).filter(|domain| !domain.is_empty()),
+        category: msg.category.unwrap_or_else(|| old.category.clone()),
+    };
+    let mut problems: Vec<String> = new.dns_domain.as_deref().and_then(check_domain).into_iter().collect();
+    if msg.system.is_some_and(|system| system != (new.category == SYSTEM)) {
+        problems.push(format!(
+            "system: a network is a system network exactly when its category is {SYSTEM}; this one has {}",
+            new.category
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::invalid(&problems));
+    }
+    Ok(plan(&call, msg.uuid, Change::Fields { old, new }))
 }
 
 async fn has_dns(call: &Call, l3: &str, dns: &str) -> ApiResult<bool> {
@@ -201,6 +245,18 @@ async fn apply(tx: &Tx, l3: &str, change: Change) -> ApiResult<()> {
                 dhcp::release_server(tx, l3).await?;
             }
         }
+        Change::Fields { new, .. } => {
+            l3_network::Entity::update_many()
+                .col_expr(l3_network::Column::Name, Expr::value(new.name))
+                .col_expr(l3_network::Column::Description, Expr::value(new.description))
+                .col_expr(l3_network::Column::DnsDomain, Expr::value(new.dns_domain))
+                .col_expr(l3_network::Column::System, Expr::value(new.category == SYSTEM))
+                .col_expr(l3_network::Column::Category, Expr::value(new.category))
+                .filter(l3_network::Column::Uuid.eq(l3))
+                .exec(&**tx)
+                .await
+                .or_internal()?;
+        }
     }
     l3_network::Entity::update_many()
         .col_expr(l3_network::Column::LastOpDate, Expr::value(now_millis()))
@@ -222,6 +278,9 @@ async fn record(app: Arc<App>, state: Configure) -> StepResult<Configure> {
 }
 
 async fn hosts(app: Arc<App>, state: Configure) -> StepResult<Configure> {
+    if !state.change.reaches_guests() {
+        return Ok(state);
+    }
     for host in dhcp::hosts_of(&app, &state.l3).await? {
         dhcp::refresh(&app, &state.job, "configure", &host, &state.l3, Unknown::Keep).await?;
     }
@@ -231,8 +290,12 @@ async fn hosts(app: Arc<App>, state: Configure) -> StepResult<Configure> {
 /// Hosts that cannot be told now are told when they connect.
 async fn take_back(app: Arc<App>, state: Configure) -> Result<(), StepError> {
     let (job, l3) = (state.job, state.l3);
+    let reaches_guests = state.change.reaches_guests();
     let (network, change) = (l3.clone(), state.change.reversed());
     app.write(|tx| async move { apply(&tx, &network, change).await }).await?;
+    if !reaches_guests {
+        return Ok(());
+    }
     for host in dhcp::hosts_of(&app, &l3).await? {
         if let Err(error) = dhcp::refresh(&app, &job, "configure-back", &host, &l3, Unknown::Keep).await {
             tracing::warn!(host, l3, %error, "the host keeps the new settings until it connects again");

@@ -2,7 +2,7 @@
 
 use mn_service_db::entity::{l2_network, l3_network};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, prelude::*};
+use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use super::{BASIC, SYSTEM, dhcp};
 use crate::{
@@ -14,13 +14,11 @@ use crate::{
 
 mn_service_types::messages! {
     CreateL3Network { name: String, description: Option<String>, r#type: Option<String>, l2_network_uuid: String, category: Option<String>, ip_version: Option<i32>, system: Option<bool>, dns_domain: Option<String> }
-    UpdateL3Network { uuid: String, dns_domain: Option<String>, category: Option<String>, system: Option<bool> }
 }
 
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryL3Network");
     apis.record(create);
-    apis.record(update);
     change::state(apis, "ChangeL3NetworkState", "L3NetworkInventory", "L3NetworkState");
     deletion::register(apis, "DeleteL3Network", "L3NetworkVO");
 }
@@ -73,32 +71,8 @@ async fn create(call: Call, tx: Tx, msg: CreateL3Network) -> ApiResult<Reply> {
     Ok(Reply::Inventory("L3NetworkInventory", uuid))
 }
 
-/// Guests learn a new DNS domain when their VM starts next.
-async fn update(call: Call, tx: Tx, msg: UpdateL3Network) -> ApiResult<Reply> {
-    let row = l3_network::Entity::find_by_id(&msg.uuid).one(&*tx).await.or_internal()?;
-    let row = row.ok_or_else(|| ApiError::not_found("L3NetworkVO", &msg.uuid))?;
-    let category = msg.category.unwrap_or(row.category);
-    let is_system = category == SYSTEM;
-    let mut problems: Vec<String> = msg.dns_domain.as_deref().and_then(check_domain).into_iter().collect();
-    if msg.system.is_some_and(|system| system != is_system) {
-        problems
-            .push(format!("system: a network is a system network exactly when its category, {category}, is {SYSTEM}"));
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::invalid(&problems));
-    }
-    change::apply_update(&call, &tx, "L3NetworkInventory", &msg.uuid).await?;
-    l3_network::Entity::update_many()
-        .col_expr(l3_network::Column::System, Expr::value(is_system))
-        .filter(l3_network::Column::Uuid.eq(&msg.uuid))
-        .exec(&*tx)
-        .await
-        .or_internal()?;
-    Ok(Reply::Inventory("L3NetworkInventory", msg.uuid))
-}
-
 /// The domain goes into the configuration of DHCP servers; nothing but a domain may.
-fn check_domain(domain: &str) -> Option<String> {
+pub(super) fn check_domain(domain: &str) -> Option<String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
