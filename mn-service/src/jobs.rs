@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     access,
     api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
-    app::{App, OrInternal, Tx, commit},
+    app::{App, OrInternal, Tx},
     audit,
     queue::Ticket,
     tags,
@@ -242,8 +242,10 @@ fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
 enum Ended {
     Failed(ApiError),
     Stuck(ApiError),
-    /// Succeeded; the transaction, if any, still has to be committed together with the job.
-    Done(Reply, Option<Tx>),
+    /// Succeeded; the job still has to be ended.
+    Done(Reply),
+    /// Succeeded, and the transaction that ended the job is committed; this is the answer.
+    Settled(String),
 }
 
 #[tracing::instrument(skip_all, fields(job = %call.job, api = %call.api.name))]
@@ -254,7 +256,7 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
     call.app.progress.begin(id, &call.api.message_class());
     let ended = match resumed {
         Some(running) => follow(&call, running).await,
-        None => perform(&call).await,
+        None => perform(&call, started).await,
     };
     call.app.progress.end(id);
     let view = finish(&call, ended, started).await;
@@ -270,7 +272,7 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
     }
 }
 
-async fn perform(call: &Call) -> Ended {
+async fn perform(call: &Call, started: i64) -> Ended {
     let Some(action) = call.app.apis.get(&call.api.name) else {
         return Ended::Failed(ApiError::new(
             ErrorCode::Unimplemented,
@@ -278,15 +280,15 @@ async fn perform(call: &Call) -> Ended {
         ));
     };
     let result = match action {
-        Action::Record(handler) => match call.app.db.begin().await.or_internal() {
-            Ok(tx) => {
-                let tx: Tx = Arc::new(tx);
-                handler((call.clone(), tx.clone())).await.map(|reply| Ended::Done(reply, Some(tx)))
-            }
-            Err(error) => Err(error),
-        },
+        Action::Record(handler) => {
+            let change = call.app.write(|tx| async move {
+                let reply = handler((call.clone(), tx.clone())).await?;
+                succeed(call, &reply, &tx, started).await
+            });
+            change.await.map(Ended::Settled)
+        }
         Action::Workflow { start, .. } => match start(call.clone()).await {
-            Ok(Plan::Done(reply)) => Ok(Ended::Done(reply, None)),
+            Ok(Plan::Done(reply)) => Ok(Ended::Done(reply)),
             Ok(Plan::Run(running)) => Ok(follow(call, running).await),
             Err(error) => Err(error),
         },
@@ -299,7 +301,7 @@ async fn follow(call: &Call, running: Running<StepError>) -> Ended {
     match running.await {
         Ok(Outcome::Succeeded { state }) => match call.app.apis.get(&call.api.name) {
             Some(Action::Workflow { finish, .. }) => match finish(state) {
-                Ok(reply) => Ended::Done(reply, None),
+                Ok(reply) => Ended::Done(reply),
                 Err(error) => Ended::Stuck(error),
             },
             _ => Ended::Stuck(ApiError::internal("the API of this workflow is gone")),
@@ -326,19 +328,18 @@ async fn follow(call: &Call, running: Running<StepError>) -> Ended {
     }
 }
 
-/// Ends the job in one transaction with its audit and, for records, with the change itself.
+/// Ends the job in one transaction with its audit. That of a record has ended with the change itself.
 async fn finish(call: &Call, ended: Ended, started: i64) -> View {
-    let outcome = match ended {
-        Ended::Done(reply, tx) => match succeed(call, &reply, tx, started).await {
-            Ok(body) => return View::Succeeded(body.into()),
-            Err(error) => Ended::Failed(error),
-        },
-        failed => failed,
-    };
-    let (state, error) = match outcome {
+    let (state, error) = match ended {
+        Ended::Settled(body) => return View::Succeeded(body.into()),
+        Ended::Done(reply) => {
+            match call.app.write(|tx| async move { succeed(call, &reply, &tx, started).await }).await {
+                Ok(body) => return View::Succeeded(body.into()),
+                Err(error) => (FAILED, error),
+            }
+        }
         Ended::Failed(error) => (FAILED, error),
         Ended::Stuck(error) => (STUCK, error),
-        Ended::Done(..) => (FAILED, ApiError::internal("unreachable")),
     };
     let body = error_body(&error);
     // A job that cannot even be ended is taken up again by the next start.
@@ -348,19 +349,15 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
     View::Failed(body.into())
 }
 
-async fn succeed(call: &Call, reply: &Reply, tx: Option<Tx>, started: i64) -> ApiResult<String> {
-    let tx = match tx {
-        Some(tx) => tx,
-        None => Arc::new(call.app.db.begin().await.or_internal()?),
-    };
+/// Owner, tags and audit of what was done, and the end of the job; returns the answer to the client.
+async fn succeed(call: &Call, reply: &Reply, tx: &Tx, started: i64) -> ApiResult<String> {
     if let Reply::Inventory(inventory, uuid) = reply {
-        access::own_created(call, &tx, inventory, uuid).await?;
-        tags::store_given(call, &tx, inventory, uuid).await?;
+        access::own_created(call, tx, inventory, uuid).await?;
+        tags::store_given(call, tx, inventory, uuid).await?;
     }
-    let body = Value::Object(render(call.api, reply, &*tx).await?).to_string();
-    end_row(&tx, call, SUCCEEDED, Some(&body), None).await?;
-    audit::write(&tx, call, started, reply_resource(reply), None).await?;
-    commit(tx).await?;
+    let body = Value::Object(render(call.api, reply, &**tx).await?).to_string();
+    end_row(tx, call, SUCCEEDED, Some(&body), None).await?;
+    audit::write(tx, call, started, reply_resource(reply), None).await?;
     Ok(body)
 }
 
@@ -375,10 +372,11 @@ fn reply_resource(reply: &Reply) -> Option<(&str, &str)> {
 }
 
 async fn fail(call: &Call, state: &str, error: &ApiError, body: &str, started: i64) -> ApiResult<()> {
-    let tx: Tx = Arc::new(call.app.db.begin().await.or_internal()?);
-    end_row(&tx, call, state, None, Some(body)).await?;
-    audit::write(&tx, call, started, None, Some(error)).await?;
-    commit(tx).await
+    let end = call.app.write(|tx| async move {
+        end_row(&tx, call, state, None, Some(body)).await?;
+        audit::write(&tx, call, started, None, Some(error)).await
+    });
+    end.await
 }
 
 async fn end_row(tx: &Tx, call: &Call, state: &str, result: Option<&str>, error: Option<&str>) -> ApiResult<()> {

@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, IsolationLevel, SqliteTransactionMode,
+    Statement,
     TransactionOptions, TransactionTrait,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
@@ -153,6 +154,9 @@ impl Db {
     pub async fn begin(&self) -> Result<Txn, DbError> {
         let options = TransactionOptions {
             sqlite_transaction_mode: (self.backend == Backend::Sqlite).then_some(SqliteTransactionMode::Immediate),
+            // Who has waited for a lock must see what its holder wrote. MariaDB's default shows the rows as they were
+            // when the transaction began, and work that takes "the next free one" takes what is taken.
+            isolation_level: (self.backend == Backend::MariaDb).then_some(IsolationLevel::ReadCommitted),
             ..TransactionOptions::default()
         };
         Ok(Txn::new(self.writer.begin_with_options(options).await?))
@@ -160,8 +164,7 @@ impl Db {
 
     /// Runs `work` in a write transaction: committed when it succeeds, rolled back when it fails, run again when the
     /// database asks for that (deadlock). `work` may therefore run more than once and must act on the database
-    /// alone. It owns its handle and may borrow everything else (`&T` and `&str`, not owned values, because it may run
-    /// again).
+    /// alone. It owns its handle, may borrow everything else, and takes a copy of what it owns.
     ///
     /// ```
     /// # async fn example(db: &mn_service_db::Db, zone: &str) -> Result<(), mn_service_db::DbError> {
@@ -176,14 +179,14 @@ impl Db {
     /// ```
     pub async fn write<T, E, F, W>(&self, work: F) -> Result<T, E>
     where
-        F: Fn(Txn) -> W,
+        F: FnOnce(Txn) -> W + Clone,
         W: Future<Output = Result<T, E>>,
         E: From<DbError>,
     {
         let mut attempt = 1;
         loop {
             let txn = self.begin().await?;
-            let disturbed = match work(txn.handle()).await {
+            let disturbed = match work.clone()(txn.handle()).await {
                 Ok(value) => match txn.commit().await {
                     Ok(()) => return Ok(value),
                     Err(DbError::Database(error)) if is_transient(&error) && attempt < ATTEMPTS => "commit",

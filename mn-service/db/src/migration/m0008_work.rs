@@ -84,7 +84,8 @@ fn host_allocation() -> Layout {
 
 fn storage_allocation() -> Layout {
     table("storage_allocation")
-        .key("resource_uuid", Uuid)
+        // A uuid, or `<image>@<host>` for a cached image.
+        .key("resource_uuid", Line)
         .need("primary_storage_uuid", Uuid)
         .refers("PrimaryStorageVO")
         .maybe("host_uuid", Uuid)
