@@ -14,6 +14,7 @@ use mn_service_types::{
 use mn_service_workflow::{Outcome, Running};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -29,6 +30,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Jobs {
     recent: Mutex<HashMap<String, View>>,
+    /// Jobs that run, each with those who wait for its end.
+    waiting: Mutex<HashMap<String, Arc<Notify>>>,
     /// APIs of jobs that came as legacy messages: their result names the class of the answer.
     legacy: Mutex<HashMap<String, String>>,
 }
@@ -50,6 +53,10 @@ const SUCCEEDED: &str = "succeeded";
 const FAILED: &str = "failed";
 const STUCK: &str = "stuck";
 
+/// How long somebody who asks about a running job waits for its end before he is told that it runs. Saves most clients
+/// all polls but one.
+pub const WAIT: Duration = Duration::from_secs(1);
+
 /// Most results kept in memory.
 const RECENT_LIMIT: usize = 20_000;
 
@@ -59,7 +66,27 @@ impl Jobs {
         if recent.len() >= RECENT_LIMIT {
             recent.retain(|_, view| matches!(view, View::Running));
         }
+        let runs = matches!(view, View::Running);
         recent.insert(job.to_owned(), view);
+        drop(recent);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs {
+            waiting.entry(job.to_owned()).or_default();
+        } else if let Some(ended) = waiting.remove(job) {
+            ended.notify_waiters();
+        }
+    }
+
+    /// Waits until a job ends, at most `limit`. Returns at once for a job that does not run here.
+    pub async fn ended(&self, job: &str, limit: Duration) {
+        let notified = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(ended) = waiting.get(job) else { return };
+            // Taken under the lock that the end takes too: from here on no end is missed.
+            ended.clone().notified_owned()
+        };
+        // What happened is asked again by the caller.
+        let _limited = tokio::time::timeout(limit, notified).await;
     }
 
     /// Where a job stands; `None` for an unknown one.
@@ -168,7 +195,7 @@ pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResu
     submit(call, None).await?;
     loop {
         match app.jobs.view(app, &id).await? {
-            Some(View::Running) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Some(View::Running) => app.jobs.ended(&id, WAIT).await,
             Some(View::Failed(body)) => {
                 let body: ErrorBody = serde_json::from_str(&body).or_internal()?;
                 return Err(body.error);

@@ -52,7 +52,8 @@ pub(super) struct Run {
 
 /// Measures on one database.
 pub(super) async fn one(options: &Options, programs: &Programs, kind: Kind, progress: &Progress) -> Result<Run> {
-    let subject = progress.phase("start", format!("starting on {}", kind.word()), Subject::start(programs, kind)).await?;
+    let subject =
+        progress.phase("start", format!("starting on {}", kind.word()), Subject::start(programs, kind)).await?;
     let outcome = measure(options, &subject, kind, progress).await;
     let outcome = outcome.with_context(|| subject.log_end());
     // A measurement that failed still ends what it started.

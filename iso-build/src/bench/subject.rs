@@ -31,7 +31,8 @@ impl Programs {
             None => {
                 progress.hide();
                 let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-                let build = ["build", "--release", "--package", "mn-service", "--package", "node-manager-sim", "--bins"];
+                let build =
+                    ["build", "--release", "--package", "mn-service", "--package", "node-manager-sim", "--bins"];
                 Program::new(cargo).args(build).directory(&crate::repository()).deadline(BUILD).watched().await?;
                 // This program lies in the folder of its own profile, beside that of the release build.
                 let me = std::env::current_exe().context("this program does not know where it is")?;
@@ -96,8 +97,7 @@ impl Subject {
         let config = at("mn-service.toml").display().to_string();
         let url = format!("http://{api}");
         let begun = Instant::now();
-        let started =
-            Service::start("mn-service", &programs.service, &["--config", &config], &at("mn-service.log"));
+        let started = Service::start("mn-service", &programs.service, &["--config", &config], &at("mn-service.log"));
         let mut service = match started {
             Ok(service) => service,
             Err(error) => {
