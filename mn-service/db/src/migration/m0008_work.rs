@@ -84,8 +84,7 @@ fn host_allocation() -> Layout {
 
 fn storage_allocation() -> Layout {
     table("storage_allocation")
-        // A uuid, or `<image>@<host>` for a cached image.
-        .key("resource_uuid", Line)
+        .key("resource_uuid", Holder)
         .need("primary_storage_uuid", Uuid)
         .refers("PrimaryStorageVO")
         .maybe("host_uuid", Uuid)
