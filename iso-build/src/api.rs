@@ -43,18 +43,44 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     session: String,
+    pauses: (Duration, Duration),
 }
 
 impl Client {
     /// Logs in; `url` is scheme, host and port.
     pub(crate) async fn log_in(url: &str, account: &str, password: &str) -> Result<Self> {
         let http = reqwest::Client::builder().timeout(ANSWER).build().context("the HTTP client cannot be set up")?;
-        let mut client = Self { http, base: url.trim_end_matches('/').to_owned(), session: String::new() };
+        let base = url.trim_end_matches('/').to_owned();
+        Self { http, base, session: String::new(), pauses: PAUSES }.again(account, password).await
+    }
+
+    /// A further session, over the same connections.
+    pub(crate) async fn again(&self, account: &str, password: &str) -> Result<Self> {
+        let mut client = Self { session: String::new(), ..self.clone() };
         let hash = hex::encode(Sha512::digest(password));
         let body = json!({"logInByAccount": {"accountName": account, "password": hash}});
         let answer = client.call(Method::PUT, "/accounts/login", Some(&body)).await.context("login failed")?;
         text(&answer["inventory"], "uuid")?.clone_into(&mut client.session);
         Ok(client)
+    }
+
+    /// Asks about jobs with pauses of this length: what is timed must not wait for the one who times it.
+    pub(crate) fn impatient(mut self, pause: Duration) -> Self {
+        self.pauses = (pause, pause);
+        self
+    }
+
+    /// The text of a successful answer, unread: `path` includes the query.
+    pub(crate) async fn read(&self, path: &str) -> Result<String> {
+        let request = self.http.get(format!("{}{BASE}{path}", self.base));
+        let response = request.header("Authorization", self.authorization()).send().await;
+        let response = response.with_context(|| format!("GET {path} got no answer"))?;
+        let status = response.status();
+        let body = response.text().await.with_context(|| format!("GET {path}: the answer broke off"))?;
+        if status != StatusCode::OK {
+            bail!("GET {path} answered {status}: {}", body.chars().take(500).collect::<String>());
+        }
+        Ok(body)
     }
 
     /// Everything a query finds; each condition is in the query grammar, for example `name=zone1`.
@@ -117,7 +143,7 @@ impl Client {
         // The service may know itself by another address than ours.
         let at = location.find("/zstack/v1/api-jobs/").with_context(|| format!("{words}: {location} is no job"))?;
         let url = format!("{}{}", self.base, &location[at..]);
-        let (deadline, mut pause) = (Instant::now() + JOB, PAUSES.0);
+        let (deadline, mut pause) = (Instant::now() + JOB, self.pauses.0);
         loop {
             let (status, answer) = self.send(self.http.get(&url), words).await?;
             if status != StatusCode::ACCEPTED {
@@ -127,7 +153,7 @@ impl Client {
                 bail!("{words} has not finished within {} s; job {}", JOB.as_secs(), &location[at..]);
             }
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            pause = (pause * 2).min(self.pauses.1);
         }
     }
 

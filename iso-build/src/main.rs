@@ -3,6 +3,7 @@
 //! What a person reads goes to standard error; standard output carries results for programs.
 
 mod api;
+mod bench;
 mod cloud;
 mod guest;
 mod hypervisor;
@@ -40,6 +41,9 @@ enum Command {
     Run(run::Options),
     /// Run the whole test suite, installing what it needs
     Test(suite::Options),
+    /// Measure how fast the product is
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
@@ -71,6 +75,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(options) => run::run(&options, &progress).await,
         Command::Test(options) => suite::run(&options, &progress).await,
         Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
+        Command::Bench(bench) => bench::run(&bench, &progress).await,
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;
             let path = progress.phase("guest", "test guest", guest::image(&progress)).await?;

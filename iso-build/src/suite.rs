@@ -51,6 +51,11 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         tests.extend(["--lib", "--bins"]);
     }
     stage(done, "test", cargo(&tests)).await?;
+    if !options.fast {
+        // One process and not nextest's many: its tests share one server, which takes seconds to start.
+        let again = ["test", "--package", "system-tests", "--test", "it"];
+        stage(done, "mariadb", cargo_with(&again, &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
+    }
     if !options.fast && !options.no_proof {
         stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;
     }
@@ -73,9 +78,14 @@ async fn stage(
 }
 
 async fn cargo(arguments: &[&str]) -> Result<()> {
+    cargo_with(arguments, &[]).await
+}
+
+async fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Tests that print colours or ask a terminal would behave differently on a build machine.
-    Program::new(cargo).args(arguments).directory(&crate::repository()).deadline(STAGE).watched().await
+    let program = Program::new(cargo).args(arguments).directory(&crate::repository()).deadline(STAGE);
+    variables.iter().fold(program, |program, (name, value)| program.env(name, value)).watched().await
 }
 
 /// A fresh machine has cargo alone; nextest is faster where somebody installed it.

@@ -23,7 +23,8 @@ use crate::{
     settings::Settings,
 };
 
-/// A write transaction that a handler and its helpers share; the job commits it when the handler succeeded.
+/// A write transaction that a handler and its helpers share; the job commits it when the handler succeeded. A handler
+/// that keeps it beyond its return has its work rolled back.
 pub type Tx = Arc<Txn>;
 
 /// The service.
@@ -118,15 +119,13 @@ impl App {
         self.engine.get().ok_or_else(|| ApiError::new(ErrorCode::Internal, "the service is still starting; try again"))
     }
 
-    /// Runs `work` in a write transaction and commits it when it succeeds.
-    pub async fn write<T, Fut>(&self, work: impl FnOnce(Tx) -> Fut) -> ApiResult<T>
+    /// Runs `work` in a write transaction and commits it when it succeeds. On MariaDB it may run more than once: see
+    /// [`Db::write`].
+    pub async fn write<T, Fut>(&self, work: impl FnOnce(Tx) -> Fut + Clone) -> ApiResult<T>
     where
         Fut: Future<Output = ApiResult<T>>,
     {
-        let tx: Tx = Arc::new(self.db.begin().await.or_internal()?);
-        let result = work(tx.clone()).await?;
-        commit(tx).await?;
-        Ok(result)
+        self.db.write(|txn| work(Arc::new(txn))).await
     }
 
     /// Length of a session's life, in seconds.
@@ -138,13 +137,6 @@ impl App {
     pub fn host_patience(&self) -> Duration {
         Duration::from_secs(300)
     }
-}
-
-/// Commits a transaction that handlers shared.
-pub async fn commit(tx: Tx) -> ApiResult<()> {
-    let tx = Arc::try_unwrap(tx)
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "a handler kept the transaction after it returned"))?;
-    tx.commit().await.or_internal()
 }
 
 /// Turns failures that no client can act on into `SYS.1000`, with the chain in the log.

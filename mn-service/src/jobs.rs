@@ -14,12 +14,13 @@ use mn_service_types::{
 use mn_service_workflow::{Outcome, Running};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
     access,
     api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
-    app::{App, OrInternal, Tx, commit},
+    app::{App, OrInternal, Tx},
     audit,
     queue::Ticket,
     tags,
@@ -29,6 +30,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Jobs {
     recent: Mutex<HashMap<String, View>>,
+    /// Jobs that run, each with those who wait for its end.
+    waiting: Mutex<HashMap<String, Arc<Notify>>>,
     /// APIs of jobs that came as legacy messages: their result names the class of the answer.
     legacy: Mutex<HashMap<String, String>>,
 }
@@ -50,6 +53,10 @@ const SUCCEEDED: &str = "succeeded";
 const FAILED: &str = "failed";
 const STUCK: &str = "stuck";
 
+/// How long somebody who asks about a running job waits for its end before he is told that it runs. Saves most clients
+/// all polls but one.
+pub const WAIT: Duration = Duration::from_secs(1);
+
 /// Most results kept in memory.
 const RECENT_LIMIT: usize = 20_000;
 
@@ -59,7 +66,27 @@ impl Jobs {
         if recent.len() >= RECENT_LIMIT {
             recent.retain(|_, view| matches!(view, View::Running));
         }
+        let runs = matches!(view, View::Running);
         recent.insert(job.to_owned(), view);
+        drop(recent);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs {
+            waiting.entry(job.to_owned()).or_default();
+        } else if let Some(ended) = waiting.remove(job) {
+            ended.notify_waiters();
+        }
+    }
+
+    /// Waits until a job ends, at most `limit`. Returns at once for a job that does not run here.
+    pub async fn ended(&self, job: &str, limit: Duration) {
+        let notified = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(ended) = waiting.get(job) else { return };
+            // Taken under the lock that the end takes too: from here on no end is missed.
+            ended.clone().notified_owned()
+        };
+        // What happened is asked again by the caller.
+        let _limited = tokio::time::timeout(limit, notified).await;
     }
 
     /// Where a job stands; `None` for an unknown one.
@@ -168,7 +195,7 @@ pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResu
     submit(call, None).await?;
     loop {
         match app.jobs.view(app, &id).await? {
-            Some(View::Running) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Some(View::Running) => app.jobs.ended(&id, WAIT).await,
             Some(View::Failed(body)) => {
                 let body: ErrorBody = serde_json::from_str(&body).or_internal()?;
                 return Err(body.error);
@@ -242,8 +269,10 @@ fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
 enum Ended {
     Failed(ApiError),
     Stuck(ApiError),
-    /// Succeeded; the transaction, if any, still has to be committed together with the job.
-    Done(Reply, Option<Tx>),
+    /// Succeeded; the job still has to be ended.
+    Done(Reply),
+    /// Succeeded, and the transaction that ended the job is committed; this is the answer.
+    Settled(String),
 }
 
 #[tracing::instrument(skip_all, fields(job = %call.job, api = %call.api.name))]
@@ -254,7 +283,7 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
     call.app.progress.begin(id, &call.api.message_class());
     let ended = match resumed {
         Some(running) => follow(&call, running).await,
-        None => perform(&call).await,
+        None => perform(&call, started).await,
     };
     call.app.progress.end(id);
     let view = finish(&call, ended, started).await;
@@ -270,7 +299,7 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
     }
 }
 
-async fn perform(call: &Call) -> Ended {
+async fn perform(call: &Call, started: i64) -> Ended {
     let Some(action) = call.app.apis.get(&call.api.name) else {
         return Ended::Failed(ApiError::new(
             ErrorCode::Unimplemented,
@@ -278,15 +307,15 @@ async fn perform(call: &Call) -> Ended {
         ));
     };
     let result = match action {
-        Action::Record(handler) => match call.app.db.begin().await.or_internal() {
-            Ok(tx) => {
-                let tx: Tx = Arc::new(tx);
-                handler((call.clone(), tx.clone())).await.map(|reply| Ended::Done(reply, Some(tx)))
-            }
-            Err(error) => Err(error),
-        },
+        Action::Record(handler) => {
+            let change = call.app.write(|tx| async move {
+                let reply = handler((call.clone(), tx.clone())).await?;
+                succeed(call, &reply, &tx, started).await
+            });
+            change.await.map(Ended::Settled)
+        }
         Action::Workflow { start, .. } => match start(call.clone()).await {
-            Ok(Plan::Done(reply)) => Ok(Ended::Done(reply, None)),
+            Ok(Plan::Done(reply)) => Ok(Ended::Done(reply)),
             Ok(Plan::Run(running)) => Ok(follow(call, running).await),
             Err(error) => Err(error),
         },
@@ -299,7 +328,7 @@ async fn follow(call: &Call, running: Running<StepError>) -> Ended {
     match running.await {
         Ok(Outcome::Succeeded { state }) => match call.app.apis.get(&call.api.name) {
             Some(Action::Workflow { finish, .. }) => match finish(state) {
-                Ok(reply) => Ended::Done(reply, None),
+                Ok(reply) => Ended::Done(reply),
                 Err(error) => Ended::Stuck(error),
             },
             _ => Ended::Stuck(ApiError::internal("the API of this workflow is gone")),
@@ -326,19 +355,18 @@ async fn follow(call: &Call, running: Running<StepError>) -> Ended {
     }
 }
 
-/// Ends the job in one transaction with its audit and, for records, with the change itself.
+/// Ends the job in one transaction with its audit. That of a record has ended with the change itself.
 async fn finish(call: &Call, ended: Ended, started: i64) -> View {
-    let outcome = match ended {
-        Ended::Done(reply, tx) => match succeed(call, &reply, tx, started).await {
-            Ok(body) => return View::Succeeded(body.into()),
-            Err(error) => Ended::Failed(error),
-        },
-        failed => failed,
-    };
-    let (state, error) = match outcome {
+    let (state, error) = match ended {
+        Ended::Settled(body) => return View::Succeeded(body.into()),
+        Ended::Done(reply) => {
+            match call.app.write(|tx| async move { succeed(call, &reply, &tx, started).await }).await {
+                Ok(body) => return View::Succeeded(body.into()),
+                Err(error) => (FAILED, error),
+            }
+        }
         Ended::Failed(error) => (FAILED, error),
         Ended::Stuck(error) => (STUCK, error),
-        Ended::Done(..) => (FAILED, ApiError::internal("unreachable")),
     };
     let body = error_body(&error);
     // A job that cannot even be ended is taken up again by the next start.
@@ -348,19 +376,15 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
     View::Failed(body.into())
 }
 
-async fn succeed(call: &Call, reply: &Reply, tx: Option<Tx>, started: i64) -> ApiResult<String> {
-    let tx = match tx {
-        Some(tx) => tx,
-        None => Arc::new(call.app.db.begin().await.or_internal()?),
-    };
+/// Owner, tags and audit of what was done, and the end of the job; returns the answer to the client.
+async fn succeed(call: &Call, reply: &Reply, tx: &Tx, started: i64) -> ApiResult<String> {
     if let Reply::Inventory(inventory, uuid) = reply {
-        access::own_created(call, &tx, inventory, uuid).await?;
-        tags::store_given(call, &tx, inventory, uuid).await?;
+        access::own_created(call, tx, inventory, uuid).await?;
+        tags::store_given(call, tx, inventory, uuid).await?;
     }
-    let body = Value::Object(render(call.api, reply, &*tx).await?).to_string();
-    end_row(&tx, call, SUCCEEDED, Some(&body), None).await?;
-    audit::write(&tx, call, started, reply_resource(reply), None).await?;
-    commit(tx).await?;
+    let body = Value::Object(render(call.api, reply, &**tx).await?).to_string();
+    end_row(tx, call, SUCCEEDED, Some(&body), None).await?;
+    audit::write(tx, call, started, reply_resource(reply), None).await?;
     Ok(body)
 }
 
@@ -375,10 +399,11 @@ fn reply_resource(reply: &Reply) -> Option<(&str, &str)> {
 }
 
 async fn fail(call: &Call, state: &str, error: &ApiError, body: &str, started: i64) -> ApiResult<()> {
-    let tx: Tx = Arc::new(call.app.db.begin().await.or_internal()?);
-    end_row(&tx, call, state, None, Some(body)).await?;
-    audit::write(&tx, call, started, None, Some(error)).await?;
-    commit(tx).await
+    let end = call.app.write(|tx| async move {
+        end_row(&tx, call, state, None, Some(body)).await?;
+        audit::write(&tx, call, started, None, Some(error)).await
+    });
+    end.await
 }
 
 async fn end_row(tx: &Tx, call: &Call, state: &str, result: Option<&str>, error: Option<&str>) -> ApiResult<()> {

@@ -1,5 +1,10 @@
 //! The log of workflows in the database (tables `saga` and `saga_event`).
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use async_trait::async_trait;
 use mn_service_db::{
     Db,
@@ -11,15 +16,42 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder, prelude::*
 use uuid::Uuid;
 
 /// Remembers workflows in the service's own database.
-#[derive(Debug, Clone)]
+///
+/// Every commit waits for the disk, so there is one for what has to survive and none for the rest.
+#[derive(Debug)]
 pub struct SagaStore {
     db: Db,
+    held: Mutex<HashMap<Uuid, Held>>,
+}
+
+/// What a workflow has told and the database has not heard.
+#[derive(Debug, Default)]
+struct Held {
+    /// Events that go with the next one that must survive.
+    events: Vec<Event>,
+    /// The row says so; one that says `running` is not told that it is done, because it is about to be removed.
+    unwinding: bool,
 }
 
 impl SagaStore {
     /// A store over `db`.
     pub fn new(db: Db) -> Self {
-        Self { db }
+        Self { db, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Uuid, Held>> {
+        // A panic elsewhere cannot leave the map half-changed: every change is a single call.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn row(id: Uuid, event: Event) -> saga_event::ActiveModel {
+    saga_event::ActiveModel {
+        saga_uuid: Set(key(id)),
+        seq: Set(i64::from(event.sequence)),
+        node_id: Set(i64::from(event.node)),
+        kind: Set(event.kind.as_str().to_owned()),
+        data: Set(event.data),
     }
 }
 
@@ -66,15 +98,20 @@ impl Store for SagaStore {
     }
 
     async fn append(&self, id: Uuid, event: Event) -> Result<(), StoreError> {
-        let row = saga_event::ActiveModel {
-            saga_uuid: Set(key(id)),
-            seq: Set(i64::from(event.sequence)),
-            node_id: Set(i64::from(event.node)),
-            kind: Set(event.kind.as_str().to_owned()),
-            data: Set(event.data),
+        let events = {
+            let mut held = self.held();
+            let held = held.entry(id).or_default();
+            // A repeated call after a failure finds the event among those held.
+            if !held.events.iter().any(|known| known.sequence == event.sequence) {
+                held.events.push(event.clone());
+            }
+            if !event.kind.must_survive() {
+                return Ok(());
+            }
+            held.events.clone()
         };
         let tx = self.db.begin().await.map_err(StoreError::backend)?;
-        saga_event::Entity::insert(row)
+        saga_event::Entity::insert_many(events.into_iter().map(|event| row(id, event)))
             .on_conflict(
                 // A repeated call after an unclear failure: the first writing stands.
                 OnConflict::columns([saga_event::Column::SagaUuid, saga_event::Column::Seq])
@@ -84,10 +121,24 @@ impl Store for SagaStore {
             .exec_without_returning(&tx)
             .await
             .map_err(StoreError::backend)?;
-        tx.commit().await.map_err(StoreError::backend)
+        tx.commit().await.map_err(StoreError::backend)?;
+        if let Some(held) = self.held().get_mut(&id) {
+            held.events.clear();
+        }
+        Ok(())
     }
 
     async fn set_state(&self, id: Uuid, state: JobState) -> Result<(), StoreError> {
+        {
+            let mut held = self.held();
+            match state {
+                // As it was created.
+                JobState::Running => return Ok(()),
+                JobState::Unwinding => held.entry(id).or_default().unwinding = true,
+                JobState::Done if held.remove(&id).is_some_and(|held| held.unwinding) => {}
+                JobState::Done => return Ok(()),
+            }
+        }
         let tx = self.db.begin().await.map_err(StoreError::backend)?;
         saga::Entity::update_many()
             .col_expr(saga::Column::State, Expr::value(word(state)))
@@ -128,6 +179,7 @@ impl Store for SagaStore {
     }
 
     async fn forget(&self, id: Uuid) -> Result<(), StoreError> {
+        self.held().remove(&id);
         let tx = self.db.begin().await.map_err(StoreError::backend)?;
         saga_event::Entity::delete_many()
             .filter(saga_event::Column::SagaUuid.eq(key(id)))

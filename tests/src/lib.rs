@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod cloud;
+pub mod database;
 pub mod eventually;
 pub mod world;
 

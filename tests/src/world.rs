@@ -9,7 +9,7 @@ use mn_service::{
 };
 use tempfile::TempDir;
 
-use crate::Client;
+use crate::{Client, database};
 
 /// A management service, its data folder and a logged-in client. Dropping it stops the service.
 pub struct World {
@@ -26,26 +26,29 @@ pub struct World {
 pub struct Options {
     /// URL of a simulator for all hosts.
     pub simulator: Option<String>,
-    /// Database URL; default: SQLite in the data folder.
+    /// Database URL; default: see [`crate::database`].
     pub database: Option<String>,
 }
 
 impl World {
-    /// A fresh cloud on SQLite.
+    /// A fresh cloud.
     pub async fn start() -> Result<Self> {
         Self::with(Options::default()).await
     }
 
-    /// A fresh cloud.
+    /// A fresh cloud of these parts.
     pub async fn with(options: Options) -> Result<Self> {
         let data = tempfile::tempdir()?;
         Self::over(data, options).await
     }
 
     /// A service over an existing data folder: what a restart finds.
-    pub async fn over(data: TempDir, options: Options) -> Result<Self> {
+    pub async fn over(data: TempDir, mut options: Options) -> Result<Self> {
         // The first one wins; every caller installs the same.
         let _installed = rustls::crypto::ring::default_provider().install_default();
+        if options.database.is_none() {
+            options.database = database::url_for(data.path()).await?;
+        }
         let config = config(data.path().to_owned(), options);
         let app = service::open(config).await?;
         let serving = service::serve(app).await?;

@@ -3,13 +3,13 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, IsolationLevel, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use sea_orm_migration::MigratorTrait;
 
-use crate::{DbError, Txn, error::is_transient, migration::Migrator};
+use crate::{DbError, Txn, durable::Durable, error::is_transient, migration::Migrator};
 
 /// Connections that read at the same time.
 const READERS: u32 = 16;
@@ -37,6 +37,8 @@ pub struct Db {
     /// Which database it is.
     pub backend: Backend,
     writer: DatabaseConnection,
+    /// What commits wait for, where the database does not do it itself.
+    durable: Option<Arc<Durable>>,
     /// Removes the file of a temporary database with the last handle.
     _temporary: Option<Arc<tempfile::TempDir>>,
 }
@@ -46,7 +48,7 @@ pub struct Db {
 pub async fn connect(url: &str) -> Result<Db, DbError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
-        open_sqlite(Path::new(path.split('?').next().unwrap_or(path)), SqliteSynchronous::Full).await
+        open_sqlite(Path::new(path.split('?').next().unwrap_or(path)), true).await
     } else if url.starts_with("mysql:") || url.starts_with("mariadb:") {
         open_mariadb(url).await
     } else {
@@ -58,9 +60,11 @@ pub async fn connect(url: &str) -> Result<Db, DbError> {
 /// One connection writes and the others read: SQLite has a single writer, and queueing for a connection is fair and
 /// costs nothing, whereas competing writers poll the file lock and fail with SQLITE_BUSY.
 ///
-/// `synchronous=FULL`: in WAL mode NORMAL may lose the last commits at a power failure, but a job is acknowledged
-/// to its caller once its row is committed, and must be there after the reboot.
-async fn open_sqlite(path: &Path, synchronous: SqliteSynchronous) -> Result<Db, DbError> {
+/// A `durable` database keeps what was committed over a power cut: a job is acknowledged to its caller once its row is
+/// committed, and must be there after the reboot. SQLite's own `synchronous=FULL` would do that too, one commit after
+/// the other; see [`Durable`].
+async fn open_sqlite(path: &Path, durable: bool) -> Result<Db, DbError> {
+    let synchronous = if durable { SqliteSynchronous::Normal } else { SqliteSynchronous::Off };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|source| DbError::Directory { path: parent.to_owned(), source })?;
     }
@@ -91,7 +95,8 @@ async fn open_sqlite(path: &Path, synchronous: SqliteSynchronous) -> Result<Db, 
     let writer = Database::connect(options(false)).await?;
     Migrator::up(&writer, None).await?;
     let conn = Database::connect(options(true)).await?;
-    Ok(Db { conn, backend: Backend::Sqlite, writer, _temporary: None })
+    let durable = durable.then(|| Arc::new(Durable::of(path)));
+    Ok(Db { conn, backend: Backend::Sqlite, writer, durable, _temporary: None })
 }
 
 async fn open_mariadb(url: &str) -> Result<Db, DbError> {
@@ -111,7 +116,7 @@ async fn open_mariadb(url: &str) -> Result<Db, DbError> {
     };
     migrate_mariadb(&Database::connect(options(1)).await?).await?;
     let conn = Database::connect(options(2 * READERS)).await?;
-    Ok(Db { writer: conn.clone(), conn, backend: Backend::MariaDb, _temporary: None })
+    Ok(Db { writer: conn.clone(), conn, backend: Backend::MariaDb, durable: None, _temporary: None })
 }
 
 /// Several management services may start at the same time; one of them migrates while the others wait. `single` has
@@ -138,7 +143,7 @@ impl Db {
     pub async fn temporary() -> Result<Self, DbError> {
         let directory =
             tempfile::tempdir().map_err(|source| DbError::Directory { path: std::env::temp_dir(), source })?;
-        let mut db = open_sqlite(&directory.path().join("zstack.db"), SqliteSynchronous::Off).await?;
+        let mut db = open_sqlite(&directory.path().join("zstack.db"), false).await?;
         db._temporary = Some(Arc::new(directory));
         Ok(db)
     }
@@ -153,15 +158,20 @@ impl Db {
     pub async fn begin(&self) -> Result<Txn, DbError> {
         let options = TransactionOptions {
             sqlite_transaction_mode: (self.backend == Backend::Sqlite).then_some(SqliteTransactionMode::Immediate),
+            // Who has waited for a lock must see what its holder wrote. MariaDB's default shows the rows as they were
+            // when the transaction began, and work that takes "the next free one" takes what is taken.
+            isolation_level: (self.backend == Backend::MariaDb).then_some(IsolationLevel::ReadCommitted),
             ..TransactionOptions::default()
         };
-        Ok(Txn::new(self.writer.begin_with_options(options).await?))
+        if let Some(durable) = &self.durable {
+            durable.check()?;
+        }
+        Ok(Txn::new(self.writer.begin_with_options(options).await?, self.durable.clone()))
     }
 
     /// Runs `work` in a write transaction: committed when it succeeds, rolled back when it fails, run again when the
     /// database asks for that (deadlock). `work` may therefore run more than once and must act on the database
-    /// alone. It owns its handle and may borrow everything else (`&T` and `&str`, not owned values, because it may run
-    /// again).
+    /// alone. It owns its handle, may borrow everything else, and takes a copy of what it owns.
     ///
     /// ```
     /// # async fn example(db: &mn_service_db::Db, zone: &str) -> Result<(), mn_service_db::DbError> {
@@ -176,14 +186,14 @@ impl Db {
     /// ```
     pub async fn write<T, E, F, W>(&self, work: F) -> Result<T, E>
     where
-        F: Fn(Txn) -> W,
+        F: FnOnce(Txn) -> W + Clone,
         W: Future<Output = Result<T, E>>,
         E: From<DbError>,
     {
         let mut attempt = 1;
         loop {
             let txn = self.begin().await?;
-            let disturbed = match work(txn.handle()).await {
+            let disturbed = match work.clone()(txn.handle()).await {
                 Ok(value) => match txn.commit().await {
                     Ok(()) => return Ok(value),
                     Err(DbError::Database(error)) if is_transient(&error) && attempt < ATTEMPTS => "commit",
@@ -210,5 +220,22 @@ impl Db {
     pub async fn close(self) -> Result<(), DbError> {
         self.conn.close_by_ref().await?;
         Ok(self.writer.close_by_ref().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_commit_of_a_durable_database_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open_sqlite(&folder.path().join("a.db"), true).await.unwrap();
+        for _ in 0..3 {
+            let work = async |txn: Txn| txn.execute_unprepared("UPDATE counter SET value = 1").await;
+            db.write(|txn| async move { Ok::<_, DbError>(work(txn).await?) }).await.unwrap();
+        }
+        assert!(folder.path().join("a.db-wal").exists(), "the log that is waited for");
+        assert_eq!(db.durable.as_ref().unwrap().counts().await, (3, 3));
     }
 }

@@ -23,6 +23,9 @@ pub enum DbError {
     /// The work of a transaction kept its handle.
     #[error("a transaction outlived its work and was rolled back")]
     TransactionKept,
+    /// The disk did not take what was committed.
+    #[error("the disk does not take what is written to the database; repair it and restart the management service")]
+    Disk,
     /// The database refused.
     #[error(transparent)]
     Database(#[from] DbErr),

@@ -3,6 +3,7 @@
 //! SQLite (embedded) and MariaDB behave alike behind [`Db`]; see `README.md`.
 
 mod connection;
+mod durable;
 pub mod entity;
 mod error;
 pub mod migration;

@@ -7,7 +7,10 @@ use std::sync::{
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use crate::error::{DbError, is_transient};
+use crate::{
+    durable::Durable,
+    error::{DbError, is_transient},
+};
 
 /// An open write transaction. Dropped without [`Txn::commit`] it rolls back.
 ///
@@ -20,11 +23,13 @@ pub struct Txn(Arc<Shared>);
 struct Shared {
     inner: DatabaseTransaction,
     transient: AtomicBool,
+    /// What to wait for after the commit.
+    durable: Option<Arc<Durable>>,
 }
 
 impl Txn {
-    pub(crate) fn new(inner: DatabaseTransaction) -> Self {
-        Self(Arc::new(Shared { inner, transient: AtomicBool::new(false) }))
+    pub(crate) fn new(inner: DatabaseTransaction, durable: Option<Arc<Durable>>) -> Self {
+        Self(Arc::new(Shared { inner, transient: AtomicBool::new(false), durable }))
     }
 
     /// The same transaction for the work of [`crate::Db::write`]. Work that owns its handle may borrow anything
@@ -35,16 +40,21 @@ impl Txn {
 
     /// Makes the changes durable.
     pub async fn commit(self) -> Result<(), DbError> {
-        Ok(self.alone()?.commit().await?)
+        let Shared { inner, durable, .. } = self.alone()?;
+        inner.commit().await?;
+        match durable {
+            Some(durable) => durable.settle().await,
+            None => Ok(()),
+        }
     }
 
     /// Undoes the changes.
     pub async fn rollback(self) -> Result<(), DbError> {
-        Ok(self.alone()?.rollback().await?)
+        Ok(self.alone()?.inner.rollback().await?)
     }
 
-    fn alone(self) -> Result<DatabaseTransaction, DbError> {
-        Arc::into_inner(self.0).map(|shared| shared.inner).ok_or(DbError::TransactionKept)
+    fn alone(self) -> Result<Shared, DbError> {
+        Arc::into_inner(self.0).ok_or(DbError::TransactionKept)
     }
 
     /// A statement failed in a way that a repetition may cure.

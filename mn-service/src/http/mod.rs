@@ -337,7 +337,13 @@ impl Server {
         if *method != Method::GET {
             return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, "jobs are read with GET".to_owned()));
         }
-        Ok(match self.app.jobs.view(&self.app, job).await? {
+        let jobs = &self.app.jobs;
+        let mut view = jobs.view(&self.app, job).await?;
+        if matches!(view, Some(View::Running)) {
+            jobs.ended(job, jobs::WAIT).await;
+            view = jobs.view(&self.app, job).await?;
+        }
+        Ok(match view {
             None => {
                 return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no job {job}, or its result was dropped")));
             }

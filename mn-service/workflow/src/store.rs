@@ -19,7 +19,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Duplicate`] if there already is a job of this id; this check and the write are one operation.
     async fn create(&self, record: Record) -> Result<(), StoreError>;
 
-    /// Adds to the log of job `id`. When this returns, the event survives a crash.
+    /// Adds to the log of job `id`. When this returns, the event survives a crash; one that
+    /// [need not](EventKind::must_survive) may be held back until the next one that must, and be written together
+    /// with it, in order.
     ///
     /// The engine repeats a failed call until it succeeds, and a call may fail after the event was written: adding an
     /// event whose `sequence` is already there is a success and changes nothing.
@@ -127,6 +129,14 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// False for beginnings: a restart runs what has begun and what has not begun alike, so that only ends matter.
+    pub fn must_survive(self) -> bool {
+        match self {
+            EventKind::Started | EventKind::UndoStarted => false,
+            EventKind::Succeeded | EventKind::Failed | EventKind::UndoFinished | EventKind::UndoFailed => true,
+        }
+    }
+
     /// The word under which a database stores it.
     pub fn as_str(self) -> &'static str {
         match self {

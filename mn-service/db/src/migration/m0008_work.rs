@@ -84,7 +84,7 @@ fn host_allocation() -> Layout {
 
 fn storage_allocation() -> Layout {
     table("storage_allocation")
-        .key("resource_uuid", Uuid)
+        .key("resource_uuid", Holder)
         .need("primary_storage_uuid", Uuid)
         .refers("PrimaryStorageVO")
         .maybe("host_uuid", Uuid)

@@ -11,6 +11,8 @@ use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 pub(super) enum Kind {
     /// 32 hexadecimal characters.
     Uuid,
+    /// A uuid, or two joined by `@`: what holds storage may be an image in the cache of a host.
+    Holder,
     /// 64 hexadecimal characters.
     Hash,
     /// Line up to 255 characters: names, states, types, addresses.
@@ -37,6 +39,8 @@ impl Kind {
         match self {
             Self::Uuid if sqlite => "char(32)",
             Self::Uuid => "char(32) CHARACTER SET ascii COLLATE ascii_bin",
+            Self::Holder if sqlite => "char(65)",
+            Self::Holder => "char(65) CHARACTER SET ascii COLLATE ascii_bin",
             Self::Hash if sqlite => "char(64)",
             Self::Hash => "char(64) CHARACTER SET ascii COLLATE ascii_bin",
             Self::Line if sqlite => "varchar(255) COLLATE NOCASE",

@@ -7,7 +7,12 @@ use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, 
 use mn_service_workflow::{Undo, Workflow};
 use node_manager_types::operation::{StartVm, StopVm};
 use node_manager_types::vm::StopMode;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*, sea_query::ExprTrait};
+use sea_orm::{
+    ActiveValue::Set,
+    ConnectionTrait, EntityTrait,
+    prelude::*,
+    sea_query::{ExprTrait, OnConflict},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -280,8 +285,9 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
                 if let Some(row) = vm_instance::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()? {
                     return recorded(&tx, &row, &state).await;
                 }
+                let internal_id = next_internal_id(&tx).await?;
                 let placement = placement::reserve(&service, &tx, &state.uuid, &state.wanted).await?;
-                insert_rows(&service, &tx, &state, &placement).await?;
+                insert_rows(&service, &tx, &state, &placement, internal_id).await?;
                 Ok(placement)
             }
         })
@@ -302,25 +308,20 @@ async fn recorded(tx: &Tx, row: &vm_instance::Model, state: &CreateVm) -> ApiRes
     })
 }
 
+/// The next number of a VM. Whoever has taken one keeps the others waiting until the transaction ends, so that on
+/// MariaDB as on SQLite every placement sees the ones before it.
 async fn next_internal_id(tx: &Tx) -> ApiResult<i64> {
     const NAME: &str = "vm.internalId";
-    let moved = counter::Entity::update_many()
-        .col_expr(counter::Column::Value, Expr::col(counter::Column::Value).add(1))
-        .filter(counter::Column::Name.eq(NAME))
-        .exec(&**tx)
-        .await
-        .or_internal()?;
-    if moved.rows_affected == 0 {
-        let first = counter::ActiveModel { name: Set(NAME.to_owned()), value: Set(1) };
-        counter::Entity::insert(first).exec_without_returning(&**tx).await.or_internal()?;
-    }
+    use counter::Column;
+    let first = counter::ActiveModel { name: Set(NAME.to_owned()), value: Set(1) };
+    let or_next = OnConflict::column(Column::Name).value(Column::Value, Expr::col(Column::Value).add(1)).to_owned();
+    counter::Entity::insert(first).on_conflict(or_next).exec_without_returning(&**tx).await.or_internal()?;
     let row = counter::Entity::find_by_id(NAME).one(&**tx).await.or_internal()?;
     row.map(|row| row.value).ok_or_else(|| ApiError::internal("the VM counter is gone"))
 }
 
-async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement) -> ApiResult<()> {
+async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement, internal_id: i64) -> ApiResult<()> {
     let now = now_millis();
-    let internal_id = next_internal_id(tx).await?;
     let row = vm_instance::ActiveModel {
         uuid: Set(state.uuid.clone()),
         name: Set(state.name.clone()),
