@@ -5,7 +5,7 @@ mod connect;
 mod ping;
 
 pub use connect::connect;
-pub use ping::{forget_connections, ping_all, reconnect_all};
+pub use ping::{forget_connections, ping_all, ping_disconnected, reconnect_all};
 
 use std::sync::Arc;
 

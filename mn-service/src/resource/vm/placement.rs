@@ -93,7 +93,14 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
             return Ok(Placement { zone: row.zone_uuid, cluster: row.cluster_uuid, host: row.uuid, primary_storage });
         }
     }
-    Err(no_host(wanted, explain(&**tx, wanted, ratio).await?.1))
+    // The best by load may all lack storage; then every host is looked at, also to say what each of them lacks.
+    let (fits, refused) = explain(&**tx, wanted, ratio).await?;
+    for fit in fits {
+        if allocation::reserve_host(tx, vm, &fit.host, wanted.cpu, wanted.memory).await? {
+            return Ok(fit);
+        }
+    }
+    Err(no_host(wanted, refused))
 }
 
 async fn quick<C: ConnectionTrait>(
