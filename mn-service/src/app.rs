@@ -55,6 +55,8 @@ pub struct App {
     pub sealer: Sealer,
     /// Console tokens.
     pub consoles: Consoles,
+    /// True once every host was asked after the start; interrupted jobs wait for it.
+    pub hosts_asked: tokio::sync::watch::Sender<bool>,
     /// Wakes every timer: what they wait for may be due under changed settings.
     pub nudge: tokio::sync::Notify,
     /// This management node.
@@ -101,6 +103,7 @@ impl App {
             authority,
             sealer,
             consoles: Consoles::default(),
+            hosts_asked: tokio::sync::watch::Sender::new(false),
             nudge: tokio::sync::Notify::new(),
             node_uuid,
             engine: OnceLock::new(),

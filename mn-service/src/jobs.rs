@@ -214,17 +214,14 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
         .all(app.db.read())
         .await
         .or_internal()?;
-    let resumed = app.engine()?.resume().await.map_err(ApiError::internal)?;
-    let mut workflows: HashMap<String, Running<StepError>> =
-        resumed.into_iter().map(|r| (r.id.simple().to_string(), r.running)).collect();
     let count = unfinished.len();
+    let mut interrupted = Vec::new();
     for row in unfinished {
-        let running = workflows.remove(&row.uuid);
         match revive(app, &row) {
             Ok(call) => {
                 let ticket = app.queues.join(keys(&call).await?);
                 app.jobs.put(&call.job, View::Running);
-                tokio::spawn(run(call, ticket, row.webhook, running));
+                interrupted.push((call, ticket, row.webhook));
             }
             Err(error) => {
                 tracing::error!(job = %row.uuid, api = %row.api, %error, "a job from before the restart cannot be taken up");
@@ -241,11 +238,39 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
             }
         }
     }
-    for (id, _) in workflows {
-        // Its job has ended as stuck: the log stays for a person to look at.
-        tracing::warn!(job = %id, "a workflow without an unfinished job is left alone");
-    }
+    tokio::spawn(go_on(app.clone(), interrupted));
     Ok(count)
+}
+
+/// Longest wait for hosts before interrupted jobs go on without them.
+const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Goes on with interrupted jobs once the hosts were asked: a VM must not be refused because nobody has spoken to its
+/// host since the start. Their places in the queues are taken already.
+async fn go_on(app: Arc<App>, interrupted: Vec<(Call, Ticket, Option<String>)>) {
+    let mut asked = app.hosts_asked.subscribe();
+    // An error means that the service is gone, a timeout that a host keeps everybody waiting.
+    drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked)).await);
+    let resumed = match app.engine() {
+        Ok(engine) => engine.resume().await.map_err(ApiError::internal),
+        Err(error) => Err(error),
+    };
+    let mut workflows: HashMap<String, Running<StepError>> = match resumed {
+        Ok(resumed) => resumed.into_iter().map(|r| (r.id.simple().to_string(), r.running)).collect(),
+        Err(error) => {
+            // Running them anew could do twice what a workflow has begun.
+            tracing::error!(%error, "interrupted jobs cannot be resumed; the next start tries again");
+            return;
+        }
+    };
+    for (call, ticket, webhook) in interrupted {
+        let running = workflows.remove(&call.job);
+        tokio::spawn(run(call, ticket, webhook, running));
+    }
+    for (id, _) in workflows {
+        // Its job ended as stuck, and the log stays for a person to look at; or it ended while the log was read.
+        tracing::debug!(job = %id, "a workflow without an unfinished job is left alone");
+    }
 }
 
 fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {

@@ -16,6 +16,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         if let Err(error) = resource::host::reconnect_all(&booted).await {
             tracing::error!(%error, "hosts could not be reconnected; the host ping goes on trying");
         }
+        booted.hosts_asked.send_replace(true);
     });
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
     every(

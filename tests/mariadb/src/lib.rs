@@ -71,9 +71,14 @@ impl MariaDb {
         let (install, server) = (program("mariadb-install-db")?, program("mariadbd")?);
         let folder = tempfile::Builder::new().prefix("private-mariadb-").tempdir()?;
         let (data, log, socket) = (folder.path().join("data"), folder.path().join("log"), folder.path().join("s"));
+        // A server that starts removes temporary tables from its folder for them, others' included.
+        let temporary = folder.path().join("tmp");
+        fs::create_dir(&temporary)?;
         let installed = Command::new(install)
+            .env("TMPDIR", &temporary)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
             .stdin(Stdio::null())
             .output()?;
         if !installed.status.success() {
@@ -102,6 +107,7 @@ impl MariaDb {
         }
         let shell = command
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
             .arg(format!("--socket={}", socket.display()))
             .stdin(Stdio::piped())
             .stdout(File::create(&log)?)

@@ -7,7 +7,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 
 use crate::{
     agents,
-    app::{App, OrInternal},
+    app::{App, OrInternal, Tx},
     resource::{allocation, l2_network, l3_network, primary_storage, vm},
 };
 
@@ -29,7 +29,7 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
             ..Default::default()
         };
         host::Entity::update(row).exec(&*tx).await.or_internal()?;
-        Ok(())
+        recount_shares(&tx, uuid).await
     })
     .await?;
     vm::sync::host(app, uuid, &ping).await
@@ -98,14 +98,18 @@ pub(super) async fn disconnected(app: &App, uuid: &str) -> ApiResult<()> {
             .exec(&*tx)
             .await
             .or_internal()?;
-        // CS-PSL-004: the host's share of local storage counts no longer.
-        let shares = local_storage_host_ref::Column::HostUuid.eq(uuid);
-        for share in local_storage_host_ref::Entity::find().filter(shares).all(&*tx).await.or_internal()? {
-            primary_storage::recount(&tx, &share.primary_storage_uuid).await?;
-        }
-        Ok(())
+        recount_shares(&tx, uuid).await
     })
     .await
+}
+
+/// CS-PSL-004: a host's share of local storage counts while it is Connected.
+async fn recount_shares(tx: &Tx, host: &str) -> ApiResult<()> {
+    let shares = local_storage_host_ref::Column::HostUuid.eq(host);
+    for share in local_storage_host_ref::Entity::find().filter(shares).all(&**tx).await.or_internal()? {
+        primary_storage::recount(tx, &share.primary_storage_uuid).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
