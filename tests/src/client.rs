@@ -20,6 +20,8 @@ pub type Outcome = std::result::Result<Value, ApiError>;
 impl Client {
     /// A client without session. `base` is `http://host:port`.
     pub fn new(base: &str) -> Self {
+        // The first one wins; every caller installs the same.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         Self { http: reqwest::Client::new(), base: base.to_owned(), session: None }
     }
 
