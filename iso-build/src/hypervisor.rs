@@ -36,7 +36,10 @@ pub(crate) async fn ensure(
     progress.note("no libvirtd and no systemd here: starting virtlogd and libvirtd".to_owned());
     let mut started = Vec::new();
     for name in ["virtlogd", "libvirtd"] {
-        let service = Service::start(name, &find(name)?, &[], &logs.join(format!("{name}.log")))?;
+        let daemon = find(name)?;
+        let keeper = std::env::current_exe().context("this program does not find itself")?;
+        let arguments = ["keep", daemon.to_str().context("a daemon in a folder that is not UTF-8")?];
+        let service = Service::start(name, &keeper, &arguments, &logs.join(format!("{name}.log")))?;
         record(service.process.clone())?;
         started.push(service);
     }

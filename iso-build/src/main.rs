@@ -7,6 +7,7 @@ mod bench;
 mod cloud;
 mod guest;
 mod hypervisor;
+mod keeper;
 mod packages;
 mod program;
 mod progress;
@@ -45,6 +46,15 @@ enum Command {
     Bench(bench::Bench),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
+    /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
+    #[command(hide = true)]
+    Keep {
+        /// The daemon
+        program: PathBuf,
+        /// Its arguments, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[tokio::main]
@@ -64,6 +74,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Run(options) => run::run(&options, &progress).await,
         Command::Test(options) => suite::run(&options, &progress).await,
+        Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
         Command::Bench(bench) => bench::run(&bench, &progress).await,
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;

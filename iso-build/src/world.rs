@@ -257,13 +257,18 @@ impl World {
 
     fn make_plan(&self, guest: PathBuf) -> Result<Plan> {
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        // The cache is a hidden folder, and the service adds no images from hidden places
+        // (`image/download.localPath.blacklist`).
+        let offered = self.folder.sub("offer")?.join("guest.qcow2");
+        std::fs::copy(&guest, &offered)
+            .with_context(|| format!("{} cannot be copied to {}", guest.display(), offered.display()))?;
         Ok(Plan {
             host: self.state.host.clone(),
             vm: self.state.vm.clone(),
             host_address: HERE.to_string(),
             volumes: self.folder.sub("volumes")?,
             images: self.folder.sub("images")?,
-            guest,
+            guest: offered,
             uplink: self.uplink.name.clone(),
             range: uplink::range(self.state.subnet)?,
             dns: uplink::resolver(&resolv_conf),

@@ -165,3 +165,18 @@ pub async fn forget(tx: &Tx, uuids: &[String]) -> ApiResult<()> {
     Entity::delete_many().filter(Column::ResourceUuid.is_in(uuids.iter().cloned())).exec(&**tx).await.or_internal()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Networks below the L3 networks are the cloud's; who may see them is asked of the L3 network.
+    const SEEN_BY_ALL: &[&str] = &["L2NetworkVO"];
+
+    #[test]
+    fn what_belongs_to_accounts_is_not_shown_to_others() {
+        for vo in OWNED.iter().filter(|vo| !SEEN_BY_ALL.contains(vo)) {
+            assert!(mn_service_db::query::is_private(vo), "{vo} has an owner; give it a rule in query/visibility.rs");
+        }
+    }
+}

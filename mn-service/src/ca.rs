@@ -102,6 +102,11 @@ impl Authority {
         Ok(Self { dir: dir.to_owned(), ca_pem, issuer })
     }
 
+    /// The authority's own certificate (PEM).
+    pub fn certificate(&self) -> &str {
+        &self.ca_pem
+    }
+
     /// Certificate for the agent of a host, valid as server and as client.
     pub fn issue_host(&self, host_uuid: &str, address: Option<IpAddr>) -> Result<Identity, CaError> {
         self.issue(&host_name(host_uuid), address)

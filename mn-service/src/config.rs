@@ -23,6 +23,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// TCP port of the agent on hosts.
     pub agent_port: u16,
+    /// The agent program that hosts get over SSH; default: the `node-manager` beside this service's own program.
+    pub agent_binary: Option<PathBuf>,
+    /// Machines without hardware virtualization (CS-HOST-005) may be hosts; their VMs are emulated.
+    pub allow_emulation: bool,
     /// Where rows are kept.
     pub database: Database,
     /// Hosts are simulated by a `node-manager-sim` at this loopback URL. For tests and benchmarks only.
@@ -46,6 +50,8 @@ impl Default for Config {
             console_host: None,
             data_dir: PathBuf::from("/var/lib/zstack"),
             agent_port: node_manager_types::AGENT_PORT,
+            agent_binary: None,
+            allow_emulation: true,
             database: Database::default(),
             simulator: None,
         }

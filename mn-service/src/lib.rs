@@ -14,6 +14,7 @@ pub mod cascade;
 pub mod change;
 pub mod config;
 pub mod console;
+pub mod deploy;
 pub mod garbage;
 pub mod http;
 pub mod jobs;

@@ -13,6 +13,7 @@ use crate::{
     app::{App, OrInternal, Parts},
     ca::Authority,
     config::Config,
+    deploy::trust::Trust,
     http, jobs, resource,
     saga_store::SagaStore,
     secret::Sealer,
@@ -47,6 +48,9 @@ pub enum StartError {
     /// Certificates cannot be used.
     #[error(transparent)]
     Certificates(#[from] crate::ca::CaError),
+    /// The management node's SSH key cannot be used.
+    #[error("SSH files of the management node")]
+    Ssh(#[from] crate::deploy::trust::TrustError),
     /// Certificates cannot be used for connections.
     #[error(transparent)]
     Tls(#[from] node_manager_client::TlsError),
@@ -63,6 +67,8 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     private_folder(&config.data_dir)?;
     let sealer = Sealer::open(&config.data_dir.join("secret.key"))?;
     let authority = Authority::open(&config.data_dir.join("ca"))?;
+    // Made now, so that operators find the public key before they add a host that shall know it.
+    Trust::open(&config.data_dir)?.key_pair()?;
     let db = mn_service_db::connect(&config.database_url()).await?;
     let agents = Agents::new(&authority.management()?, config.simulator.clone(), config.agent_port)?;
     let settings = Settings::load(&db).await?;

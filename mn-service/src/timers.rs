@@ -35,6 +35,13 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
     every(
         &mut set,
         app,
+        "disconnected hosts",
+        |_| 5,
+        |app| async move { resource::host::ping_disconnected(&app).await },
+    );
+    every(
+        &mut set,
+        app,
         "VM recycle bin",
         |app| app.settings.integer("vm", "expungeInterval", 3600),
         |app| async move { resource::vm::expunge_due(&app).await },

@@ -4,6 +4,8 @@
 //! The program kills itself (`ZSTACK_CRASH_AT=workflow/step/phase`, see `progress.rs`) without running any destructor,
 //! which is what `kill -9` and a power cut do to it.
 
+#![allow(clippy::unwrap_used, reason = "a test program: a panic is its report")]
+
 use std::{
     net::TcpListener,
     path::PathBuf,

@@ -638,7 +638,7 @@ async fn vms_may_use_enabled_attached_networks_of_no_system_category_net_l3_011(
     cloud.attach(&l2).await.unwrap();
     let db = cloud.app.db.read();
     assert_eq!(l3_network::check_usable(db, std::slice::from_ref(&good)).await.unwrap().len(), 1);
-    assert_eq!(l3_network::clusters_of(db, &both).await.unwrap(), [cloud.cluster.clone()]);
+    assert_eq!(l3_network::clusters_of(db, &both).await.unwrap(), std::slice::from_ref(&cloud.cluster));
     cloud.call("ChangeL3NetworkState", json!({ "uuid": good, "stateEvent": "disable" })).await.unwrap();
     says(&l3_network::check_usable(db, &[good]).await.unwrap_err(), "SYS.1007", &["disabled"]);
     let v6 = json!({ "name": "six", "l2NetworkUuid": l2, "ipVersion": 6 });

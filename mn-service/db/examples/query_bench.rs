@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use mn_service_db::{
     Db, DbError,
     entity::{
-        l2_network, l3_network,
-        prelude::{L2Network, L3Network, UsedIp, VmInstance, VmNic, Volume, Zone},
-        used_ip, vm_instance, vm_nic, volume, zone,
+        l2_network, l2_network::Entity as L2Network, l3_network, l3_network::Entity as L3Network, used_ip,
+        used_ip::Entity as UsedIp, vm_instance, vm_instance::Entity as VmInstance, vm_nic, vm_nic::Entity as VmNic,
+        volume, volume::Entity as Volume, zone, zone::Entity as Zone,
     },
     query::{Op, Query, Sort, load, run},
 };

@@ -175,11 +175,11 @@ impl Db {
     ///
     /// ```
     /// # async fn example(db: &mn_service_db::Db, zone: &str) -> Result<(), mn_service_db::DbError> {
-    /// use mn_service_db::{DbError, entity::prelude::Zone};
+    /// use mn_service_db::{DbError, entity::zone};
     /// use sea_orm::EntityTrait;
     /// let deleted = db
     ///     .write(|txn| async move {
-    ///         Ok::<_, DbError>(Zone::delete_by_id(zone).exec(&txn).await?.rows_affected)
+    ///         Ok::<_, DbError>(zone::Entity::delete_by_id(zone).exec(&txn).await?.rows_affected)
     ///     })
     ///     .await?;
     /// # let _ = deleted; Ok(()) }

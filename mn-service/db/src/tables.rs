@@ -95,6 +95,7 @@ static TABLES: LazyLock<HashMap<&'static str, Table>> = LazyLock::new(|| {
         used_ip network_service_provider network_service_type network_service_provider_l2_network_ref
         network_service_l3_network_ref
         vm_instance vm_nic vm_cd_rom
+        affinity_group affinity_group_usage
         system_tag tag_pattern user_tag global_config resource_config
         account account_resource_ref quota long_job session
         job saga saga_event audit host_allocation storage_allocation garbage counter

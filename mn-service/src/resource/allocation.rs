@@ -4,6 +4,8 @@
 //! holds what on which primary storage. The `available…` columns are running totals that queries and the scheduler
 //! read; [`recount`] makes them equal to the rows again.
 
+use std::collections::HashMap;
+
 use mn_service_db::entity::{
     host, host_allocation, host_capacity, local_storage_host_ref, primary_storage_capacity, storage_allocation,
     vm_instance,
@@ -232,18 +234,22 @@ pub fn over_provisioned(size: i64, ratio: f64) -> i64 {
     if ratio <= 1.0 { size } else { (size as f64 / ratio).ceil() as i64 }
 }
 
-/// Bytes that all claims hold on a primary storage, on one host of it when given.
-pub async fn claimed<C: ConnectionTrait>(conn: &C, primary_storage: &str, host: Option<&str>) -> ApiResult<i64> {
+/// Bytes that claims hold on each host of a local primary storage.
+pub async fn claimed_by_host<C: ConnectionTrait>(conn: &C, primary_storage: &str) -> ApiResult<HashMap<String, i64>> {
     use storage_allocation::Column;
-    let mut query = storage_allocation::Entity::find()
+    let rows: Vec<(Option<String>, i64)> = storage_allocation::Entity::find()
         .select_only()
-        .column(Column::Size)
-        .filter(Column::PrimaryStorageUuid.eq(primary_storage));
-    if let Some(host) = host {
-        query = query.filter(Column::HostUuid.eq(host));
+        .columns([Column::HostUuid, Column::Size])
+        .filter(Column::PrimaryStorageUuid.eq(primary_storage))
+        .into_tuple()
+        .all(conn)
+        .await
+        .or_internal()?;
+    let mut sums = HashMap::new();
+    for (host, size) in rows {
+        *sums.entry(host.unwrap_or_default()).or_default() += size;
     }
-    let sizes: Vec<i64> = query.into_tuple().all(conn).await.or_internal()?;
-    Ok(sizes.into_iter().sum())
+    Ok(sums)
 }
 
 /// Makes a host's running totals equal to its rows; `total_cpu` and `total_memory` are what may be given out.

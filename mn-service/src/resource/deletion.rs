@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
-    allocation,
+    affinity, allocation,
     host_networks::{self, Plugged},
     image, l3_network, primary_storage,
 };
@@ -188,6 +188,7 @@ pub(super) async fn remove(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
     allocation::release_storage(tx, &deletion.deleted("VolumeSnapshotVO")).await?;
     let all = deletion.all();
     tags::forget(tx, &all).await?;
+    affinity::untag(tx, &deletion.deleted("AffinityGroupVO")).await?;
     access::forget(tx, &all).await?;
     let hosts = deletion.deleted("HostVO");
     let mut shared = primary_storage::of_hosts(&**tx, &hosts).await?;

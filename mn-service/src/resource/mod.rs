@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod affinity;
 pub mod allocation;
 pub mod backup_storage;
 pub mod cluster;
@@ -33,6 +34,7 @@ pub fn apis() -> Apis {
     let mut apis = Apis::default();
     for register in [
         account::register,
+        affinity::register,
         backup_storage::register,
         cluster::register,
         console::register,

@@ -8,7 +8,9 @@ use crate::{
     access,
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
-    change, tags,
+    change,
+    resource::affinity,
+    tags,
 };
 
 mn_service_types::messages! {
@@ -34,8 +36,18 @@ async fn check_resource(tx: &Tx, resource_type: &str, uuid: &str) -> ApiResult<(
     if access::exists(&**tx, table.name, uuid).await? { Ok(()) } else { Err(ApiError::not_found(resource_type, uuid)) }
 }
 
+/// Tags that only tell what a resource is part of: setting one by hand would change nothing.
+fn refuse_derived(tag: &str) -> ApiResult<()> {
+    if tag.strip_prefix(affinity::TAG).is_some_and(|rest| rest.starts_with("::")) {
+        let text = format!("tag: {tag} follows the membership; use AddVmToAffinityGroup or RemoveVmFromAffinityGroup");
+        return Err(ApiError::invalid(&[text]));
+    }
+    Ok(())
+}
+
 async fn create_system(_call: Call, tx: Tx, msg: CreateSystemTag) -> ApiResult<Reply> {
     check_resource(&tx, &msg.resource_type, &msg.resource_uuid).await?;
+    refuse_derived(&msg.tag)?;
     tags::check_system(&msg.resource_type, std::slice::from_ref(&msg.tag))?;
     let uuid = tags::add_system(&*tx, &msg.resource_type, &msg.resource_uuid, &msg.tag, false).await?;
     Ok(Reply::Inventory("SystemTagInventory", uuid))
@@ -50,6 +62,8 @@ async fn create_user(_call: Call, tx: Tx, msg: CreateUserTag) -> ApiResult<Reply
 async fn update_system(_call: Call, tx: Tx, msg: UpdateSystemTag) -> ApiResult<Reply> {
     let row = system_tag::Entity::find_by_id(&msg.uuid).one(&*tx).await.or_internal()?;
     let row = row.ok_or_else(|| ApiError::not_found("SystemTagVO", &msg.uuid))?;
+    refuse_derived(&row.tag)?;
+    refuse_derived(&msg.tag)?;
     tags::check_system(&row.resource_type, std::slice::from_ref(&msg.tag))?;
     let changed = system_tag::ActiveModel {
         uuid: Set(msg.uuid.clone()),

@@ -1,4 +1,4 @@
-//! The contract files, parsed once and indexed.
+//! The contract files, parsed once, completed by our supplement and indexed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,6 +7,8 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::supplement::{Given, Supplement};
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::parse);
 
@@ -304,12 +306,12 @@ pub struct SystemTagPattern {
     pub kind: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct EnumData {
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct EnumData {
     #[serde(default)]
-    values: Vec<String>,
+    pub(crate) values: Vec<String>,
     #[serde(default)]
-    transitions: HashMap<String, HashMap<String, String>>,
+    pub(crate) transitions: HashMap<String, HashMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -336,15 +338,27 @@ impl Contract {
             codes: Vec<ErrorMeaning>,
         }
 
-        let apis: Vec<Api> = serde_json::from_str(include_str!("../contract/apis.json")).expect("apis.json");
-        let inventories = serde_json::from_str(include_str!("../contract/inventories.json")).expect("inventories.json");
-        let enums: Enums = serde_json::from_str(include_str!("../contract/enums.json")).expect("enums.json");
+        let mut apis: Vec<Api> = serde_json::from_str(include_str!("../contract/apis.json")).expect("apis.json");
+        let mut inventories =
+            serde_json::from_str(include_str!("../contract/inventories.json")).expect("inventories.json");
+        let mut enums: Enums = serde_json::from_str(include_str!("../contract/enums.json")).expect("enums.json");
         let errors: Errors = serde_json::from_str(include_str!("../contract/errors.json")).expect("errors.json");
         let allowed = enums
             .allowed_messages
             .into_iter()
             .filter_map(|(table, rows)| Some((table, serde_json::from_value(rows).ok()?)))
             .collect();
+        let mut system_tags =
+            serde_json::from_str(include_str!("../contract/system-tags.json")).expect("system-tags.json");
+        let supplement: Supplement =
+            serde_json::from_str(include_str!("../contract/supplement.json")).expect("supplement.json");
+        let given = Given {
+            apis: &mut apis,
+            inventories: &mut inventories,
+            enums: &mut enums.enums,
+            system_tags: &mut system_tags,
+        };
+        supplement.merge(given).expect("supplement.json");
         Self {
             by_name: apis.iter().enumerate().map(|(index, api)| (api.name.clone(), index)).collect(),
             apis,
@@ -354,7 +368,7 @@ impl Contract {
             errors: errors.enums.into_values().flat_map(|e| e.codes).map(|e| (e.code.clone(), e)).collect(),
             global_configs: serde_json::from_str(include_str!("../contract/global-config.json"))
                 .expect("global-config.json"),
-            system_tags: serde_json::from_str(include_str!("../contract/system-tags.json")).expect("system-tags.json"),
+            system_tags,
         }
     }
 
@@ -430,6 +444,15 @@ mod tests {
         assert_eq!(contract.api("CreateZone").unwrap().body_key.as_deref(), Some("params"));
         assert_eq!(contract.inventory("VmInstanceInventory").unwrap().vo.as_deref(), Some("VmInstanceVO"));
         assert!(contract.global_configs.len() > 300 && contract.system_tags.len() > 200);
+    }
+
+    #[test]
+    fn the_supplement_completes_what_the_sdk_alone_does_not_tell() {
+        let group = contract().inventory("AffinityGroupInventory").unwrap();
+        assert_eq!(group.vo.as_deref(), Some("AffinityGroupVO"));
+        let api = contract().api("AddVmToAffinityGroup").unwrap();
+        assert_eq!(api.param("uuid").unwrap().resource_type.as_deref(), Some("VmInstanceVO"));
+        assert_eq!(contract().enum_values("AffinityGroupState"), ["Enabled", "Disabled"]);
     }
 
     #[test]

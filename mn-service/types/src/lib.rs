@@ -10,6 +10,7 @@ pub mod date;
 pub mod error;
 pub mod message;
 pub mod shape;
+mod supplement;
 
 pub use contract::{Api, ApiKind, Contract, Inventory, Param, contract};
 pub use error::{ApiError, ErrorCode};

@@ -25,6 +25,21 @@ fn every_field_of_every_message_is_a_parameter_of_its_api() {
     assert!(strangers.is_empty(), "not in the contract: {strangers:?}");
 }
 
+/// Existence and ownership are checked by the parameter's resource type; where the contract does not tell it,
+/// `supplement.json` must.
+#[test]
+fn every_resource_in_a_path_has_a_type() {
+    let mut untyped = Vec::new();
+    for name in resource::apis().names() {
+        let api = contract().api(name).unwrap_or_else(|| panic!("{name} is not in the contract"));
+        // Where the message class is known, all that the server knew of its parameters is.
+        let in_path = api.params.iter().filter(|p| api.message.is_none() && p.location == "url");
+        let uuids = in_path.filter(|param| param.name.to_ascii_lowercase().ends_with("uuid"));
+        untyped.extend(uuids.filter(|p| p.resource_type.is_none()).map(|p| format!("{name}.{}", p.name)));
+    }
+    assert!(untyped.is_empty(), "add them to supplement.json: {untyped:?}");
+}
+
 #[test]
 fn coverage_is_counted() {
     let apis = resource::apis();

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, every test with a cloud of its own.
 
+mod affinity;
 mod contract;
 mod protocol;
 mod vm;

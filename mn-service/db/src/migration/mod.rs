@@ -10,6 +10,7 @@ mod m0005_storage;
 mod m0006_identity;
 mod m0007_tagging;
 mod m0008_work;
+mod m0009_affinity_group;
 mod table;
 
 /// All steps in order.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Create { name: "m0006_identity", tables: m0006_identity::TABLES },
             Create { name: "m0007_tagging", tables: m0007_tagging::TABLES },
             Create { name: "m0008_work", tables: m0008_work::TABLES },
+            Create { name: "m0009_affinity_group", tables: m0009_affinity_group::TABLES },
         ];
         steps.into_iter().map(|step| Box::new(step) as Box<dyn MigrationTrait>).collect()
     }

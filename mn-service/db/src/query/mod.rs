@@ -16,7 +16,10 @@ use mn_service_types::ApiError;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::{Map, Value};
 
-pub use self::condition::{Condition, Op, ParseError, Sort};
+pub use self::{
+    condition::{Condition, Op, ParseError, Sort},
+    visibility::is_private,
+};
 use self::{
     plan::{Plan, plan},
     refusal::Refusal,

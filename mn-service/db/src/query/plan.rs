@@ -11,7 +11,7 @@ use mn_service_types::{
     shape::{Shape, is_primitive},
 };
 
-use crate::tables::{ALIASES, Alias, Column, ColumnKind, Table, table_of};
+use crate::tables::{ALIASES, Column, ColumnKind, Table, table_of};
 
 /// Structures that have a table, by name.
 pub(super) fn plan(inventory: &str) -> Option<&'static Plan> {
@@ -113,11 +113,9 @@ impl Plan {
 
     fn of(name: &'static str, inventory: &'static Inventory) -> Option<Self> {
         let alias = ALIASES.iter().find(|alias| alias.inventory == name);
-        let vo = alias.map_or(inventory.vo.as_deref(), |alias| Some(alias.vo))?;
-        let table = table_of(vo)?;
-        let meta = metadata(inventory, alias);
+        let table = table_of(inventory.vo.as_deref()?)?;
         let mut links: HashMap<&'static str, Link> = HashMap::new();
-        for nested in &meta.expanded {
+        for nested in &inventory.expanded {
             links.insert(&nested.field, Link { own: &nested.foreign_key, target: &nested.inventory, key: &nested.key });
         }
         let fields: Vec<Field> = inventory
@@ -125,7 +123,7 @@ impl Plan {
             .iter()
             .map(|(field, ty)| {
                 let shape = Shape::parse(ty);
-                let source = source(table, meta, field, &shape, &links);
+                let source = source(table, inventory, field, &shape, &links);
                 if let Source::Many(link) | Source::One(link) = source {
                     links.entry(field).or_insert(link);
                 }
@@ -140,33 +138,24 @@ impl Plan {
             class: &inventory.class,
             table,
             marker: alias.map(|alias| alias.marker),
-            type_column: meta.type_field.as_deref().and_then(|field| table.column(field)),
+            type_column: inventory.type_field.as_deref().and_then(|field| table.column(field)),
             children: Vec::new(),
             by_name: fields.iter().enumerate().map(|(index, field)| (field.name, index)).collect(),
             fields,
             links,
-            aliases: &meta.aliases,
+            aliases: &inventory.aliases,
         })
-    }
-}
-
-/// Structures known from the SDK alone carry no query metadata; that of their superclass holds for them too.
-fn metadata(inventory: &'static Inventory, alias: Option<&Alias>) -> &'static Inventory {
-    let parent = inventory.extends.as_deref().and_then(|parent| contract().inventory(parent));
-    match (alias, parent) {
-        (Some(_), Some(parent)) if inventory.vo.is_none() => parent,
-        _ => inventory,
     }
 }
 
 fn source(
     table: &'static Table,
-    meta: &'static Inventory,
+    inventory: &'static Inventory,
     name: &'static str,
     shape: &Shape,
     links: &HashMap<&'static str, Link>,
 ) -> Source {
-    if let Some(joined) = meta.queryable.get(name) {
+    if let Some(joined) = inventory.queryable.get(name) {
         return elsewhere(joined, shape).unwrap_or(Source::Nowhere);
     }
     if let Some(column) = table.column(name) {

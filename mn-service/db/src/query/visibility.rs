@@ -16,7 +16,8 @@ enum Rule {
 /// `globallyReadable` in the contract's `rbac.json` names.
 fn rule(table: &str) -> Option<Rule> {
     Some(match table {
-        "VmInstanceVO"
+        "AffinityGroupVO"
+        | "VmInstanceVO"
         | "VolumeVO"
         | "VolumeSnapshotVO"
         | "VolumeSnapshotTreeVO"
@@ -28,6 +29,7 @@ fn rule(table: &str) -> Option<Rule> {
         | "LongJobVO" => Rule::Owned,
         // Parts of a machine are seen by whoever sees the machine.
         "VmNicVO" | "VmCdRomVO" => Rule::With("vmInstanceUuid"),
+        "AffinityGroupUsageVO" => Rule::With("affinityGroupUuid"),
         "ImageBackupStorageRefVO" => Rule::With("imageUuid"),
         "VolumeSnapshotBackupStorageRefVO" => Rule::With("volumeSnapshotUuid"),
         "SystemTagVO" | "UserTagVO" | "ResourceConfigVO" => Rule::With("resourceUuid"),
@@ -36,6 +38,11 @@ fn rule(table: &str) -> Option<Rule> {
         "AccountResourceRefVO" => Rule::Account("accountUuid"),
         _ => return None,
     })
+}
+
+/// True when accounts see only some rows of the table.
+pub fn is_private(table: &str) -> bool {
+    rule(table).is_some()
 }
 
 /// Writes ` AND <rows that the viewer may see>`, or nothing.

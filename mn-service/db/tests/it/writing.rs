@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mn_service_db::{
     Backend, Db, DbError, Txn, connect,
     entity::{
-        counter,
-        prelude::{Counter, Host, HostCapacity, UsedIp, VmInstance, VmNic, Volume, Zone},
+        counter, counter::Entity as Counter, host::Entity as Host, host_capacity::Entity as HostCapacity,
+        used_ip::Entity as UsedIp, vm_instance::Entity as VmInstance, vm_nic::Entity as VmNic,
+        volume::Entity as Volume, zone::Entity as Zone,
     },
 };
 use sea_orm::{

@@ -1,6 +1,6 @@
-//! Adding a host: reach (or install) its agent, write it down, connect it.
+//! Adding a host: deploy its agent (or find it deployed), write it down, connect it (CS-HOST-003..009).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use mn_service_db::entity::{cluster, host, host_capacity};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
@@ -10,19 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::connect;
 use crate::{
-    agents,
     api::{Call, Plan, StepError, StepResult},
     app::{App, OrInternal},
     cascade,
+    deploy::{command::Password, ensure},
     resource::deletion,
 };
 
 mn_service_types::messages! {
     AddKVMHost { name: String, description: Option<String>, management_ip: String, cluster_uuid: String, username: String, password: String, ssh_port: i32 }
 }
-
-/// How long an agent that is already there may take to answer.
-const GREETING: Duration = Duration::from_secs(10);
 
 /// Purpose under which a host's SSH password is sealed.
 pub(super) fn secret_purpose(host: &str) -> String {
@@ -81,7 +78,7 @@ pub(super) async fn prepare(call: Call, msg: AddKVMHost) -> ApiResult<Plan<AddHo
 
 pub(super) fn workflow() -> Workflow<App, AddHost, StepError> {
     Workflow::named("host.add", 1)
-        .step("reach-agent", reach_agent, Undo::nothing("nothing on the host was changed"))
+        .step("deploy", deploy, Undo::nothing("an agent does nothing by itself and obeys our certificate alone; adding the machine again uses what is there"))
         .step("record", record, Undo::with(forget))
         .step(
             "connect",
@@ -90,23 +87,24 @@ pub(super) fn workflow() -> Workflow<App, AddHost, StepError> {
         )
 }
 
-async fn reach_agent(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
-    let agent = app.agents.at(&state.uuid, &state.management_ip, app.agents.default_port())?;
-    let answer = tokio::time::timeout(GREETING, agent.ping()).await;
-    let problem = match answer {
-        Ok(Ok(_)) => return Ok(state),
-        Ok(Err(error)) => agents::failure(ErrorCode::HostConnection, "no enrolled agent answers", &state.uuid, &error),
-        Err(_) => ApiError::new(
-            ErrorCode::HostConnection,
-            format!("no agent answers at {} within {} s", state.management_ip, GREETING.as_secs()),
-        ),
+fn failed(state: &AddHost, error: ApiError) -> StepError {
+    let text = format!("host {} ({}) cannot be added: {}", state.name, state.management_ip, error.details);
+    ApiError::new(ErrorCode::AddHost, text).caused_by(error).into()
+}
+
+/// CS-HOST-004: deploys the agent over SSH, unless the machine has one of our version that is enrolled as this host.
+async fn deploy(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
+    let password = app.sealer.unseal(&secret_purpose(&state.uuid), &state.secret).or_internal()?;
+    let access = ensure::Access {
+        host: state.uuid.clone(),
+        management_ip: state.management_ip.clone(),
+        agent_port: app.agents.default_port(),
+        ssh_port: u16::try_from(state.ssh_port).map_err(ApiError::internal)?,
+        user: Some(state.username.clone()),
+        password: Password::new(password),
     };
-    let way_out = format!(
-        "host {} ({}) cannot be added: the agent there does not answer as host {}. Start node-manager on it with a certificate \
-         from `mn-service issue-host-certificate --host-uuid {}` and pass that uuid as resourceUuid",
-        state.name, state.management_ip, state.uuid, state.uuid
-    );
-    Err(ApiError::new(ErrorCode::AddHost, way_out).caused_by(problem).into())
+    ensure::ensure(&app, &state.job, &access).await.map_err(|error| failed(&state, error))?;
+    Ok(state)
 }
 
 async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
@@ -164,12 +162,6 @@ async fn forget(app: Arc<App>, state: AddHost) -> StepResult<()> {
 }
 
 async fn connect_host(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
-    connect::connect(&app, &state.job, &state.uuid).await.map_err(|error| {
-        ApiError::new(
-            ErrorCode::AddHost,
-            format!("host {} ({}) cannot be added: {}", state.name, state.management_ip, error.details),
-        )
-        .caused_by(error)
-    })?;
+    connect::connect(&app, &state.job, &state.uuid).await.map_err(|error| failed(&state, error))?;
     Ok(state)
 }

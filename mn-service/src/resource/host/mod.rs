@@ -5,7 +5,7 @@ mod connect;
 mod ping;
 
 pub use connect::connect;
-pub use ping::{forget_connections, ping_all, reconnect_all};
+pub use ping::{forget_connections, ping_all, ping_disconnected, reconnect_all};
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     change,
+    deploy::{command::Password, ensure},
 };
 
 mn_service_types::messages! {
@@ -49,11 +50,11 @@ pub(super) fn register(apis: &mut Apis) {
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(add::workflow())?;
-    registry.register(Workflow::named("host.reconnect", 1).step(
-        "connect",
-        step_reconnect,
-        Undo::nothing("a host that does not connect is noted as Disconnected by the step itself"),
-    ))?;
+    registry.register(
+        Workflow::named("host.reconnect", 1)
+            .step("deploy", step_redeploy, Undo::nothing("an agent that was replaced serves as the old one did; a host that fails is noted as Disconnected by the step itself"))
+            .step("connect", step_reconnect, Undo::nothing("a host that does not connect is noted as Disconnected by the step itself")),
+    )?;
     registry.register(
         Workflow::named("host.state", 1)
             .step("close", close, Undo::with(reopen))
@@ -98,16 +99,48 @@ async fn prepare_reconnect(call: Call, msg: ReconnectHost) -> ApiResult<Plan<Rec
     Ok(Plan::Run(Reconnect { job: call.job.clone(), uuid: msg.uuid }))
 }
 
-async fn step_reconnect(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect> {
-    if let Err(error) = connect(&app, &state.job, &state.uuid).await {
-        connect::disconnected(&app, &state.uuid).await?;
-        let failure = ApiError::new(
-            ErrorCode::ReconnectHost,
-            format!("host {} could not be reconnected: {}", state.uuid, error.details),
-        );
-        return Err(failure.caused_by(error).into());
+/// A host that cannot be reconnected counts as Disconnected.
+async fn lost(app: &App, uuid: &str, error: ApiError) -> StepError {
+    if let Err(failure) = connect::disconnected(app, uuid).await {
+        return failure.into();
     }
-    Ok(state)
+    let failure =
+        ApiError::new(ErrorCode::ReconnectHost, format!("host {uuid} could not be reconnected: {}", error.details));
+    failure.caused_by(error).into()
+}
+
+/// CS-HOST-040: the agent is deployed again when it is gone or of another version.
+async fn step_redeploy(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect> {
+    let redeployed = async {
+        let row = find(app.db.read(), &state.uuid).await?;
+        ensure::ensure(&app, &state.job, &access(&app, &row)?).await
+    };
+    match redeployed.await {
+        Ok(()) => Ok(state),
+        Err(error) => Err(lost(&app, &state.uuid, error).await),
+    }
+}
+
+fn access(app: &App, row: &host::Model) -> ApiResult<ensure::Access> {
+    let sealed = row.secret.as_deref();
+    let password =
+        sealed.map(|sealed| app.sealer.unseal(&add::secret_purpose(&row.uuid), sealed)).transpose().or_internal()?;
+    let port = |port: Option<i32>, default: u16| port.and_then(|port| u16::try_from(port).ok()).unwrap_or(default);
+    Ok(ensure::Access {
+        host: row.uuid.clone(),
+        management_ip: row.management_ip.clone(),
+        agent_port: port(row.agent_port, app.agents.default_port()),
+        ssh_port: port(row.ssh_port, 22),
+        user: row.username.clone(),
+        password: password.and_then(Password::new),
+    })
+}
+
+async fn step_reconnect(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect> {
+    match connect(&app, &state.job, &state.uuid).await {
+        Ok(()) => Ok(state),
+        Err(error) => Err(lost(&app, &state.uuid, error).await),
+    }
 }
 
 /// State of a change of a host's administrative state.

@@ -62,6 +62,21 @@ pub async fn reconnect_all(app: &Arc<App>) -> ApiResult<()> {
     Ok(())
 }
 
+/// Asks the hosts that are Disconnected. It costs a refused connection each, and a host that is back serves at once.
+pub async fn ping_disconnected(app: &Arc<App>) -> ApiResult<()> {
+    let lost = host::Column::Status.eq("Disconnected");
+    let hosts = host::Entity::find().filter(lost).all(app.db.read()).await.or_internal()?;
+    let parallel = usize::try_from(app.settings.integer("host", "ping.parallelismDegree", 100)).unwrap_or(100).max(1);
+    stream::iter(hosts)
+        .for_each_concurrent(parallel, |row| async move {
+            if let Err(error) = ping_one(app, &row).await {
+                tracing::debug!(host = %row.uuid, %error, "still disconnected");
+            }
+        })
+        .await;
+    Ok(())
+}
+
 async fn ask(app: &App, row: &host::Model) -> ApiResult<Option<Ping>> {
     let patience = Duration::from_secs(u64::try_from(app.settings.integer("host", "ping.timeout", 10)).unwrap_or(10));
     let agent = app.agents.of(app.db.read(), &row.uuid).await?;

@@ -188,9 +188,10 @@ pub async fn recount(tx: &Tx, primary_storage: &str) -> ApiResult<()> {
         .into_iter()
         .map(|host| host.uuid)
         .collect();
+    let claimed = allocation::claimed_by_host(&**tx, primary_storage).await?;
     let (mut total, mut available, mut physical, mut available_physical) = (0, 0, 0, 0);
     for share in shares {
-        let free = share.total_capacity - allocation::claimed(&**tx, primary_storage, Some(&share.host_uuid)).await?;
+        let free = share.total_capacity - claimed.get(&share.host_uuid).copied().unwrap_or_default();
         if free != share.available_capacity {
             Entity::update_many()
                 .col_expr(Column::AvailableCapacity, Expr::value(free))

@@ -24,7 +24,7 @@ use crate::{
     api::{Call, Plan, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade,
-    resource::{deletion, image, l3_network, primary_storage, volume as volumes},
+    resource::{affinity, deletion, image, l3_network, primary_storage, volume as volumes},
     tags,
 };
 
@@ -147,6 +147,8 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     }
     let nics = new_nics(&l3s, &system_tags, &mut problems);
     let data = data_volumes(conn, &msg.name, msg.data_disk_offering_uuids, msg.data_disk_sizes, &mut problems).await?;
+    let zone = given(msg.zone_uuid);
+    let group = affinity::named(conn, &call.caller, &system_tags, zone.as_deref(), &mut problems).await?;
     if !problems.is_empty() {
         return Err(ApiError::invalid(&problems));
     }
@@ -174,11 +176,12 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
             memory,
             l3s,
             backup_storage: super::image_server(conn, &image_uuid).await?,
-            zone: given(msg.zone_uuid),
+            zone: zone.or_else(|| group.as_ref()?.zone_uuid.clone()),
             cluster: given(msg.cluster_uuid),
             host: given(msg.host_uuid),
             primary_storage: given(msg.primary_storage_uuid_for_root_volume),
             disk,
+            affinity_group: group.map(|group| group.uuid),
         },
         image: image_uuid,
         is_iso,
@@ -278,6 +281,7 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
         .write({
             let state = state.clone();
             move |tx| async move {
+                affinity::enter(&tx, state.wanted.affinity_group.as_deref()).await?;
                 if let Some(row) = vm_instance::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()? {
                     return recorded(&tx, &row, &state).await;
                 }
@@ -389,6 +393,9 @@ async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement
             ..Default::default()
         };
         vm_cd_rom::Entity::insert(drive).exec_without_returning(&**tx).await.or_internal()?;
+    }
+    if let Some(group) = &state.wanted.affinity_group {
+        affinity::join(tx, group, &state.uuid).await?;
     }
     // The host needs them (host name, user data) before the call ends.
     for tag in &state.system_tags {

@@ -21,7 +21,7 @@ use crate::{
     api::{Apis, Call, Reply, StepError},
     app::{App, OrInternal, Tx},
     change,
-    resource::{allocation, image, l2_network, l3_network},
+    resource::{affinity, allocation, image, l2_network, l3_network},
 };
 
 mn_service_types::messages! {
@@ -195,12 +195,20 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
     };
     let found = image::load(conn, &msg.image_uuid).await?;
     let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
+    let mut problems = Vec::new();
+    let zone = msg.zone_uuid.filter(|zone| !zone.is_empty());
+    let given = call.tags().system_tags;
+    let group = affinity::named(conn, &call.caller, &given, zone.as_deref(), &mut problems).await?;
+    if !problems.is_empty() {
+        return Err(ApiError::invalid(&problems));
+    }
     let wanted = placement::Wanted {
         cpu: i64::from(cpu),
         memory: msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0),
         l3s: msg.l3_network_uuids,
         backup_storage: image_server(conn, &msg.image_uuid).await?,
-        zone: msg.zone_uuid,
+        zone: zone.or_else(|| group.as_ref()?.zone_uuid.clone()),
+        affinity_group: group.map(|group| group.uuid),
         cluster: msg.cluster_uuid,
         disk: msg.root_disk_size.unwrap_or(found.size),
         ..Default::default()

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::{App, OrInternal, Tx},
-    resource::{allocation, l3_network, primary_storage},
+    resource::{affinity::Neighbours, allocation, l3_network, primary_storage},
 };
 
 /// Fewest VMs first.
@@ -44,6 +44,9 @@ pub struct Wanted {
     pub primary_storage: Option<String>,
     /// Bytes needed for volumes together, before over-provisioning.
     pub disk: i64,
+    /// Affinity group of the VM.
+    #[serde(default)]
+    pub affinity_group: Option<String>,
 }
 
 /// A place for a VM.
@@ -90,7 +93,14 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
             return Ok(Placement { zone: row.zone_uuid, cluster: row.cluster_uuid, host: row.uuid, primary_storage });
         }
     }
-    Err(no_host(wanted, explain(&**tx, wanted, ratio).await?.1))
+    // The best by load may all lack storage; then every host is looked at, also to say what each of them lacks.
+    let (fits, refused) = explain(&**tx, wanted, ratio).await?;
+    for fit in fits {
+        if allocation::reserve_host(tx, vm, &fit.host, wanted.cpu, wanted.memory).await? {
+            return Ok(fit);
+        }
+    }
+    Err(no_host(wanted, refused))
 }
 
 async fn quick<C: ConnectionTrait>(
@@ -107,6 +117,7 @@ async fn quick<C: ConnectionTrait>(
         .filter(host_capacity::Column::AvailableCpu.gte(wanted.cpu))
         .filter(host_capacity::Column::AvailableMemory.gte(wanted.memory))
         .into_query();
+    let neighbours = neighbours(conn, wanted).await?;
     let mut query = host::Entity::find()
         .filter(host::Column::State.eq("Enabled"))
         .filter(host::Column::Status.eq("Connected"))
@@ -115,9 +126,27 @@ async fn quick<C: ConnectionTrait>(
     if let Some(uuid) = &wanted.host {
         query = query.filter(host::Column::Uuid.eq(uuid));
     }
+    if let Some(neighbours) = &neighbours {
+        let hosts = neighbours.hosts().cloned();
+        query = if neighbours.is_hard() {
+            // CS-AFG-004: never there.
+            query.filter(host::Column::Uuid.is_not_in(hosts))
+        } else {
+            // CS-AFG-003: there last.
+            sea_orm::QueryOrder::order_by_asc(query, host::Column::Uuid.is_in(hosts))
+        };
+    }
     let load = "(SELECT COUNT(*) FROM host_allocation WHERE host_allocation.host_uuid = HostVO.uuid)";
     let by_load = sea_orm::sea_query::Expr::cust(load);
     sea_orm::QueryOrder::order_by_asc(query, by_load).limit(QUICK).all(conn).await.or_internal()
+}
+
+/// Members of the VM's affinity group, where that has a say.
+async fn neighbours<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiResult<Option<Neighbours>> {
+    match &wanted.affinity_group {
+        Some(group) => Neighbours::of(conn, group, None).await,
+        None => Ok(None),
+    }
 }
 
 /// The primary storage for the volumes: the named one, or the one with most room on that host (CS-ALLOC-020).
@@ -192,6 +221,7 @@ pub async fn explain<C: ConnectionTrait>(
     ratio: f64,
 ) -> ApiResult<(Vec<Placement>, Vec<Refused>)> {
     let unfit = unfit_clusters(conn, wanted).await?;
+    let neighbours = neighbours(conn, wanted).await?;
     let capacities: BTreeMap<String, host_capacity::Model> =
         host_capacity::Entity::find().all(conn).await.or_internal()?.into_iter().map(|c| (c.uuid.clone(), c)).collect();
     let (mut fits, mut refused) = (Vec::new(), Vec::new());
@@ -200,6 +230,7 @@ pub async fn explain<C: ConnectionTrait>(
         if wanted.host.as_ref().is_some_and(|uuid| *uuid != row.uuid) {
             reasons.push("it is not the host asked for".to_owned());
         }
+        reasons.extend(neighbours.iter().filter(|n| n.is_hard() && n.keep_off(&row.uuid)).map(Neighbours::reason));
         if row.state != "Enabled" {
             reasons.push(format!("it is {}", row.state));
         }

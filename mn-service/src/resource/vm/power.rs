@@ -17,7 +17,7 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{allocation, host, l3_network},
+    resource::{affinity, allocation, host, l3_network},
 };
 
 mn_service_types::messages! {
@@ -153,12 +153,18 @@ async fn home<C: sea_orm::ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Opti
 
 async fn reserve(app: Arc<App>, mut state: Power) -> StepResult<Power> {
     let asked = state.clone();
-    let host = app.write(|tx| async move { reserve_host(&tx, &asked).await }).await?;
+    let group = affinity::group_of(app.db.read(), &state.uuid).await?;
+    let host = app
+        .write(|tx| async move {
+            affinity::enter(&tx, group.as_deref()).await?;
+            reserve_host(&tx, &asked, group.as_deref()).await
+        })
+        .await?;
     state.host = Some(host);
     Ok(state)
 }
 
-async fn reserve_host(tx: &Tx, state: &Power) -> ApiResult<String> {
+async fn reserve_host(tx: &Tx, state: &Power, group: Option<&str>) -> ApiResult<String> {
     let vm = find(&**tx, &state.uuid).await?;
     let home = home(&**tx, &vm.uuid).await?;
     if let (Some(home), Some(wanted)) = (&home, &state.wanted_host)
@@ -187,6 +193,13 @@ async fn reserve_host(tx: &Tx, state: &Power) -> ApiResult<String> {
     }
     if row.status != "Connected" {
         reasons.push(format!("it is {}", row.status));
+    }
+    if let Some(group) = group
+        && let Some(neighbours) = affinity::Neighbours::of(&**tx, group, Some(&vm.uuid)).await?
+        && neighbours.is_hard()
+        && neighbours.run_on(&host)
+    {
+        reasons.push(neighbours.reason());
     }
     let wanted = placement::Wanted { cpu: i64::from(vm.cpu_num), memory: vm.memory_size, ..Default::default() };
     let reserved = reasons.is_empty()
