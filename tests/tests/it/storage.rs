@@ -1,12 +1,12 @@
 //! Volumes, images, snapshots and primary storages over simulated hosts (CS-VOL-*, CS-IMG-*, CS-SNAP-*, CS-PSL-*).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use mn_service_types::ApiError;
 use node_manager_types::ErrorKind;
 use reqwest::Method;
 use serde_json::{Value, json};
-use system_tests::{Cloud, cloud::uuid};
+use system_tests::{Cloud, cloud::uuid, eventually};
 
 const GIB: i64 = 1 << 30;
 
@@ -330,6 +330,39 @@ async fn a_snapshot_that_fails_on_the_host_leaves_nothing_cs_snap_003() {
 }
 
 #[tokio::test]
+async fn what_a_silent_host_keeps_of_an_expunged_volume_goes_when_it_is_back_cs_vol_018() {
+    let cloud = Cloud::start(1).await.unwrap();
+    cloud.fast_pings().await;
+    let admin = cloud.admin();
+    let vm = uuid(&cloud.create_vm("vm1").await.unwrap()).unwrap();
+    let id = uuid(&data_volume(&cloud, "data").await).unwrap();
+    let before = cloud.figures().await.unwrap();
+    let file = attach(&cloud, &id, &vm).await["installPath"].as_str().unwrap().to_owned();
+    let path = format!("/volumes/{id}");
+    admin.delete(&path).await.unwrap();
+    let there = || cloud.sim.files(cloud.host(0)).contains_key(&file);
+    cloud.sim.silent(cloud.host(0), Duration::from_secs(9));
+    let status = async |wanted: &str| {
+        eventually(Duration::from_secs(30), || async {
+            let host = admin.one("/hosts").await.map_err(|e| e.to_string())?;
+            if host["status"] == wanted { Ok(()) } else { Err(format!("host is {}", host["status"])) }
+        })
+        .await;
+    };
+    status("Disconnected").await;
+    // CS-PSL-004: its share does not count meanwhile.
+    let storage = format!("/primary-storage?q=uuid={}", cloud.primary_storage);
+    assert_eq!(admin.one(&storage).await.unwrap()["totalCapacity"], 0);
+    admin.action(&path, "expungeDataVolume", json!({})).await.unwrap().unwrap();
+    assert_eq!(count(&cloud, &format!("/volumes?q=uuid={id}")).await, 0);
+    assert!(there(), "a silent host removes nothing");
+    status("Connected").await;
+    eventually(Duration::from_secs(60), || async { if there() { Err("still there") } else { Ok(()) } }).await;
+    assert_eq!(cloud.figures().await.unwrap(), before);
+    assert_eq!(on_disk(&cloud), promised(&cloud).await);
+}
+
+#[tokio::test]
 async fn system_directories_are_no_primary_storage_cs_psl_002() {
     let cloud = Cloud::start(1).await.unwrap();
     for url in ["/", "/usr/bin", "/proc/", "/etc/zstack"] {
@@ -338,6 +371,53 @@ async fn system_directories_are_no_primary_storage_cs_psl_002() {
         assert!(error.details.contains("system directory") && error.details.contains("/zstack_ps"), "{url}: {error}");
     }
     assert_eq!(count(&cloud, "/primary-storage").await, 1);
+}
+
+#[tokio::test]
+async fn two_local_storages_add_up_and_none_is_detached_under_a_vm_cs_psl_003_009_cs_clu_023() {
+    let cloud = Cloud::start(2).await.unwrap();
+    let admin = cloud.admin();
+    let total = async |uuid: &str| {
+        let found = admin.one(&format!("/primary-storage?q=uuid={uuid}")).await.unwrap();
+        found["totalCapacity"].as_i64().unwrap()
+    };
+    let first = total(&cloud.primary_storage).await;
+    assert!(first > 0);
+    let params = json!({ "name": "second", "url": "/data/ps2", "zoneUuid": cloud.zone });
+    let second = uuid(&admin.create("/primary-storage/local-storage", params).await.unwrap()).unwrap();
+    assert_eq!(total(&second).await, 0);
+    let attachment = format!("/clusters/{}/primary-storage/{second}", cloud.cluster);
+    let attached = admin.create(&attachment, json!({})).await.unwrap();
+    assert_eq!(attached["attachedClusterUuids"], json!([cloud.cluster]));
+    // CS-PSL-003: two hosts, each with its share of each storage.
+    let shares = admin.get(&format!("/primary-storage/local-storage/{second}/capacities")).await.unwrap().unwrap();
+    let shares: Vec<i64> = shares["inventories"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| share["totalCapacity"].as_i64().unwrap())
+        .collect();
+    assert_eq!((shares.len(), shares.iter().sum::<i64>()), (2, total(&second).await));
+    let all = admin.get("/primary-storage/capacities?all=true").await.unwrap().unwrap();
+    assert_eq!(all["totalCapacity"], first + total(&second).await);
+
+    let vm = cloud.create_vm("vm1").await.unwrap();
+    let id = uuid(&vm).unwrap();
+    let used = vm["allVolumes"][0]["primaryStorageUuid"].as_str().unwrap().to_owned();
+    let unused = if used == second { cloud.primary_storage.clone() } else { second.clone() };
+    let used = format!("/clusters/{}/primary-storage/{used}", cloud.cluster);
+    let error = admin.call(Method::DELETE, &used, None).await.unwrap().unwrap_err();
+    assert!(error.details.contains(&format!("vm1 ({id})")) && error.details.contains("stop them first"), "{error}");
+    admin.delete(&format!("/clusters/{}/primary-storage/{unused}", cloud.cluster)).await.unwrap();
+    assert_eq!(total(&unused).await, 0);
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
+    admin.act(&format!("/vm-instances/{id}"), "stopVmInstance", json!({})).await.unwrap();
+    admin.delete(&used).await.unwrap();
+    let error = refused(&cloud, &format!("/vm-instances/{id}"), "startVmInstance", json!({})).await;
+    assert!(error.details.contains("is not attached to its cluster"), "{error}");
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Stopped");
+    admin.create(&used, json!({})).await.unwrap();
+    admin.act(&format!("/vm-instances/{id}"), "startVmInstance", json!({})).await.unwrap();
 }
 
 #[tokio::test]
