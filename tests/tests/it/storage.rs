@@ -1,5 +1,7 @@
 //! Volumes, images, snapshots and primary storages over simulated hosts (CS-VOL-*, CS-IMG-*, CS-SNAP-*, CS-PSL-*).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test like the tests themselves")]
+
 use std::{collections::BTreeSet, time::Duration};
 
 use mn_service_types::ApiError;
