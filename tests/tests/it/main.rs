@@ -3,5 +3,6 @@
 mod affinity;
 mod contract;
 mod protocol;
+mod storage;
 mod vm;
 mod zone;

@@ -1,6 +1,6 @@
 //! Connecting a host: learn what it is, give it its networks and storage, agree on its VMs (CS-HOST-040..044).
 
-use mn_service_db::entity::{host, host_capacity, local_storage_host_ref, vm_instance};
+use mn_service_db::entity::{host, host_capacity, vm_instance};
 use mn_service_types::{ErrorCode, date::now_millis, error::ApiResult};
 use node_manager_types::host::HostFacts;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
@@ -29,7 +29,7 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
             ..Default::default()
         };
         host::Entity::update(row).exec(&*tx).await.or_internal()?;
-        recount_shares(&tx, uuid).await
+        recount_storage(&tx, uuid).await
     })
     .await?;
     vm::sync::host(app, uuid, &ping).await
@@ -98,16 +98,15 @@ pub(super) async fn disconnected(app: &App, uuid: &str) -> ApiResult<()> {
             .exec(&*tx)
             .await
             .or_internal()?;
-        recount_shares(&tx, uuid).await
+        recount_storage(&tx, uuid).await
     })
     .await
 }
 
-/// CS-PSL-004: a host's share of local storage counts while it is Connected.
-async fn recount_shares(tx: &Tx, host: &str) -> ApiResult<()> {
-    let shares = local_storage_host_ref::Column::HostUuid.eq(host);
-    for share in local_storage_host_ref::Entity::find().filter(shares).all(&**tx).await.or_internal()? {
-        primary_storage::recount(tx, &share.primary_storage_uuid).await?;
+/// CS-PSL-004: a host's share of local storage counts while the host is Connected, and only then.
+async fn recount_storage(tx: &Tx, host: &str) -> ApiResult<()> {
+    for storage in primary_storage::of_hosts(&**tx, &[host.to_owned()]).await? {
+        primary_storage::recount(tx, &storage).await?;
     }
     Ok(())
 }

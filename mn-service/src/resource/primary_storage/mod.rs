@@ -1,5 +1,7 @@
 //! Primary storages (CS-PS-*, CS-PSL-*): directories on hosts that hold volumes, snapshots and image caches.
 
+use std::collections::BTreeSet;
+
 use mn_service_db::entity::{
     host, local_storage_host_ref, primary_storage, primary_storage_capacity, primary_storage_cluster_ref,
 };
@@ -102,6 +104,26 @@ pub(super) async fn attached<C: ConnectionTrait>(conn: &C, cluster: &str) -> Api
     let uuids = refs.into_iter().map(|r| r.primary_storage_uuid);
     let of_cluster = primary_storage::Column::Uuid.is_in(uuids);
     primary_storage::Entity::find().filter(of_cluster).all(conn).await.or_internal()
+}
+
+/// Why VMs of a cluster cannot use these primary storages, one text for each that they cannot use: it is attached to
+/// the cluster no longer (CS-CLU-023) or in maintenance (CS-PS-010).
+pub async fn out_of_reach<C: ConnectionTrait>(
+    conn: &C,
+    cluster: &str,
+    storages: BTreeSet<String>,
+) -> ApiResult<Vec<String>> {
+    let attached = attached(conn, cluster).await?;
+    let mut reasons = Vec::new();
+    for uuid in storages {
+        let row = load(conn, &uuid).await?;
+        if attached.iter().all(|other| other.uuid != uuid) {
+            reasons.push(format!("primary storage {} ({uuid}) is not attached to its cluster", row.name));
+        } else if row.state == "Maintenance" {
+            reasons.push(format!("primary storage {} ({uuid}) is in maintenance", row.name));
+        }
+    }
+    Ok(reasons)
 }
 
 /// Share of a host in a primary storage.

@@ -17,7 +17,7 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{affinity, allocation, host, l3_network},
+    resource::{affinity, allocation, host, l3_network, primary_storage},
 };
 
 mn_service_types::messages! {
@@ -194,6 +194,8 @@ async fn reserve_host(tx: &Tx, state: &Power, group: Option<&str>) -> ApiResult<
     if row.status != "Connected" {
         reasons.push(format!("it is {}", row.status));
     }
+    let storages = spec::volumes(&**tx, &vm.uuid).await?.into_iter().filter_map(|volume| volume.primary_storage_uuid);
+    reasons.extend(primary_storage::out_of_reach(&**tx, &row.cluster_uuid, storages.collect()).await?);
     if let Some(group) = group
         && let Some(neighbours) = affinity::Neighbours::of(&**tx, group, Some(&vm.uuid)).await?
         && neighbours.is_hard()
