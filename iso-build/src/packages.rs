@@ -26,6 +26,8 @@ pub(crate) enum Feature {
     Network,
     /// The suite's own database server; the server alone, so that no service gets started.
     Database,
+    /// What the tests of the agent's rollout speak to: a real SSH server, sudo, a DHCP client.
+    Rollout,
 }
 
 impl Feature {
@@ -37,6 +39,7 @@ impl Feature {
             Self::Hypervisor => &["qemu-system-x86", "qemu-utils", "ovmf", "libvirt-daemon-system", "libvirt-clients"],
             Self::Network => &["iproute2", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],
+            Self::Rollout => &["openssh-server", "sudo", "udhcpc"],
         }
     }
 }
