@@ -41,7 +41,8 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 }
 
 async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static str, f64, bool)>) -> Result<()> {
-    let features = [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network, Feature::Database, Feature::Rollout];
+    let features =
+        [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network, Feature::Database, Feature::Rollout];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
     stage(done, "clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])).await?;

@@ -188,21 +188,18 @@ async fn assert_agreement(cloud: &Cloud, case: &str) {
 async fn every_vm_workflow_survives_a_kill_at_every_boundary() {
     let sim = Sim::start(SimOptions::default()).await.unwrap();
     let place = Place::new(&sim.url);
-    let program = place.start(None).await;
+    let mut program = place.start(None).await;
     let mut cloud = Cloud::remote(&place.base, sim, 1).await.unwrap();
     // The image is cached once, so that the figures compare.
     let warm = reach(&cloud, "Running").await;
     clear(&cloud, &warm).await;
     let clean = cloud.figures().await.unwrap();
-    drop(program);
 
     let mut cases = 0;
     for change in changes() {
         for step in steps_of(change.workflow) {
             for phase in PHASES {
                 let case = format!("{}/{step}/{phase} ({})", change.workflow, change.action);
-                let program = place.start(None).await;
-                cloud.log_in_again().await.unwrap();
                 let mut id = match change.before {
                     Some(state) => reach(&cloud, state).await,
                     None => String::new(),
@@ -232,7 +229,7 @@ async fn every_vm_workflow_survives_a_kill_at_every_boundary() {
                 .await;
                 drop(doomed);
 
-                let program = place.start(None).await;
+                program = place.start(None).await;
                 cloud.log_in_again().await.unwrap();
                 let outcome = cloud.admin().follow(&format!("/api-jobs/{job}")).await.unwrap();
                 assert!(outcome.is_ok(), "{case}: {outcome:?}\n{}", place.tail());
@@ -243,7 +240,6 @@ async fn every_vm_workflow_survives_a_kill_at_every_boundary() {
                 clear(&cloud, &id).await;
                 assert_eq!(cloud.figures().await.unwrap(), clean, "{case}: capacities and addresses");
                 assert_agreement(&cloud, &case).await;
-                drop(program);
                 cases += 1;
             }
         }

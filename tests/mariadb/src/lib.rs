@@ -99,7 +99,7 @@ impl MariaDb {
             .arg(server)
             .args(["--no-defaults", "--user=root", "--skip-networking", "--innodb-buffer-pool-size=128M"])
             // Many services share it, each with a pool of its own.
-            .arg("--max-connections=4000")
+            .args(["--max-connections=4000", "--max-prepared-stmt-count=1000000"])
             // Debian's server does not fold names; a build that did would hide mistakes.
             .arg("--lower-case-table-names=0");
         if durability == Durability::None {
