@@ -1,7 +1,7 @@
 //! What hangs on what: the graph that every delete asks first (CS-GEN-004, CS-DEL-030..043).
 //!
 //! The graph is data. [`plan`] walks it and tells what a delete would remove, detach and stop, without touching
-//! anything; `GET /zstack/v1/deletions/preview` shows that to people; the workflow `resource.delete` executes it.
+//! anything; the workflow `resource.delete` executes it.
 //! Infrastructure deletes remove records and never data (CS-DEL-043).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -390,7 +390,7 @@ async fn delete_in<C: ConnectionTrait>(conn: &C, table: &str, column: &str, valu
     Ok(())
 }
 
-/// The graph as text, one edge a line; golden in the tests and part of the documentation.
+/// The graph as text, one edge a line.
 pub fn drawing() -> String {
     let mut lines: Vec<String> = EDGES
         .iter()
