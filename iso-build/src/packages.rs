@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn stale_lists_are_recognised() {
-        assert!(is_stale("E: Failed to fetch http://mirror/pool/o/ovmf.deb  404  Not Found"));
+        assert!(is_stale("E: Failed to fetch http://packages.example/pool/o/ovmf.deb  404  Not Found"));
         assert!(is_stale("E: Unable to locate package ovmf"));
     }
 
