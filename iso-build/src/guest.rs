@@ -5,23 +5,21 @@
 //! console ([`READY`]), obeys the power button and writes nothing to its disk. Packages are downloaded and unpacked, not
 //! installed: a static busybox would displace the one that the machine's own boot depends on.
 
-mod archive;
 mod disk;
-mod modules;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use self::{
+use crate::{
     archive::{Cpio, FILE, FOLDER, PROGRAM, tar},
-    modules::Modules,
+    cache,
+    debian::{self, Package},
+    modules::{Module, Modules, uncompressed},
+    program::Program,
+    progress::Progress,
 };
-use crate::{packages, program::Program, progress::Progress};
 
 /// What the guest's line of proof starts with.
 pub(crate) const READY: &str = "zstack-guest ready:";
@@ -66,85 +64,53 @@ const FOLDERS: [&str; 14] = [
     "var/log",
 ];
 
-/// A version of a package that apt can download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Package {
-    name: String,
-    version: String,
-    sha256: String,
-}
-
 /// Returns the guest disk (qcow2), built now unless the cache has it for exactly these inputs.
 pub(crate) async fn image(progress: &Progress) -> Result<PathBuf> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the test guest exists for x86_64 only; this machine is {}", std::env::consts::ARCH);
     }
-    let cache = cache_folder()?;
-    std::fs::create_dir_all(&cache).with_context(|| format!("{} cannot be created", cache.display()))?;
+    let cache = cache::folder()?;
     let inputs = Inputs::resolve(progress).await?;
     let path = cache.join(format!("guest-{}.qcow2", inputs.hash()));
     if path.exists() {
+        cache::used(&path, "guest-");
         return Ok(path);
     }
-    progress.note(format!("building the test guest from {}", inputs.kernel.name));
+    progress.note(format!("building the test guest from {}", inputs.kernel));
     // Next to its final place, so that the rename at the end is atomic.
     let work = tempfile::Builder::new().prefix("guest-").tempdir_in(&cache)?;
-    let disk = build(&inputs, &cache, work.path()).await?;
+    let disk = build(&inputs, work.path()).await?;
     let (raw, qcow2) = (work.path().join("disk.raw"), work.path().join("disk.qcow2"));
     std::fs::write(&raw, disk)?;
     Program::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&qcow2).stdout().await?;
     std::fs::rename(&qcow2, &path).with_context(|| format!("{} cannot be written", path.display()))?;
+    cache::used(&path, "guest-");
     Ok(path)
-}
-
-/// `$XDG_CACHE_HOME/zstack`, by default below the home folder.
-fn cache_folder() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME names a folder for the cache")?.join("zstack"))
 }
 
 /// Everything the disk is made of.
 #[derive(Debug)]
 struct Inputs {
-    kernel: Package,
-    busybox: Package,
-    grub: Package,
-    grub_tools: Package,
+    /// Name of the kernel's package.
+    kernel: String,
+    packages: Vec<Package>,
 }
 
 impl Inputs {
     async fn resolve(progress: &Progress) -> Result<Self> {
-        match Self::from_lists().await {
-            Ok(inputs) => Ok(inputs),
-            Err(_) if nix::unistd::geteuid().is_root() => {
-                progress.note("the package lists are empty or out of date; fetching them".to_owned());
-                packages::update().await?;
-                Self::from_lists().await
-            }
-            Err(error) => {
-                Err(error.context("the package lists know no parts for the guest; run apt-get update as root"))
-            }
-        }
+        debian::look_up(progress, Self::from_lists).await
     }
 
     async fn from_lists() -> Result<Self> {
-        let meta = "linux-image-cloud-amd64";
-        let depends = Program::new("apt-cache").args(["depends", meta]).stdout().await?;
-        let kernel = kernel_package(&depends).with_context(|| format!("{meta} depends on no kernel"))?;
-        let names = [kernel, "busybox-static", "grub-pc-bin", "grub-common"];
-        let shown = Program::new("apt-cache").args(["show", "--no-all-versions"]).args(names).stdout().await?;
-        let [kernel, busybox, grub, grub_tools] = names.map(|name| find_package(&shown, name));
-        Ok(Self { kernel: kernel?, busybox: busybox?, grub: grub?, grub_tools: grub_tools? })
-    }
-
-    fn packages(&self) -> [&Package; 4] {
-        [&self.kernel, &self.busybox, &self.grub, &self.grub_tools]
+        let names =
+            [debian::kernel().await?.as_str(), "busybox-static", "grub-pc-bin", "grub-common"].map(str::to_owned);
+        let [kernel, ..] = &names;
+        Ok(Self { kernel: kernel.clone(), packages: debian::packages(&names).await? })
     }
 
     fn hash(&self) -> String {
         let mut hash = Sha256::new();
-        let packages = self.packages().into_iter().map(|package| format!("{} {}", package.name, package.sha256));
+        let packages = self.packages.iter().map(Package::identity);
         let scripts = SCRIPTS.iter().map(|(path, mode, text)| format!("{path} {mode:o} {text}"));
         let names = [MODULES.join(" "), SCSI_MODULES.join(" "), FOLDERS.join(" "), COMMAND_LINE.into(), LAYOUT.into()];
         for part in packages.chain(scripts).chain(names) {
@@ -155,33 +121,11 @@ impl Inputs {
     }
 }
 
-/// The versioned kernel package behind the meta package.
-fn kernel_package(depends: &str) -> Option<&str> {
-    depends
-        .lines()
-        .filter_map(|line| line.trim().trim_start_matches('|').strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-") && name.ends_with("-cloud-amd64"))
-}
-
-/// The package of that name among the stanzas that apt-cache shows.
-fn find_package(shown: &str, name: &str) -> Result<Package> {
-    let mut packages = shown.split("\n\n").filter_map(parse_package);
-    packages.find(|package| package.name == name).with_context(|| format!("apt can download no version of {name}"))
-}
-
-fn parse_package(stanza: &str) -> Option<Package> {
-    let field = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned());
-    Some(Package { name: field("Package:")?, version: field("Version:")?, sha256: field("SHA256:")? })
-}
-
 /// Downloads (once) and unpacks the packages, and puts the disk together.
-async fn build(inputs: &Inputs, cache: &Path, work: &Path) -> Result<Vec<u8>> {
+async fn build(inputs: &Inputs, work: &Path) -> Result<Vec<u8>> {
     let root = work.join("root");
-    for package in inputs.packages() {
-        let file = download(package, cache, work).await?;
-        Program::new("dpkg-deb").arg("-x").arg(&file).arg(&root).deadline(Duration::from_secs(300)).stdout().await?;
-    }
-    let release = inputs.kernel.name.strip_prefix("linux-image-").unwrap_or(&inputs.kernel.name);
+    debian::unpack(&inputs.packages, &root).await?;
+    let release = inputs.kernel.strip_prefix("linux-image-").unwrap_or(&inputs.kernel);
     let kernel = read(&root.join(format!("boot/vmlinuz-{release}")))?;
     // Merged and unmerged /usr: Debian moved the files between 12 and 13.
     let either = |path: &str| [root.join(path), root.join("usr").join(path)].into_iter().find(|path| path.exists());
@@ -211,32 +155,6 @@ async fn build(inputs: &Inputs, cache: &Path, work: &Path) -> Result<Vec<u8>> {
     Ok(disk)
 }
 
-/// The package file, from the cache or from the mirror; its bytes are checked against the signed lists either way.
-async fn download(package: &Package, cache: &Path, work: &Path) -> Result<PathBuf> {
-    let store = cache.join("packages");
-    let file = store.join(format!("{}-{}.deb", package.name, package.sha256));
-    if file.exists() && hex::encode(Sha256::digest(read(&file)?)) == package.sha256 {
-        return Ok(file);
-    }
-    std::fs::create_dir_all(&store)?;
-    let folder = work.join("download").join(&package.name);
-    std::fs::create_dir_all(&folder)?;
-    // apt's unprivileged downloader cannot enter a root-owned cache folder.
-    Program::new("apt-get")
-        .args(["download", "-q", "-o", "APT::Sandbox::User=root"])
-        .arg(format!("{}={}", package.name, package.version))
-        .directory(&folder)
-        .deadline(Duration::from_secs(600))
-        .stdout()
-        .await
-        .with_context(|| format!("{} {} could not be downloaded", package.name, package.version))?;
-    let fetched = std::fs::read_dir(&folder)?.next().context("apt-get downloaded nothing")??.path();
-    let sum = hex::encode(Sha256::digest(read(&fetched)?));
-    ensure!(sum == package.sha256, "{} has SHA-256 {sum}, the package lists say {}", package.name, package.sha256);
-    std::fs::rename(&fetched, &file)?;
-    Ok(file)
-}
-
 fn initramfs(busybox_bytes: &[u8], modules: &Modules, busybox: &Path) -> Result<Vec<u8>> {
     let mut cpio = Cpio::default();
     for folder in FOLDERS {
@@ -249,30 +167,13 @@ fn initramfs(busybox_bytes: &[u8], modules: &Modules, busybox: &Path) -> Result<
     let base = modules.closure(&MODULES, |path| uncompressed(path, busybox))?;
     let all: Vec<&str> = MODULES.iter().chain(&SCSI_MODULES).copied().collect();
     let all = modules.closure(&all, |path| uncompressed(path, busybox))?;
-    let order =
-        |modules: &[modules::Module]| modules.iter().map(|module| module.name.clone() + "\n").collect::<String>();
+    let order = |modules: &[Module]| modules.iter().map(|module| module.name.clone() + "\n").collect::<String>();
     cpio.add("lib/modules/order", FILE, order(&base).as_bytes());
     cpio.add("lib/modules/order-scsi", FILE, order(&all[base.len()..]).as_bytes());
     for module in &all {
         cpio.add(&format!("lib/modules/{}.ko", module.name), FILE, &module.bytes);
     }
     Ok(cpio.finish())
-}
-
-/// The bytes of a module file. The guest's own busybox, static and of this architecture, serves as unpacker: a
-/// slim Debian has no xz.
-fn uncompressed(path: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    if path.extension().is_none_or(|extension| extension != "xz") {
-        return read(path);
-    }
-    let output = std::process::Command::new(busybox).arg("xzcat").arg(path).output()?;
-    ensure!(
-        output.status.success(),
-        "{} cannot be unpacked: {}",
-        path.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output.stdout)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

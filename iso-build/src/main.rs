@@ -3,11 +3,15 @@
 //! What a person reads goes to standard error; standard output carries results for programs.
 
 mod api;
+mod archive;
 mod bench;
+mod cache;
 mod cloud;
+mod debian;
 mod guest;
 mod hypervisor;
 mod keeper;
+mod modules;
 mod packages;
 mod program;
 mod progress;

@@ -2,22 +2,24 @@
 //! which GRUB reads as if it were one. Both are written without times or owners, so equal input gives equal bytes.
 
 /// Mode of a regular file that may be run.
-pub(super) const PROGRAM: u32 = 0o100_755;
+pub(crate) const PROGRAM: u32 = 0o100_755;
 /// Mode of a regular file.
-pub(super) const FILE: u32 = 0o100_644;
+pub(crate) const FILE: u32 = 0o100_644;
+/// Mode of a symbolic link; its content is what it points to.
+pub(crate) const LINK: u32 = 0o120_777;
 /// Mode of a folder.
-pub(super) const FOLDER: u32 = 0o040_755;
+pub(crate) const FOLDER: u32 = 0o040_755;
 
 /// Builds a `newc` archive.
 #[derive(Debug, Default)]
-pub(super) struct Cpio {
+pub(crate) struct Cpio {
     bytes: Vec<u8>,
     entries: u32,
 }
 
 impl Cpio {
     /// Adds one entry; folders come before what is in them.
-    pub(super) fn add(&mut self, path: &str, mode: u32, content: &[u8]) {
+    pub(crate) fn add(&mut self, path: &str, mode: u32, content: &[u8]) {
         self.entries += 1;
         let (inode, links) = (self.entries, if mode == FOLDER { 2 } else { 1 });
         let fields = [inode, mode, 0, 0, links, 0, size(content), 0, 0, 0, 0, size(path.as_bytes()) + 1, 0]
@@ -32,7 +34,7 @@ impl Cpio {
     }
 
     /// The archive with its trailer.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.add("TRAILER!!!", 0, b"");
         pad(&mut self.bytes, 512);
         self.bytes
@@ -40,7 +42,7 @@ impl Cpio {
 }
 
 /// A `ustar` archive of regular files with short names.
-pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, content) in files {
         let mut header = [0_u8; 512];

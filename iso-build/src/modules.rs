@@ -6,21 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Suffixes of module files; Debian 13 compresses them.
 const SUFFIXES: [&str; 2] = [".ko", ".ko.xz"];
 
 /// The module files of one kernel, by module name.
 #[derive(Debug)]
-pub(super) struct Modules {
+pub(crate) struct Modules {
     files: BTreeMap<String, PathBuf>,
     builtin: Vec<String>,
 }
 
 impl Modules {
     /// Lists the modules below `lib/modules/<release>`.
-    pub(super) fn scan(folder: &Path) -> Result<Self> {
+    pub(crate) fn scan(folder: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -44,7 +44,7 @@ impl Modules {
 
     /// The wanted modules and everything below them, dependencies first; built-in ones need no file. `read` gives the
     /// uncompressed bytes of a module file.
-    pub(super) fn closure(&self, wanted: &[&str], read: impl Fn(&Path) -> Result<Vec<u8>>) -> Result<Vec<Module>> {
+    pub(crate) fn closure(&self, wanted: &[&str], read: impl Fn(&Path) -> Result<Vec<u8>>) -> Result<Vec<Module>> {
         let mut done = Vec::new();
         for name in wanted {
             self.add(name, &read, &mut done, 0)?;
@@ -79,11 +79,27 @@ impl Modules {
 
 /// A module to put into the guest.
 #[derive(Debug, PartialEq)]
-pub(super) struct Module {
+pub(crate) struct Module {
     /// Name without suffix.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The ELF file.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The bytes of a module file. The guest's own busybox, static and of this architecture, serves as unpacker: a
+/// slim Debian has no xz.
+pub(crate) fn uncompressed(path: &Path, busybox: &Path) -> Result<Vec<u8>> {
+    if path.extension().is_none_or(|extension| extension != "xz") {
+        return std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    }
+    let output = std::process::Command::new(busybox).arg("xzcat").arg(path).output()?;
+    ensure!(
+        output.status.success(),
+        "{} cannot be unpacked: {}",
+        path.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
 }
 
 /// Module name of a file name: dashes and underscores are the same to the kernel.
