@@ -55,7 +55,8 @@ pub fn plan(from: &State, to: &State) -> Plan {
     Plan { steps: planner.steps }
 }
 
-/// Links, each after those that it is built on.
+/// Links, each after those that it is built on; the management link as early as that allows, because whoever watches
+/// sits behind it.
 fn order(state: &State) -> Vec<String> {
     let mut sorted: Vec<String> = Vec::with_capacity(state.links.len());
     let mut ports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -66,7 +67,8 @@ fn order(state: &State) -> Vec<String> {
     }
     let mut done: BTreeSet<&str> = BTreeSet::new();
     // Depth first with a stack of its own: documents may be deep, and circles must end.
-    for start in state.links.keys() {
+    let first = state.management.iter().filter(|name| state.links.contains_key(*name));
+    for start in first.chain(state.links.keys()) {
         let mut stack = vec![(start.as_str(), false)];
         while let Some((name, below_done)) = stack.pop() {
             if below_done {
@@ -298,6 +300,9 @@ impl Planner<'_> {
             self.to.ports_of(name).into_iter().filter(|port| !self.is_in(port, name)).collect();
         // Those that still carry addresses come last, so that the others receive already.
         ports.sort_by_key(|port| self.now.links.get(port).is_some_and(|port| !port.addresses.is_empty()));
+        if !ports.is_empty() {
+            self.up(name);
+        }
         for port in ports {
             self.leave(&port);
             let bond = matches!(wanted.device, Device::Bond { .. });
@@ -306,7 +311,6 @@ impl Planner<'_> {
             }
             self.step(Step::Join { link: port.clone(), master: name.to_owned() });
             self.up(&port);
-            self.up(name);
             self.addresses_and_routes(name);
             self.drop_addresses(&port);
         }
