@@ -3,6 +3,7 @@
 //! [`model`] says what is wanted, [`validate`] what is wrong with it, [`plan`](mod@plan) which steps lead from one
 //! [`state`] to another; all three are pure.
 
+pub mod files;
 pub mod mac;
 pub mod model;
 pub mod plan;

@@ -3,4 +3,5 @@
 
 mod arbitrary;
 mod documents;
+mod files;
 mod plans;
