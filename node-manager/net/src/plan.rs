@@ -222,7 +222,15 @@ impl Planner<'_> {
                 Device::Vlan { parent, .. } => self.now.links.get(parent).map_or(wanted.mtu, |p| p.mtu.min(wanted.mtu)),
                 _ => wanted.mtu,
             };
-            self.step(Step::Create { link: name, device, mac: wanted.mac, mtu });
+            let carried = match &device {
+                Device::Vlan { parent, .. } => self.now.links.get(parent).is_some_and(|parent| parent.up),
+                _ => true,
+            };
+            self.step(Step::Create { link: name.clone(), device, mac: wanted.mac, mtu });
+            // Now rather than when an address has left its old link and waits for this one.
+            if carried {
+                self.up(&name);
+            }
         }
     }
 
@@ -298,8 +306,13 @@ impl Planner<'_> {
         }
         let mut ports: Vec<String> =
             self.to.ports_of(name).into_iter().filter(|port| !self.is_in(port, name)).collect();
-        // Those that still carry addresses come last, so that the others receive already.
-        ports.sort_by_key(|port| self.now.links.get(port).is_some_and(|port| !port.addresses.is_empty()));
+        // Those that still carry addresses come last, the management network's last of all: the others receive already.
+        let watched = self.to.management.as_ref().and_then(|name| self.to.links.get(name)).map(|link| &link.addresses);
+        ports.sort_by_key(|port| {
+            let carried = self.now.links.get(port).map(|port| &port.addresses);
+            let any = carried.is_some_and(|carried| !carried.is_empty());
+            (carried.zip(watched).is_some_and(|(carried, watched)| !carried.is_disjoint(watched)), any)
+        });
         if !ports.is_empty() {
             self.up(name);
         }
