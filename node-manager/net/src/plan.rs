@@ -281,7 +281,7 @@ impl Planner<'_> {
                     }
                     self.step(Step::SetBond { link: name.clone(), options: options.clone() });
                     if down {
-                        self.step(Step::Up { link: name.clone() });
+                        self.up(name);
                         self.addresses_and_routes(name);
                     }
                 }
@@ -346,7 +346,8 @@ impl Planner<'_> {
     }
 
     fn up(&mut self, name: &str) {
-        if self.now.links.get(name).is_some_and(|link| !link.up) {
+        let wanted = self.to.links.get(name).is_some_and(|link| link.up);
+        if wanted && self.now.links.get(name).is_some_and(|link| !link.up) {
             self.step(Step::Up { link: name.to_owned() });
         }
     }
@@ -450,6 +451,9 @@ impl Planner<'_> {
                 self.step(Step::Resolver { link: name.clone(), dns, domains });
             }
             self.addresses_and_routes(name);
+            if present.up && !wanted.up {
+                self.step(Step::Down { link: name.clone() });
+            }
         }
         if self.now.management != self.to.management {
             self.step(Step::Management { link: self.to.management.clone() });
