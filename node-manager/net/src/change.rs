@@ -10,7 +10,7 @@
 //!              └──── process dies,  90 s pass, revert ───> reverting ──> (gone: old)
 //! ```
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -159,19 +159,30 @@ pub enum Outcome {
     },
 }
 
+/// How long a command waits for another one: a keeper needs a moment to put things back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Takes the lock that every change holds.
-fn lock(places: &Places) -> Result<Flock<std::fs::File>> {
+async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
     let path = places.lock();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file_error(format!("cannot make {}", folder.display())))?;
     }
-    let file = std::fs::OpenOptions::new()
+    let mut file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| ChangeError::Busy)
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, _)) if tokio::time::Instant::now() < until => file = same,
+            Err(_) => return Err(ChangeError::Busy),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 impl Node {
@@ -180,7 +191,7 @@ impl Node {
     /// # Errors
     /// [`ChangeError`].
     pub async fn open(places: Places) -> Result<Self> {
-        let lock = lock(&places)?;
+        let lock = lock(&places, PATIENCE).await?;
         if let Some(journal) = Journal::read(&places)? {
             if let Some(seconds) = journal.seconds_left()
                 && keeper::is_alive(&places)
@@ -294,15 +305,9 @@ impl Node {
             files: ours,
         };
         let mut actions = Actions { done: 0, halt_after: conduct.halt_after };
+        let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
         journal.write(&self.places)?;
         actions.done();
-        let keeper = match keeper::start(&journal.id) {
-            Ok(keeper) => keeper,
-            Err(cause) => {
-                Journal::remove(&self.places)?;
-                return Err(ChangeError::Keeper(cause));
-            }
-        };
         let done = self.steps_and_files(change, &files, &mut actions, watch).await;
         if let Err(cause) = done {
             return Err(match revert(&self.places, journal).await {
@@ -423,7 +428,7 @@ fn restore_files(places: &Places, journal: &Journal) -> Result<()> {
 /// # Errors
 /// [`ChangeError::Nothing`] when there is none, [`ChangeError::TakenBack`] when it came too late.
 pub async fn confirm(places: &Places) -> Result<String> {
-    let _lock = lock(places)?;
+    let _lock = lock(places, PATIENCE).await?;
     let journal = Journal::read(places)?.ok_or(ChangeError::Nothing)?;
     if journal.seconds_left().is_none() {
         revert(places, journal.clone()).await?;
@@ -438,7 +443,7 @@ pub async fn confirm(places: &Places) -> Result<String> {
 /// # Errors
 /// [`ChangeError::Nothing`] when there is none.
 pub async fn take_back(places: &Places) -> Result<String> {
-    let _lock = lock(places)?;
+    let _lock = lock(places, PATIENCE).await?;
     let journal = Journal::read(places)?.ok_or(ChangeError::Nothing)?;
     let command = journal.command.clone();
     revert(places, journal).await?;

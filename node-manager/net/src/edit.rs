@@ -353,7 +353,8 @@ impl<'a> Editor<'a> {
             return Err(problem(old, format!("it is a {kind}, and only NICs are renamed"), "name a NIC"));
         };
         if nic.mac.is_none() {
-            self.notes.push(format!("{old} has no permanent hardware address: its new name is lost at a reboot"));
+            let rule = "it has no permanent hardware address, and a new name would be lost at the next reboot";
+            return Err(problem(old, rule, "name a physical NIC"));
         }
         if old != new && (self.network.links.contains_key(new) || self.live.links().contains_key(new)) {
             return Err(problem(new, "another interface of this node has the name already", "choose another name"));

@@ -148,9 +148,6 @@ fn interface(text: &mut String, live: &Live, link: &LinkFacts) {
     if let Some(id) = link.parent_namespace {
         add!(text, " link-netnsid {id}");
     }
-    if let Some(alias) = &link.alias {
-        add!(text, "\n    alias {alias}");
-    }
     text.push('\n');
 }
 

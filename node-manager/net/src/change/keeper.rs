@@ -73,7 +73,7 @@ pub fn is_alive(places: &Places) -> bool {
 /// # Errors
 /// When it cannot begin to watch.
 pub async fn keep(places: &Places, id: &str) -> Result<()> {
-    let _watching = watch(places)?;
+    let _watching = watch(places).await?;
     // A session of its own: no hang-up reaches it. Fails only for a process that leads a group already, which a fresh
     // child does not.
     let _ = nix::unistd::setsid();
@@ -82,11 +82,18 @@ pub async fn keep(places: &Places, id: &str) -> Result<()> {
     let mut alone = false;
     let mut pause = PACE;
     loop {
-        alone = alone || !maker_is_alive(pause)?;
         if alone {
             tokio::time::sleep(pause).await;
+        } else {
+            alone = !maker_is_alive(pause)?;
         }
-        let Some(journal) = Journal::read(places)?.filter(|journal| journal.id == id) else { return Ok(()) };
+        let Some(journal) = Journal::read(places)?.filter(|journal| journal.id == id) else {
+            // It is written when the keeper watches, and removed when the change is kept.
+            if alone {
+                return Ok(());
+            }
+            continue;
+        };
         let due = match journal.phase {
             Phase::Changing | Phase::Reverting => alone,
             Phase::Waiting { .. } => journal.seconds_left().is_none_or(|left| left == 0),
@@ -108,7 +115,7 @@ pub async fn keep(places: &Places, id: &str) -> Result<()> {
 }
 
 async fn attempt(places: &Places, id: &str) -> Result<()> {
-    let _lock = lock(places)?;
+    let _lock = lock(places, Duration::ZERO).await?;
     let Some(journal) = Journal::read(places)?.filter(|journal| journal.id == id) else { return Ok(()) };
     let command = journal.command.clone();
     revert(places, journal).await?;
@@ -116,11 +123,20 @@ async fn attempt(places: &Places, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn watch(places: &Places) -> Result<Flock<std::fs::File>> {
+/// Takes the keeper's lock. The keeper of the change before needs a moment to see that it is over.
+async fn watch(places: &Places) -> Result<Flock<std::fs::File>> {
     let path = places.keeper();
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(file_error(format!("cannot open {}", path.display())))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ChangeError::Busy)
+    let mut file = file.map_err(file_error(format!("cannot open {}", path.display())))?;
+    let until = tokio::time::Instant::now() + Duration::from_secs(15);
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, _)) if tokio::time::Instant::now() < until => file = same,
+            Err(_) => return Err(ChangeError::Busy),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits a little for the changing process. Its pipe ends when it dies; a word on it says that it may.
