@@ -10,7 +10,7 @@
 //!              └──── process dies,  90 s pass, revert ───> reverting ──> (gone: old)
 //! ```
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -463,6 +463,6 @@ pub async fn recover(places: &Places) -> Result<Option<String>> {
 }
 
 /// Path of a file for messages.
-pub(crate) fn shown(path: &PathBuf) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }

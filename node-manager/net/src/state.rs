@@ -422,10 +422,8 @@ impl State {
         if let Some(present) = &state.master {
             refuse!("{name} belongs to {present}");
         }
-        if bond {
-            if state.up {
-                refuse!("{name} must be down to join {master}");
-            }
+        if bond && state.up {
+            refuse!("{name} must be down to join {master}");
         }
         state.master = Some(master.to_owned());
         if bond {

@@ -69,6 +69,7 @@ fn a_step_that_the_kernel_refuses_leaves_everything_as_it_was() {
 }
 
 /// Runs the change up to its `n`th durable action and leaves the process stopped there. None when it ended before.
+#[allow(clippy::zombie_processes, reason = "waited for by its id, which also tells that it stopped")]
 fn halted(node: &Node, n: usize) -> Option<Pid> {
     let child = node.start(&format!("{CHANGE} --halt-after {n}"));
     let pid = Pid::from_raw(child.id().try_into().unwrap());

@@ -106,13 +106,6 @@ impl Node {
         files
     }
 
-    /// Everything that a change could change in the kernel, in words.
-    pub(crate) fn kernel(&self) -> String {
-        let names = ["-br addr", "route", "-6 route show proto static", "-d link"].map(ip).join("\n");
-        // Times and counters, and link-local addresses, which come and go by themselves.
-        names.lines().map(|line| line.replace("tentative", "")).collect::<Vec<_>>().join("\n")
-    }
-
     /// Names and fixed addresses of the links, with the bridges they belong to, and the routes.
     pub(crate) fn summary(&self) -> String {
         let links = ip("-j -d addr");
