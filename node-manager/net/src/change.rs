@@ -1,0 +1,468 @@
+//! A change of the node's network that nobody can lock himself out with.
+//!
+//! Before the first step the way back is written down ([`journal`]), and a keeper is started that goes it when the
+//! changing process dies or nobody confirms in time ([`keeper`]). What happens at a power cut follows from the files:
+//! as long as the journal exists the old files are put back at boot, before anybody reads them ([`recover`]).
+//!
+//! ```text
+//! journal: changing ──steps──files──> waiting ──confirm──> (gone: new)
+//!              │                         │
+//!              └──── process dies,  90 s pass, revert ───> reverting ──> (gone: old)
+//! ```
+
+use std::{io, path::Path, time::Duration};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{
+    apply::{self, ApplyError, Watch},
+    files::{parse, render, store},
+    kernel::{Kernel, KernelError},
+    live::Live,
+    model::Network,
+    plan::{Plan, plan},
+    state::State,
+    step::Step,
+    validate::{Problem, validate},
+};
+
+pub mod journal;
+pub mod keeper;
+pub mod networkd;
+pub mod places;
+
+use journal::{Journal, Phase};
+use places::Places;
+
+/// Why a change did not happen, or is not known to have happened.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// What is wanted is wrong, or the node does not fit.
+    #[error("{}", lines(.0))]
+    Problems(Vec<Problem>),
+    /// Somebody else is changing the network.
+    #[error("another network command is at work; wait for its end and try again")]
+    Busy,
+    /// A change waits for its confirmation.
+    #[error(
+        "`{command}` waits for its confirmation for another {seconds} s; keep it with --confirm or take it back with --revert first"
+    )]
+    Waiting {
+        /// What was changed.
+        command: String,
+        /// Time left.
+        seconds: u64,
+    },
+    /// An earlier change had died; it was taken back now.
+    #[error("`{command}` had been interrupted and was taken back just now; look at zs-show-network, then try again")]
+    TakenBack {
+        /// What had been changed.
+        command: String,
+    },
+    /// There is nothing to confirm or take back.
+    #[error("no change waits for a confirmation; without one within the time it has been taken back")]
+    Nothing,
+    /// It failed, and the node is as before.
+    #[error("{0}\nEverything is as it was before.")]
+    Failed(#[source] Box<ChangeError>),
+    /// It failed, and so did the way back.
+    #[error(
+        "{cause}\nTaking it back failed as well: {undo}\nThe keeper goes on trying; `zs-network-setting --revert` tries at once, a reboot restores the old files."
+    )]
+    Stuck {
+        /// The first failure.
+        #[source]
+        cause: Box<ChangeError>,
+        /// The second.
+        undo: Box<ChangeError>,
+    },
+    /// Applying failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A file could not be read or written.
+    #[error("{what}: {cause}")]
+    File {
+        /// What was tried.
+        what: String,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
+    /// The keeper could not be started.
+    #[error("the process that would take the change back cannot be started ({0}); nothing was changed")]
+    Keeper(io::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn file_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> ChangeError {
+    let what = what.into();
+    move |cause| ChangeError::File { what, cause }
+}
+
+/// What changes do.
+pub type Result<T> = std::result::Result<T, ChangeError>;
+
+/// The node as a command finds it.
+pub struct Node {
+    /// Where its files are.
+    pub places: Places,
+    /// Its kernel.
+    pub kernel: Kernel,
+    /// What the kernel has.
+    pub live: Live,
+    /// What our files say, and links that a command has taken in as they are.
+    pub old: Network,
+    _lock: Flock<std::fs::File>,
+}
+
+/// A change that can be shown or carried out.
+pub struct Change {
+    /// What was typed, for messages.
+    pub command: String,
+    /// The wanted network.
+    pub new: Network,
+    /// Way there.
+    pub plan: Plan,
+    before: State,
+    /// It touches what the management network needs.
+    pub touches_management: bool,
+}
+
+/// How a change is carried out.
+#[derive(Debug, Clone, Copy)]
+pub struct Conduct {
+    /// Keep it as soon as it is verified, whatever it touches.
+    pub confirmed: bool,
+    /// How long to wait for a confirmation otherwise.
+    pub seconds: u64,
+    /// Stop this process after so many durable actions.
+    pub halt_after: Option<usize>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The node was like that already.
+    Unchanged,
+    /// It is kept.
+    Kept,
+    /// It is in force and goes when nobody confirms.
+    Waiting {
+        /// For so long.
+        seconds: u64,
+    },
+}
+
+/// How long a command waits for another one: a keeper needs a moment to put things back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes the lock that every change holds.
+async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
+    let path = places.lock();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(file_error(format!("cannot make {}", folder.display())))?;
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, _)) if tokio::time::Instant::now() < until => file = same,
+            Err(_) => return Err(ChangeError::Busy),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Node {
+    /// Looks at the node, and keeps others from changing it. An earlier change that died is taken back first.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn open(places: Places) -> Result<Self> {
+        let lock = lock(&places, PATIENCE).await?;
+        if let Some(journal) = Journal::read(&places)? {
+            if let Some(seconds) = journal.seconds_left()
+                && keeper::is_alive(&places)
+            {
+                return Err(ChangeError::Waiting { command: journal.command, seconds });
+            }
+            revert(&places, journal.clone()).await?;
+            return Err(ChangeError::TakenBack { command: journal.command });
+        }
+        let kernel = Kernel::open()?;
+        let live = Live::read(&kernel).await?;
+        let store = places.store();
+        let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
+        let old = parse(&ours).network;
+        Ok(Self { places, kernel, live, old, _lock: lock })
+    }
+
+    /// What files of others say that would win over ours.
+    fn rivals(&self, new: &Network) -> Result<Vec<Problem>> {
+        let store = self.places.store();
+        let others = store.others().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
+        let earlier = others.into_iter().filter(|(name, _)| name.as_str() < crate::files::OURS);
+        let mut problems = Vec::new();
+        for (name, text) in earlier {
+            let theirs = parse(&[(name.clone(), text)].into()).network;
+            for link in theirs.links.keys().filter(|link| new.links.contains_key(*link)) {
+                problems.push(Problem {
+                    subject: format!("links.{link}"),
+                    rule: format!(
+                        "{} describes it, too, and comes before our files",
+                        store.folder().join(&name).display()
+                    ),
+                    way_out: "remove that file".to_owned(),
+                });
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Checks a wanted network against itself and the node, and plans it.
+    ///
+    /// # Errors
+    /// [`ChangeError::Problems`], all of them.
+    pub fn plan(&self, command: String, new: Network) -> Result<Change> {
+        let mut problems = validate(&new);
+        if problems.is_empty() {
+            problems = self.live.obstacles(&self.old, &new);
+            problems.extend(self.rivals(&new)?);
+        }
+        let before = self.live.state(&self.old, &new);
+        let plan = plan(&before, &State::from(&new));
+        for step in &plan.steps {
+            if let Step::Dhcp { link, dhcp } = step
+                && !dhcp.is_off()
+                && !networkd::runs(&self.places)
+            {
+                problems.push(Problem {
+                    subject: format!("links.{link}.ip.dhcp"),
+                    rule: "addresses are got by systemd-networkd, which does not run here".to_owned(),
+                    way_out: "start it (systemctl enable --now systemd-networkd), or give a fixed address".to_owned(),
+                });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ChangeError::Problems(problems));
+        }
+        let touches_management = self.touches_management(&new, &plan);
+        Ok(Change { command, new, plan, before, touches_management })
+    }
+
+    /// Links that the management network needs, before and after. Without a mark it is taken to be where the default
+    /// route leads.
+    fn touches_management(&self, new: &Network, plan: &Plan) -> bool {
+        let mut needed = std::collections::BTreeSet::new();
+        for network in [&self.old, new] {
+            let marked = network.management.as_deref();
+            let likely = [true, false].into_iter().filter_map(|v4| self.live.default_link(v4));
+            let mut open: Vec<&str> = match marked {
+                Some(name) => vec![name],
+                None => likely.collect(),
+            };
+            while let Some(name) = open.pop() {
+                if needed.insert(name.to_owned()) {
+                    open.extend(network.links.get(name).into_iter().flat_map(|link| link.needs()));
+                    open.extend(network.master_of(name));
+                }
+            }
+        }
+        plan.steps.iter().filter_map(Step::link).any(|link| needed.contains(link))
+    }
+
+    /// Carries a change out.
+    ///
+    /// # Errors
+    /// [`ChangeError::Failed`] when it was taken back, [`ChangeError::Stuck`] when that failed.
+    pub async fn carry_out(&self, change: &Change, conduct: Conduct, watch: &mut dyn Watch) -> Result<Outcome> {
+        let store = self.places.store();
+        let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
+        let files = store::changes(&ours, &render(&change.new));
+        if change.plan.is_empty() && files.is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        let mut journal = Journal {
+            id: journal::fresh_id(),
+            boot: places::boot_id(),
+            command: change.command.clone(),
+            phase: Phase::Changing,
+            old: self.old.clone(),
+            new: change.new.clone(),
+            before: change.before.clone(),
+            files: ours,
+        };
+        let mut actions = Actions { done: 0, halt_after: conduct.halt_after };
+        let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
+        journal.write(&self.places)?;
+        actions.done();
+        let done = self.steps_and_files(change, &files, &mut actions, watch).await;
+        if let Err(cause) = done {
+            return Err(match revert(&self.places, journal).await {
+                Ok(()) => ChangeError::Failed(Box::new(cause)),
+                Err(undo) => {
+                    // The keeper notices that this process ends and goes on.
+                    drop(keeper);
+                    ChangeError::Stuck { cause: Box::new(cause), undo: Box::new(undo) }
+                }
+            });
+        }
+        if conduct.confirmed || !change.touches_management {
+            Journal::remove(&self.places)?;
+            keeper.dismiss();
+            return Ok(Outcome::Kept);
+        }
+        journal.phase = Phase::Waiting { until_ms: places::uptime_ms() + conduct.seconds * 1000 };
+        journal.write(&self.places)?;
+        actions.done();
+        keeper.dismiss();
+        if !keeper::is_alive(&self.places) {
+            let cause = ChangeError::Keeper(io::Error::other("it ended"));
+            revert(&self.places, journal).await?;
+            return Err(ChangeError::Failed(Box::new(cause)));
+        }
+        Ok(Outcome::Waiting { seconds: conduct.seconds })
+    }
+
+    async fn steps_and_files(
+        &self,
+        change: &Change,
+        files: &[store::Change],
+        actions: &mut Actions,
+        watch: &mut dyn Watch,
+    ) -> Result<()> {
+        apply::apply(&self.kernel, &self.old, &change.new, &mut Counted { actions, watch }).await?;
+        let store = self.places.store();
+        for file in files {
+            let path = store.folder().join(file.file());
+            store.change(file).map_err(file_error(format!("cannot write {}", path.display())))?;
+            actions.done();
+        }
+        if networkd::reload(&self.places).await {
+            // It may have put something back in the meantime; now it knows better.
+            apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts what would survive a power cut.
+struct Actions {
+    done: usize,
+    halt_after: Option<usize>,
+}
+
+impl Actions {
+    fn done(&mut self) {
+        self.done += 1;
+        if self.halt_after == Some(self.done) {
+            // Only fails for signals that do not exist.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+        }
+    }
+}
+
+struct Counted<'a> {
+    actions: &'a mut Actions,
+    watch: &'a mut dyn Watch,
+}
+
+impl Watch for Counted<'_> {
+    fn before(&mut self, step: &Step, done: usize, all: usize) -> bool {
+        // The step before this one is in force.
+        if done > 1 {
+            self.actions.done();
+        }
+        self.watch.before(step, done, all)
+    }
+}
+
+/// Watches nothing.
+pub struct Silent;
+
+impl Watch for Silent {
+    fn before(&mut self, _: &Step, _: usize, _: usize) -> bool {
+        true
+    }
+}
+
+/// Brings back what was before a change: its files, then what the kernel has.
+async fn revert(places: &Places, mut journal: Journal) -> Result<()> {
+    journal.phase = Phase::Reverting;
+    journal.write(places)?;
+    restore_files(places, &journal)?;
+    if journal.boot == places::boot_id() {
+        let kernel = Kernel::open()?;
+        apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
+        if networkd::reload(places).await {
+            apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
+        }
+    }
+    Journal::remove(places)
+}
+
+fn restore_files(places: &Places, journal: &Journal) -> Result<()> {
+    let store = places.store();
+    let folder = store.folder().display().to_string();
+    let ours = store.ours().map_err(file_error(format!("cannot read {folder}")))?;
+    for change in store::changes(&ours, &journal.files) {
+        store.change(&change).map_err(file_error(format!("cannot restore {folder}/{}", change.file())))?;
+    }
+    Ok(())
+}
+
+/// Keeps the change that waits.
+///
+/// # Errors
+/// [`ChangeError::Nothing`] when there is none, [`ChangeError::TakenBack`] when it came too late.
+pub async fn confirm(places: &Places) -> Result<String> {
+    let _lock = lock(places, PATIENCE).await?;
+    let journal = Journal::read(places)?.ok_or(ChangeError::Nothing)?;
+    if journal.seconds_left().is_none() {
+        revert(places, journal.clone()).await?;
+        return Err(ChangeError::TakenBack { command: journal.command });
+    }
+    Journal::remove(places)?;
+    Ok(journal.command)
+}
+
+/// Takes the change back that waits, or that died.
+///
+/// # Errors
+/// [`ChangeError::Nothing`] when there is none.
+pub async fn take_back(places: &Places) -> Result<String> {
+    let _lock = lock(places, PATIENCE).await?;
+    let journal = Journal::read(places)?.ok_or(ChangeError::Nothing)?;
+    let command = journal.command.clone();
+    revert(places, journal).await?;
+    Ok(command)
+}
+
+/// What to do at boot, before anybody reads the files: a change that was not confirmed is taken back. Returns its command.
+///
+/// # Errors
+/// Those of the file system.
+pub async fn recover(places: &Places) -> Result<Option<String>> {
+    match take_back(places).await {
+        Ok(command) => Ok(Some(command)),
+        Err(ChangeError::Nothing) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Path of a file for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

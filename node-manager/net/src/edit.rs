@@ -1,0 +1,564 @@
+//! What operators do to a network, as changes of the document: one function for each thing, for the commands, the text
+//! console and the installer alike.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    live::Live,
+    mac::Mac,
+    model::{Bond, BondOptions, Bridge, Dhcp, Kind, Link, Network, Route, Vlan},
+    validate::{LONGEST_NAME, Problem},
+};
+
+/// Everything wrong with an edit.
+pub type Result<T> = std::result::Result<T, Vec<Problem>>;
+
+fn problem(subject: &str, rule: impl Into<String>, way_out: impl Into<String>) -> Vec<Problem> {
+    vec![Problem { subject: subject.to_owned(), rule: rule.into(), way_out: way_out.into() }]
+}
+
+/// An address as it is typed, with its netmask (dotted, or a prefix length) and gateway.
+///
+/// # Errors
+/// Every one that is empty, illegal, or does not fit the others (OS-TUI-074 to 076).
+pub fn address(ip: &str, netmask: &str, gateway: &str) -> Result<(IpNet, IpAddr)> {
+    let mut problems = Vec::new();
+    let mut read = |what: &str, text: &str| match text.parse::<IpAddr>() {
+        Ok(ip) => Some(ip),
+        Err(_) => {
+            let rule = if text.is_empty() { "is empty".to_owned() } else { format!("{text:?} is no IP address") };
+            problems.extend(problem(what, rule, "write it like 192.168.1.10"));
+            None
+        }
+    };
+    let (ip, via) = (read("ip address", ip), read("gateway", gateway));
+    let prefix = match (netmask.parse::<Ipv4Addr>(), netmask.parse::<u8>()) {
+        (Ok(mask), _) => ipnet::ipv4_mask_to_prefix(mask).ok(),
+        (_, Ok(length)) => Some(length),
+        _ => None,
+    };
+    let longest = if ip.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
+    if prefix.is_none_or(|length| length == 0 || length > longest) {
+        let rule = if netmask.is_empty() { "is empty".to_owned() } else { format!("{netmask:?} is no netmask") };
+        problems.extend(problem("netmask", rule, "write it like 255.255.255.0"));
+    }
+    let (Some(ip), Some(via), Some(prefix), true) = (ip, via, prefix, problems.is_empty()) else {
+        return Err(problems);
+    };
+    let address =
+        IpNet::new(ip, prefix).map_err(|cause| problem("netmask", cause.to_string(), "write it like 255.255.255.0"))?;
+    if via == ip {
+        return Err(problem(
+            "gateway",
+            format!("{via} is the address of this node itself"),
+            "write the router's address",
+        ));
+    }
+    if !address.contains(&via) {
+        let rule = format!("{via} is not in the network {} of the address", address.trunc());
+        return Err(problem("gateway", rule, "correct the address, the netmask or the gateway (OS-TUI-076)"));
+    }
+    Ok((address, via))
+}
+
+/// The bridge over a link: `br_eth0`, over a VLAN `br_eth0_10`: the names that the cloud gives, so that its networks find
+/// the bridge there. Longer ones become `br_` and the first 12 hex digits of the SHA-256 of what should have stood there.
+pub fn bridge_name(link: &str) -> String {
+    let wanted = link.replace('.', "_");
+    if wanted.len() + 3 <= LONGEST_NAME {
+        return format!("br_{wanted}");
+    }
+    format!("br_{}", &hex::encode(Sha256::digest(wanted.as_bytes()))[..LONGEST_NAME - 3])
+}
+
+/// A document that is being edited.
+pub struct Editor<'a> {
+    /// The document.
+    pub network: Network,
+    /// The same without the edits, but with every link of the node that they needed.
+    pub before: Network,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+    live: &'a Live,
+}
+
+impl<'a> Editor<'a> {
+    /// Edits what is managed on a node.
+    pub fn new(old: &Network, live: &'a Live) -> Self {
+        Self { network: old.clone(), before: old.clone(), notes: Vec::new(), live }
+    }
+
+    /// A link, taken in from the node where nobody has managed it so far.
+    fn link(&mut self, name: &str) -> Result<&mut Link> {
+        if !self.network.links.contains_key(name) {
+            self.live.import(name, &mut self.before).map_err(|problem| vec![problem])?;
+            self.live.import(name, &mut self.network).map_err(|problem| vec![problem])?;
+        }
+        self.network
+            .links
+            .get_mut(name)
+            .ok_or_else(|| problem(name, "there is no such interface", "see zs-show-network for what there is"))
+    }
+
+    /// A link that may have addresses.
+    fn top(&mut self, name: &str) -> Result<&mut Link> {
+        self.link(name)?;
+        if let Some(master) = self.network.master_of(name) {
+            let rule = format!("it belongs to {master} and receives nothing for itself");
+            return Err(problem(name, rule, format!("configure {master} instead")));
+        }
+        self.link(name)
+    }
+
+    /// Hardware address that a link has, or will have.
+    fn mac(&self, name: &str) -> Option<Mac> {
+        match self.network.links.get(name).map(|link| &link.kind) {
+            Some(Kind::Bond(Bond { mac: Some(mac), .. }) | Kind::Bridge(Bridge { mac: Some(mac), .. })) => Some(*mac),
+            Some(Kind::Vlan(vlan)) => self.mac(&vlan.parent),
+            Some(Kind::Nic(nic)) => nic.mac.or_else(|| self.live.links().get(name)?.mac),
+            _ => self.live.links().get(name)?.mac,
+        }
+    }
+
+    /// Gives a link a fixed address and the default route (OS-SCR-010, OS-TUI-072). Those of the other family stay.
+    ///
+    /// # Errors
+    /// When the link cannot have addresses.
+    pub fn set_address(&mut self, name: &str, address: IpNet, via: IpAddr) -> Result<()> {
+        self.top(name)?;
+        let v4 = address.addr().is_ipv4();
+        let metric = self.free_metric(name, v4);
+        let ip = &mut self.link(name)?.ip;
+        ip.addresses.retain(|other| other.addr().is_ipv4() != v4);
+        ip.addresses.insert(address);
+        ip.routes.retain(|route| {
+            let other_family = route.to.addr().is_ipv4() != v4;
+            other_family || !route.is_default() && route.via.is_some_and(|via| address.contains(&via))
+        });
+        let everywhere: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        ip.routes.insert(Route { to: IpNet::new_assert(everywhere, 0), via: Some(via), metric });
+        ip.dhcp = without(ip.dhcp, v4);
+        if metric != 0 {
+            self.notes.push(format!(
+                "another interface has the default route; {via} is used when that is gone (metric {metric})"
+            ));
+        }
+        let first = self.live.default_link(true).or_else(|| self.live.default_link(false));
+        if self.network.management.is_none() && first.is_none_or(|first| first == name) {
+            self.network.management = Some(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The metric for the default route through a link: 0 where there is no other, or it carries the management network.
+    fn free_metric(&mut self, name: &str, v4: bool) -> u32 {
+        let marked = self.network.management.as_deref() == Some(name);
+        let mut taken = BTreeSet::new();
+        for (other, link) in self.network.links.iter_mut().filter(|(other, _)| *other != name) {
+            let of_family = |route: &Route| route.is_default() && route.to.addr().is_ipv4() == v4;
+            let routes: Vec<Route> = link.ip.routes.iter().filter(|route| of_family(route)).cloned().collect();
+            for route in routes {
+                // The management network's comes first.
+                if marked && route.metric == 0 {
+                    link.ip.routes.remove(&route);
+                    link.ip.routes.insert(Route { metric: 1000, ..route });
+                    taken.insert(1000);
+                    self.notes.push(format!("the default route through {other} is now used when {name} has none"));
+                } else {
+                    taken.insert(route.metric);
+                }
+            }
+        }
+        let unmanaged =
+            self.live.default_link(v4).filter(|other| *other != name && !self.network.links.contains_key(*other));
+        if unmanaged.is_some_and(|other| self.network.master_of(other).is_none()) {
+            taken.insert(0);
+        }
+        (0..).map(|n| n * 100).find(|metric| !taken.contains(metric)).unwrap_or(0)
+    }
+
+    /// Gets a link's addresses by DHCP.
+    ///
+    /// # Errors
+    /// When the link cannot have addresses.
+    pub fn set_dhcp(&mut self, name: &str) -> Result<()> {
+        let ip = &mut self.top(name)?.ip;
+        ip.addresses.retain(|address| address.addr().is_ipv6());
+        ip.routes.retain(|route| route.to.addr().is_ipv6());
+        ip.dhcp = if matches!(ip.dhcp, Dhcp::Ipv6 | Dhcp::Both) { Dhcp::Both } else { Dhcp::Ipv4 };
+        Ok(())
+    }
+
+    /// Puts a bridge over a link, which takes over its addresses (OS-SCR-011). Returns the bridge; where the link is one, or
+    /// has one, that.
+    ///
+    /// # Errors
+    /// When the link belongs to a bond, or is not there.
+    pub fn bridge_over(&mut self, name: &str) -> Result<String> {
+        if matches!(self.link(name)?.kind, Kind::Bridge(_)) {
+            return Ok(name.to_owned());
+        }
+        if let Some(master) = self.network.master_of(name).map(str::to_owned) {
+            if matches!(self.network.links.get(&master), Some(Link { kind: Kind::Bridge(_), .. })) {
+                return Ok(master);
+            }
+            let rule = format!("it belongs to {master}");
+            return Err(problem(
+                name,
+                rule,
+                format!("put the bridge over {master}: zs-network-setting -b {master} ..."),
+            ));
+        }
+        let (bridge, mac) = (bridge_name(name), self.mac(name));
+        if self.network.links.contains_key(&bridge) || self.live.links().contains_key(&bridge) {
+            let rule = format!("the bridge over it would be named {bridge}, and there is such an interface already");
+            return Err(problem(name, rule, format!("see zs-show-network; rename or remove {bridge}")));
+        }
+        let ip = std::mem::take(&mut self.link(name)?.ip);
+        let kind = Kind::Bridge(Bridge { ports: [name.to_owned()].into(), stp: false, mac });
+        self.network.links.insert(bridge.clone(), Link { kind, mtu: None, ip });
+        self.follow(name, &bridge);
+        Ok(bridge)
+    }
+
+    /// The management network follows the addresses.
+    fn follow(&mut self, from: &str, to: &str) {
+        if self.network.management.as_deref() == Some(from) {
+            self.network.management = Some(to.to_owned());
+        }
+    }
+
+    /// Takes the addresses from a link. A bridge that stands over one port alone goes, too.
+    ///
+    /// # Errors
+    /// When it carries the management network, or is not there.
+    pub fn clear(&mut self, name: &str) -> Result<()> {
+        self.link(name)?;
+        self.not_management(name, "its addresses cannot be taken away")?;
+        let link = self.link(name)?;
+        link.ip = Default::default();
+        if matches!(&link.kind, Kind::Bridge(bridge) if bridge.ports.len() <= 1) {
+            self.network.links.remove(name);
+        }
+        Ok(())
+    }
+
+    fn not_management(&self, name: &str, rule: &str) -> Result<()> {
+        let marked = match self.network.management.as_deref() {
+            Some(marked) => marked == name,
+            None => self.live.default_link(true) == Some(name),
+        };
+        if marked {
+            let way_out = "move the management network first: zs-network-setting --management INTERFACE";
+            return Err(problem(name, format!("it carries the management network, and {rule}"), way_out));
+        }
+        Ok(())
+    }
+
+    /// Marks the link that carries the management network (OS-TUI-080).
+    ///
+    /// # Errors
+    /// When it has no address.
+    pub fn set_management(&mut self, name: &str) -> Result<()> {
+        let link = self.top(name)?;
+        if link.ip.addresses.is_empty() && link.ip.dhcp.is_off() {
+            let way_out = format!("give it one first: zs-network-setting -i {name} ADDRESS NETMASK GATEWAY");
+            return Err(problem(name, "it has no address", way_out));
+        }
+        self.network.management = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Creates a VLAN interface (OS-SCR-020). Nothing changes when it is there.
+    ///
+    /// # Errors
+    /// When the link is not there, or the name means something else.
+    pub fn add_vlan(&mut self, parent: &str, id: u16) -> Result<String> {
+        self.link(parent)?;
+        let name = format!("{parent}.{id}");
+        if name.len() > LONGEST_NAME {
+            let rule = format!("{name} has {} bytes, and Linux takes {LONGEST_NAME} at most", name.len());
+            return Err(problem(
+                &name,
+                rule,
+                format!("give {parent} a shorter name first: zs-change-nic -c {parent} em01"),
+            ));
+        }
+        if self.live.links().contains_key(&name) || self.network.links.contains_key(&name) {
+            self.link(&name)?;
+        }
+        let wanted = Kind::Vlan(Vlan { parent: parent.to_owned(), id });
+        let present = self.network.links.entry(name.clone()).or_insert_with(|| Link::new(wanted.clone()));
+        if present.kind != wanted {
+            return Err(problem(
+                &name,
+                format!("it exists already and is another {}", present.kind.word()),
+                "rename it first",
+            ));
+        }
+        Ok(name)
+    }
+
+    /// Deletes a VLAN interface (OS-SCR-021).
+    ///
+    /// # Errors
+    /// When there is none, or something is built on it.
+    pub fn delete_vlan(&mut self, parent: &str, id: u16) -> Result<String> {
+        let name = format!("{parent}.{id}");
+        let known = self
+            .network
+            .links
+            .iter()
+            .find(|(_, link)| matches!(&link.kind, Kind::Vlan(vlan) if vlan.parent == parent && vlan.id == id));
+        let name = known.map_or(name, |(name, _)| name.clone());
+        if !matches!(self.link(&name)?.kind, Kind::Vlan(_)) {
+            return Err(problem(&name, "it is no VLAN interface", "see zs-show-network for what there is"));
+        }
+        self.unused(&name)?;
+        self.network.links.remove(&name);
+        Ok(name)
+    }
+
+    /// Nothing is built on a link.
+    fn unused(&self, name: &str) -> Result<()> {
+        if let Some(master) = self.network.master_of(name) {
+            let way_out = format!("remove {master} first: zs-network-setting --clear {master}");
+            return Err(problem(name, format!("{master} stands over it"), way_out));
+        }
+        if let Some(bridge) = self.live.cloud_bridge(name) {
+            let rule = format!("{} stands over it, for a network of the cloud", bridge.name);
+            return Err(problem(name, rule, "detach that L2 network from the cluster first"));
+        }
+        if let Some(vlan) = self.network.vlans_on(name).next() {
+            let tag = vlan.rsplit('.').next().unwrap_or_default();
+            return Err(problem(name, format!("{vlan} is on it"), format!("delete it first: zs-vlan -d {name} {tag}")));
+        }
+        self.not_management(name, "it cannot be deleted")
+    }
+
+    /// Gives a NIC another name (OS-SCR-030).
+    ///
+    /// # Errors
+    /// When it is none, or the name is taken.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<()> {
+        let link = self.link(old)?;
+        let kind = link.kind.word();
+        let Kind::Nic(nic) = &link.kind else {
+            return Err(problem(old, format!("it is a {kind}, and only NICs are renamed"), "name a NIC"));
+        };
+        if nic.mac.is_none() {
+            let rule = "it has no permanent hardware address, and a new name would be lost at the next reboot";
+            return Err(problem(old, rule, "name a physical NIC"));
+        }
+        if old != new && (self.network.links.contains_key(new) || self.live.links().contains_key(new)) {
+            return Err(problem(new, "another interface of this node has the name already", "choose another name"));
+        }
+        if let Err((rule, way_out)) = crate::validate::link_name(new) {
+            return Err(problem(new, rule, way_out));
+        }
+        self.network.rename(old, new);
+        Ok(())
+    }
+
+    /// Creates a bond without members (OS-SCR-040). Nothing changes when there is one with these options.
+    ///
+    /// # Errors
+    /// When the name means something else.
+    pub fn create_bond(&mut self, name: &str, options: BondOptions) -> Result<()> {
+        if self.live.links().contains_key(name) || self.network.links.contains_key(name) {
+            return match &self.link(name)?.kind {
+                Kind::Bond(bond) if bond.options == options => Ok(()),
+                Kind::Bond(_) => {
+                    Err(problem(name, "there is such a bond with other options", "delete it first: zs-bond-lacp -d"))
+                }
+                other => Err(problem(name, format!("there is a {} of that name", other.word()), "choose another name")),
+            };
+        }
+        self.network.links.insert(name.to_owned(), Link::new(Kind::Bond(Bond { options, ..Bond::default() })));
+        Ok(())
+    }
+
+    /// Deletes a bond; its cards stay, without addresses (OS-SCR-041).
+    ///
+    /// # Errors
+    /// When there is none, or something is built on it.
+    pub fn delete_bond(&mut self, name: &str) -> Result<()> {
+        let link = self.link(name)?;
+        if !matches!(link.kind, Kind::Bond(_)) {
+            return Err(problem(name, format!("it is a {}, no bond", link.kind.word()), "name a bond"));
+        }
+        self.unused(name)?;
+        self.network.links.remove(name);
+        Ok(())
+    }
+
+    /// Adds a card to a bond (OS-SCR-050). Where the bond has no address it takes over the card's.
+    ///
+    /// # Errors
+    /// When either is not what it should be, or both have addresses.
+    pub fn attach(&mut self, bond: &str, card: &str) -> Result<()> {
+        self.member(bond, card)?;
+        if let Some(master) = self.network.master_of(card) {
+            if master == bond {
+                return Ok(());
+            }
+            let rule = format!("it belongs to {master} already");
+            return Err(problem(card, rule, format!("take it out first: zs-nic-to-bond -d {master} {card}")));
+        }
+        let moves = {
+            let (of_bond, of_card) = (&self.network.links[bond].ip, &self.network.links[card].ip);
+            if !of_bond.is_empty() && !of_card.is_empty() {
+                let way_out = format!("take its address away first: zs-network-setting --clear {card}");
+                return Err(problem(card, format!("it has addresses of its own, and so has {bond}"), way_out));
+            }
+            !of_card.is_empty()
+        };
+        let mac = self.mac(card);
+        if moves {
+            let ip = std::mem::take(&mut self.link(card)?.ip);
+            self.link(bond)?.ip = ip;
+            self.follow(card, bond);
+            self.notes.push(format!("{bond} takes over the addresses of {card}"));
+        }
+        let mtu = self.link(card)?.mtu.take();
+        let link = self.link(bond)?;
+        let Kind::Bond(document) = &mut link.kind else { return Ok(()) };
+        if document.members.is_empty() {
+            link.mtu = link.mtu.or(mtu);
+        }
+        document.mac = document.mac.or(mac);
+        document.members.insert(card.to_owned());
+        Ok(())
+    }
+
+    /// Takes a card out of a bond, whose addresses stay (OS-SCR-051).
+    ///
+    /// # Errors
+    /// When it is no member, or the last one under the management network.
+    pub fn detach(&mut self, bond: &str, card: &str) -> Result<()> {
+        self.member(bond, card)?;
+        let carries = self.carries_management(bond);
+        let mac = self.mac(card);
+        let Kind::Bond(document) = &mut self.link(bond)?.kind else { return Ok(()) };
+        if !document.members.contains(card) {
+            let members: Vec<&str> = document.members.iter().map(String::as_str).collect();
+            let members = if members.is_empty() { "none".to_owned() } else { members.join(", ") };
+            return Err(problem(card, format!("it is no member of {bond}"), format!("its members are: {members}")));
+        }
+        if document.members.len() == 1 && carries {
+            let rule = format!("it is the last card of {bond}, which carries the management network");
+            return Err(problem(card, rule, format!("add another first: zs-nic-to-bond -a {bond} NIC")));
+        }
+        document.members.remove(card);
+        if document.primary.as_deref() == Some(card) {
+            document.primary = None;
+        }
+        if document.mac.is_some() && document.mac == mac && !document.members.is_empty() {
+            self.notes.push(format!(
+                "{bond} keeps the hardware address of {card}; do not connect {card} to the same network again"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The management network goes through a link.
+    fn carries_management(&self, name: &str) -> bool {
+        let mut open: Vec<&str> = self.network.management.as_deref().into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(link) = open.pop() {
+            if link == name {
+                return true;
+            }
+            if seen.insert(link) {
+                open.extend(self.network.links.get(link).into_iter().flat_map(Link::needs));
+            }
+        }
+        false
+    }
+
+    /// Puts a whole document in place of what is managed; links that the node has already are taken over as they are.
+    ///
+    /// # Errors
+    /// None so far; what the document breaks is found when it is planned.
+    pub fn replace(&mut self, wanted: Network) -> Result<()> {
+        for name in wanted.links.keys().filter(|name| self.live.links().contains_key(*name)) {
+            // What cannot be taken over stands in the way, and is reported as that.
+            let _ = self.live.import(name, &mut self.before);
+        }
+        let cards = wanted.links.values().filter_map(|link| match &link.kind {
+            Kind::Nic(nic) => self.live.card(nic.mac?),
+            _ => None,
+        });
+        let cards: Vec<String> = cards.map(|card| card.name.clone()).collect();
+        for card in cards {
+            let _ = self.live.import(&card, &mut self.before);
+        }
+        self.network = wanted;
+        Ok(())
+    }
+
+    fn member(&mut self, bond: &str, card: &str) -> Result<()> {
+        let mut problems = Vec::new();
+        match self.link(bond) {
+            Err(found) => problems.extend(found),
+            Ok(Link { kind: Kind::Bond(_), .. }) => {}
+            Ok(link) => problems.extend(problem(
+                bond,
+                format!("it is a {}, no bond", link.kind.word()),
+                "create one first: zs-bond-lacp -c bond0",
+            )),
+        }
+        match self.link(card) {
+            Err(found) => problems.extend(found),
+            Ok(Link { kind: Kind::Nic(_), .. }) => {}
+            Ok(link) => problems.extend(problem(
+                card,
+                format!("it is a {}, and only NICs join bonds", link.kind.word()),
+                "name a NIC",
+            )),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+fn without(dhcp: Dhcp, v4: bool) -> Dhcp {
+    match (dhcp, v4) {
+        (Dhcp::Both, true) => Dhcp::Ipv6,
+        (Dhcp::Both, false) => Dhcp::Ipv4,
+        (Dhcp::Ipv4, true) | (Dhcp::Ipv6, false) => Dhcp::Off,
+        (other, _) => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_tui_074_to_076_every_wrong_field_of_an_address_is_named() {
+        assert_eq!(address("192.168.1.10", "255.255.255.0", "192.168.1.1").unwrap().0.to_string(), "192.168.1.10/24");
+        assert_eq!(address("2001:db8::2", "64", "2001:db8::1").unwrap().0.to_string(), "2001:db8::2/64");
+        let wrong = |ip, mask, gateway| {
+            address(ip, mask, gateway).unwrap_err().iter().map(|p| p.subject.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(wrong("", "255.0.255.0", "x"), ["ip address", "gateway", "netmask"]);
+        assert_eq!(wrong("192.168.1.10", "33", "192.168.1.1"), ["netmask"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.2.1"), ["gateway"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.1.10"), ["gateway"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "2001:db8::1"), ["gateway"]);
+    }
+
+    #[test]
+    fn bridges_are_named_as_the_cloud_names_them() {
+        assert_eq!(bridge_name("eth0"), "br_eth0");
+        assert_eq!(bridge_name("eth0.10"), "br_eth0_10");
+        let long = bridge_name("enp129s0f0np0.2016");
+        assert!(long.len() == 15 && long[3..].bytes().all(|b| b.is_ascii_hexdigit()), "{long}");
+    }
+}

@@ -1,0 +1,523 @@
+//! The wanted network of a node: what an operator says, what is kept in files, and nothing of how the kernel gets there.
+//!
+//! A document names only the links that are to be managed; everything else on the node stays as it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::mac::Mac;
+
+/// The wanted network of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Link that carries the management network (OS-TUI-013, OS-TUI-071).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<String>,
+    /// Links by name.
+    #[serde(default)]
+    pub links: BTreeMap<String, Link>,
+}
+
+/// A managed link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// What it is.
+    pub kind: Kind,
+    /// Largest packet in bytes. Without it: the bond's for its members, the parent's for a VLAN, the smallest of its
+    /// ports for a bridge, 1450 for a VXLAN, otherwise 1500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Its addresses.
+    #[serde(default, skip_serializing_if = "Ip::is_empty")]
+    pub ip: Ip,
+}
+
+impl Link {
+    /// A link of this kind without addresses.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, mtu: None, ip: Ip::default() }
+    }
+}
+
+/// Kinds of links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A card.
+    Nic(Nic),
+    /// Several cards as one.
+    Bond(Bond),
+    /// A tagged network on a link.
+    Vlan(Vlan),
+    /// A switch.
+    Bridge(Bridge),
+    /// An overlay over IP.
+    Vxlan(Vxlan),
+}
+
+impl Kind {
+    /// For messages.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Nic(_) => "NIC",
+            Self::Bond(_) => "bond",
+            Self::Vlan(_) => "VLAN",
+            Self::Bridge(_) => "bridge",
+            Self::Vxlan(_) => "VXLAN",
+        }
+    }
+}
+
+/// A card. It is known by its permanent address; a card without one (a virtual cable) by its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nic {
+    /// Permanent hardware address: whichever card has it gets this link's name, also after a reboot (OS-SCR-031).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// Several cards as one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bond {
+    /// Its cards.
+    #[serde(default)]
+    pub members: BTreeSet<String>,
+    /// How they work together.
+    #[serde(flatten)]
+    pub options: BondOptions,
+    /// Card to prefer while it works; only for modes with one active card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// Hardware address; without it the first card's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// How the cards of a bond work together (Linux `bonding.rst`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BondOptions {
+    /// Mode.
+    #[serde(default)]
+    pub mode: BondMode,
+    /// How often cables are looked at, in milliseconds; 0 never looks.
+    #[serde(default = "default_miimon")]
+    pub miimon: u32,
+    /// How long a card must be well before it is used again, in milliseconds; a multiple of `miimon`.
+    #[serde(default)]
+    pub updelay: u32,
+    /// How long a card must be without a link before it is given up, in milliseconds; a multiple of `miimon`.
+    #[serde(default)]
+    pub downdelay: u32,
+    /// What decides over which card a packet leaves.
+    #[serde(default)]
+    pub xmit_hash_policy: XmitHash,
+    /// How often the switch is asked to send its protocol frames; for mode 802.3ad.
+    #[serde(default)]
+    pub lacp_rate: LacpRate,
+    /// Working cards below which the bond counts as down.
+    #[serde(default)]
+    pub min_links: u32,
+}
+
+/// 100 ms, as the node commands print it (OS-SCR-042).
+fn default_miimon() -> u32 {
+    100
+}
+
+impl Default for BondOptions {
+    fn default() -> Self {
+        Self {
+            mode: BondMode::default(),
+            miimon: default_miimon(),
+            updelay: 0,
+            downdelay: 0,
+            xmit_hash_policy: XmitHash::default(),
+            lacp_rate: LacpRate::default(),
+            min_links: 0,
+        }
+    }
+}
+
+/// The modes of the Linux bonding driver, in the order of their numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BondMode {
+    /// 0: one card after the other.
+    #[serde(rename = "balance-rr")]
+    BalanceRr,
+    /// 1: one card, another when it fails.
+    #[default]
+    #[serde(rename = "active-backup")]
+    ActiveBackup,
+    /// 2: by a hash of the packet.
+    #[serde(rename = "balance-xor")]
+    BalanceXor,
+    /// 3: everything on all cards.
+    #[serde(rename = "broadcast")]
+    Broadcast,
+    /// 4: IEEE 802.3ad dynamic link aggregation (LACP).
+    #[serde(rename = "802.3ad")]
+    Lacp,
+    /// 5: outgoing traffic by load.
+    #[serde(rename = "balance-tlb")]
+    BalanceTlb,
+    /// 6: both directions by load.
+    #[serde(rename = "balance-alb")]
+    BalanceAlb,
+}
+
+impl BondMode {
+    /// All, by number.
+    pub const ALL: [Self; 7] = [
+        Self::BalanceRr,
+        Self::ActiveBackup,
+        Self::BalanceXor,
+        Self::Broadcast,
+        Self::Lacp,
+        Self::BalanceTlb,
+        Self::BalanceAlb,
+    ];
+
+    /// The driver's number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The driver's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BalanceRr => "balance-rr",
+            Self::ActiveBackup => "active-backup",
+            Self::BalanceXor => "balance-xor",
+            Self::Broadcast => "broadcast",
+            Self::Lacp => "802.3ad",
+            Self::BalanceTlb => "balance-tlb",
+            Self::BalanceAlb => "balance-alb",
+        }
+    }
+
+    /// By name or number.
+    pub fn of_word(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.word() == text || mode.number().to_string() == text)
+    }
+
+    /// The mode prefers one card when told which.
+    pub fn has_primary(self) -> bool {
+        matches!(self, Self::ActiveBackup | Self::BalanceTlb | Self::BalanceAlb)
+    }
+}
+
+/// What decides over which card a packet leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum XmitHash {
+    /// Hardware addresses.
+    #[default]
+    #[serde(rename = "layer2")]
+    Layer2,
+    /// IP addresses and ports.
+    #[serde(rename = "layer3+4")]
+    Layer34,
+    /// Hardware and IP addresses.
+    #[serde(rename = "layer2+3")]
+    Layer23,
+    /// As `layer2+3`, of the inner packet where there is a tunnel.
+    #[serde(rename = "encap2+3")]
+    Encap23,
+    /// As `layer3+4`, of the inner packet where there is a tunnel.
+    #[serde(rename = "encap3+4")]
+    Encap34,
+    /// VLAN and source hardware address.
+    #[serde(rename = "vlan+srcmac")]
+    VlanSrcMac,
+}
+
+impl XmitHash {
+    /// All, by the driver's number.
+    pub const ALL: [Self; 6] =
+        [Self::Layer2, Self::Layer34, Self::Layer23, Self::Encap23, Self::Encap34, Self::VlanSrcMac];
+
+    /// The driver's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Layer2 => "layer2",
+            Self::Layer34 => "layer3+4",
+            Self::Layer23 => "layer2+3",
+            Self::Encap23 => "encap2+3",
+            Self::Encap34 => "encap3+4",
+            Self::VlanSrcMac => "vlan+srcmac",
+        }
+    }
+
+    /// By the driver's name.
+    pub fn of_word(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.word() == text)
+    }
+}
+
+/// How often the switch sends its LACP frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LacpRate {
+    /// Every 30 seconds.
+    #[default]
+    Slow,
+    /// Every second.
+    Fast,
+}
+
+impl LacpRate {
+    /// The driver's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Fast => "fast",
+        }
+    }
+}
+
+/// A tagged network on a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// Link that carries the tagged frames.
+    pub parent: String,
+    /// Tag, 1 to 4094 (OS-SCR-025).
+    pub id: u16,
+}
+
+/// A switch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// Links that are plugged in.
+    #[serde(default)]
+    pub ports: BTreeSet<String>,
+    /// Spanning tree protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stp: bool,
+    /// Hardware address; without it the kernel chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// An overlay over IP whose frames to unknown and to all stations go to every peer (head-end replication).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vxlan {
+    /// Identifier, 1 to 16777215 (NET-VX-003).
+    pub vni: u32,
+    /// This node's tunnel end point.
+    pub local: IpAddr,
+    /// UDP port.
+    #[serde(default = "default_vxlan_port")]
+    pub port: u16,
+    /// Tunnel end points of the other nodes.
+    #[serde(default)]
+    pub peers: BTreeSet<IpAddr>,
+}
+
+/// The port that IANA assigned to VXLAN.
+fn default_vxlan_port() -> u16 {
+    4789
+}
+
+/// Addresses of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ip {
+    /// Which addresses a server gives.
+    #[serde(default, skip_serializing_if = "Dhcp::is_off")]
+    pub dhcp: Dhcp,
+    /// Fixed addresses with their prefix length.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addresses: BTreeSet<IpNet>,
+    /// Routes, the default route (`0.0.0.0/0`, `::/0`) among them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub routes: BTreeSet<Route>,
+    /// Resolvers to ask through this link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    /// Domains to complete names with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+}
+
+impl Ip {
+    /// Nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The link's default gateway of the family of `like`.
+    pub fn gateway(&self, v4: bool) -> Option<IpAddr> {
+        self.routes.iter().find(|route| route.is_default() && route.to.addr().is_ipv4() == v4).and_then(|r| r.via)
+    }
+}
+
+/// Which addresses a server gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dhcp {
+    /// None.
+    #[default]
+    Off,
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// Both.
+    Both,
+}
+
+impl Dhcp {
+    /// No server is asked.
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// A route through a link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Where to.
+    pub to: IpNet,
+    /// Next router; none when the stations are on the link itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// Of several routes to one place the one with the smallest number is taken. 0 for IPv6 means 1024, as in the kernel.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub metric: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Route {
+    /// Everywhere.
+    pub fn is_default(&self) -> bool {
+        self.to.prefix_len() == 0
+    }
+
+    /// The metric that the kernel uses.
+    pub fn effective_metric(&self) -> u32 {
+        if self.metric == 0 && self.to.addr().is_ipv6() { 1024 } else { self.metric }
+    }
+}
+
+impl Network {
+    /// Bond or bridge that a link belongs to.
+    pub fn master_of(&self, name: &str) -> Option<&str> {
+        self.links.iter().find(|(_, link)| link.members().any(|member| member == name)).map(|(name, _)| name.as_str())
+    }
+
+    /// VLANs on a link.
+    pub fn vlans_on<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.links
+            .iter()
+            .filter(move |(_, link)| matches!(&link.kind, Kind::Vlan(vlan) if vlan.parent == name))
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// Largest packet of a link once every rule of inheritance is applied (see [`Link::mtu`]).
+    pub fn mtu(&self, name: &str) -> u32 {
+        self.mtu_within(name, self.links.len())
+    }
+
+    /// `patience` ends the walk in documents whose links hang on each other in a circle.
+    fn mtu_within(&self, name: &str, patience: usize) -> u32 {
+        const ETHERNET: u32 = 1500;
+        const OVERLAY: u32 = 1450;
+        let (Some(link), Some(patience)) = (self.links.get(name), patience.checked_sub(1)) else { return ETHERNET };
+        if let Some(mtu) = link.mtu {
+            return mtu;
+        }
+        match &link.kind {
+            Kind::Vlan(vlan) => self.mtu_within(&vlan.parent, patience),
+            Kind::Bridge(bridge) => {
+                bridge.ports.iter().map(|port| self.mtu_within(port, patience)).min().unwrap_or(ETHERNET)
+            }
+            Kind::Vxlan(_) => OVERLAY,
+            Kind::Bond(_) => ETHERNET,
+            Kind::Nic(_) => match self.master_of(name) {
+                Some(master) if matches!(self.links[master].kind, Kind::Bond(_)) => self.mtu_within(master, patience),
+                _ => ETHERNET,
+            },
+        }
+    }
+
+    /// Gives a link another name, wherever it is mentioned. VLANs whose name says on what they are (`eth0.10`) follow.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        let followers: Vec<(String, String)> = self
+            .vlans_on(old)
+            .filter_map(|vlan| Some((vlan.to_owned(), format!("{new}{}", vlan.strip_prefix(old)?))))
+            .filter(|(vlan, wanted)| {
+                vlan[old.len()..].starts_with('.')
+                    && wanted.len() <= crate::validate::LONGEST_NAME
+                    && !self.links.contains_key(wanted)
+            })
+            .collect();
+        let swap = |name: &mut String| {
+            if name == old {
+                new.clone_into(name);
+            }
+        };
+        let swap_in = |names: &mut BTreeSet<String>| {
+            if names.remove(old) {
+                names.insert(new.to_owned());
+            }
+        };
+        if let Some(link) = self.links.remove(old) {
+            self.links.insert(new.to_owned(), link);
+        }
+        if let Some(management) = &mut self.management {
+            swap(management);
+        }
+        for link in self.links.values_mut() {
+            match &mut link.kind {
+                Kind::Nic(_) | Kind::Vxlan(_) => {}
+                Kind::Bond(bond) => {
+                    swap_in(&mut bond.members);
+                    if let Some(primary) = &mut bond.primary {
+                        swap(primary);
+                    }
+                }
+                Kind::Vlan(vlan) => swap(&mut vlan.parent),
+                Kind::Bridge(bridge) => swap_in(&mut bridge.ports),
+            }
+        }
+        for (old, new) in followers {
+            self.rename(&old, &new);
+        }
+    }
+}
+
+impl Link {
+    /// Cards of a bond, ports of a bridge.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        let set = match &self.kind {
+            Kind::Bond(bond) => Some(&bond.members),
+            Kind::Bridge(bridge) => Some(&bridge.ports),
+            Kind::Nic(_) | Kind::Vlan(_) | Kind::Vxlan(_) => None,
+        };
+        set.into_iter().flatten().map(String::as_str)
+    }
+
+    /// Every other link that this one is built on.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        let parent = match &self.kind {
+            Kind::Vlan(vlan) => Some(vlan.parent.as_str()),
+            _ => None,
+        };
+        self.members().chain(parent)
+    }
+}
