@@ -98,8 +98,7 @@ fn libraries(listing: &str, names: &[&str]) -> Vec<String> {
     for line in listing.lines() {
         let dependency = line.trim().trim_start_matches('|').split_once("epends: ").map(|(_, name)| name);
         match dependency {
-            // Libraries of other architectures and those that only exist by another's name are no packages to unpack.
-            Some(name) if name.starts_with("lib") && !name.contains(':') => {
+            Some(name) if is_library(name) => {
                 needs.entry(current).or_default().push(name);
             }
             Some(_) => {}
@@ -115,6 +114,11 @@ fn libraries(listing: &str, names: &[&str]) -> Vec<String> {
         }
     }
     found.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether a package carries libraries of this architecture, by Debian's way to name them; one name is an exception.
+fn is_library(name: &str) -> bool {
+    (name.starts_with("lib") || name == "zlib1g") && !name.contains(':')
 }
 
 /// The package files, from the cache or from the mirror; their bytes are checked against the lists either way.

@@ -8,6 +8,7 @@ mod bench;
 mod cache;
 mod cloud;
 mod debian;
+mod e2e;
 mod guest;
 mod hypervisor;
 mod keeper;
@@ -48,6 +49,8 @@ enum Command {
     /// Measure how fast the product is
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Run cases on whole machines: QEMU guests with a real kernel, udev and systemd
+    E2e(e2e::Options),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
@@ -80,6 +83,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Test(options) => suite::run(&options, &progress).await,
         Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
         Command::Bench(bench) => bench::run(&bench, &progress).await,
+        Command::E2e(options) => e2e::run(&options, &progress).await,
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;
             let path = progress.phase("guest", "test guest", guest::image(&progress)).await?;

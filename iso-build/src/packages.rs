@@ -20,6 +20,8 @@ pub(crate) enum Feature {
     Build,
     /// Building the test guest.
     Guest,
+    /// Running machines under test.
+    Emulation,
     /// Running VMs on this machine.
     Hypervisor,
     /// Networks for those VMs.
@@ -36,6 +38,7 @@ impl Feature {
             Self::Build => &["pkg-config", "libvirt-dev"],
             // libdevmapper is what grub-mkimage links beyond the base system.
             Self::Guest => &["qemu-utils", "libdevmapper1.02.1"],
+            Self::Emulation => &["qemu-system-x86", "qemu-utils", "e2fsprogs", "binutils"],
             Self::Hypervisor => &["qemu-system-x86", "qemu-utils", "ovmf", "libvirt-daemon-system", "libvirt-clients"],
             Self::Network => &["iproute2", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],

@@ -200,8 +200,8 @@ fn hash(packages: &[Package]) -> String {
 
 async fn build(kernel: &str, packages: &[Package], root: &Path, done: &Path) -> Result<()> {
     debian::unpack(packages, root).await?;
-    let tree = fill(root, kernel.strip_prefix("linux-image-").unwrap_or(kernel))?;
     let release = kernel.strip_prefix("linux-image-").unwrap_or(kernel);
+    let tree = fill(root, release)?;
     std::fs::copy(root.join(format!("boot/vmlinuz-{release}")), done.join("vmlinuz"))?;
     std::fs::write(done.join("initramfs"), tree.archive())?;
     let libraries: BTreeSet<&str> = tree.names().filter(|name| name.contains(".so")).collect();
@@ -222,9 +222,7 @@ fn fill(root: &Path, release: &str) -> Result<Tree> {
     for folder in FOLDERS.iter().chain(&PERSISTENT) {
         tree.folder(folder);
     }
-    for name in ["bin", "sbin", "lib", "lib64"] {
-        tree.folder(&format!("usr/{name}"));
-    }
+    tree.merge_usr();
     for path in PROGRAMS {
         tree.take_program(root, path)?;
     }

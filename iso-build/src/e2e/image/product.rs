@@ -19,7 +19,19 @@ struct Product {
     links: &'static [&'static str],
 }
 
-const PRODUCTS: [Product; 0] = [];
+const PRODUCTS: [Product; 1] = [Product {
+    package: "node-manager-net",
+    name: "zs-network",
+    path: "usr/sbin/zs-network",
+    links: &["zs-show-network", "zs-network-setting", "zs-vlan", "zs-change-nic", "zs-bond-lacp", "zs-nic-to-bond"],
+}];
+
+/// Units of the product, with the target that starts them.
+const UNITS: [(&str, &str, &str); 1] = [(
+    "sysinit.target",
+    "zs-network-recover.service",
+    include_str!("../../../../node-manager/net/systemd/zs-network-recover.service"),
+)];
 
 /// Builds the programs and returns the archive of them.
 pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>> {
@@ -42,6 +54,10 @@ pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>>
         for link in product.links {
             tree.link(&format!("{folder}/{link}"), name);
         }
+    }
+    for (target, unit, text) in UNITS {
+        tree.file(&format!("usr/lib/systemd/system/{unit}"), text);
+        tree.link(&format!("etc/systemd/system/{target}.wants/{unit}"), &format!("/usr/lib/systemd/system/{unit}"));
     }
     Ok(tree.archive())
 }

@@ -19,6 +19,8 @@ const LIBRARIES: [&str; 6] = [
     "usr/lib/systemd",
     "usr/lib",
 ];
+/// Folders that are links into `/usr`.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 /// The name that programs know the loader by, and its library's name.
 const LOADER: (&str, &str) = ("usr/lib64/ld-linux-x86-64.so.2", "ld-linux-x86-64.so.2");
 
@@ -59,6 +61,14 @@ impl Tree {
     /// Adds a symbolic link.
     pub(super) fn link(&mut self, path: &str, target: &str) {
         self.add(path, LINK, target.as_bytes().to_vec());
+    }
+
+    /// Adds the links of a system that has merged `/usr`.
+    pub(super) fn merge_usr(&mut self) {
+        for name in MERGED {
+            self.folder(name);
+            self.entries.insert(name.to_owned(), (LINK, format!("usr/{name}").into_bytes()));
+        }
     }
 
     /// Adds a file of an unpacked package, at the same place.
@@ -124,7 +134,7 @@ impl Tree {
 fn merged(path: &str) -> String {
     let path = path.trim_matches('/');
     let first = path.split('/').next().unwrap_or(path);
-    if ["bin", "sbin", "lib", "lib64"].contains(&first) { format!("usr/{path}") } else { path.to_owned() }
+    if MERGED.contains(&first) { format!("usr/{path}") } else { path.to_owned() }
 }
 
 /// Where a package has put a file, whether its release has merged `/usr` or not.

@@ -1,0 +1,155 @@
+//! `cargo xtask e2e`: cases on whole machines. A machine is a QEMU guest with Debian's kernel, udev, systemd and
+//! networkd and the programs of this repository; it boots in seconds without hardware help.
+//!
+//! [`lab`] is what a case works with, [`machine`] what it can do to a machine, [`image`] what machines boot,
+//! [`case`] the list of cases.
+
+mod cable;
+mod case;
+mod cases;
+mod channel;
+mod image;
+mod lab;
+mod machine;
+mod qmp;
+mod report;
+mod wait;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::{sync::Semaphore, time::timeout};
+
+use self::{case::Case, image::Image, lab::Lab, report::Outcome};
+use crate::{
+    packages::{self, Feature},
+    progress::Progress,
+};
+
+/// Longest time for one case; it only limits what hangs.
+const CASE: Duration = Duration::from_secs(300);
+
+/// Flags of `cargo xtask e2e`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Names of cases, with `*` for anything (`net-*`); `list` prints them; none means all
+    cases: Vec<String>,
+    /// Print one JSON object with the outcome of each case as the last line
+    #[arg(long)]
+    json: bool,
+    /// Leave the machines running after the one chosen case, until Ctrl-C, and keep what it logged
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Options {
+    /// All cases, as a stage of the test suite.
+    pub(crate) fn all() -> Self {
+        Self { cases: Vec::new(), json: false, keep: false }
+    }
+}
+
+/// Runs cases; fails when one does.
+pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
+    if options.cases == ["list"] {
+        for case in case::all() {
+            println!("{:<24} {}", case.name, case.about);
+        }
+        return Ok(());
+    }
+    let cases = case::choose(&options.cases)?;
+    ensure!(!options.keep || cases.len() == 1, "--keep needs exactly one case, and {} were chosen", cases.len());
+    packages::ensure(&[Feature::Emulation], progress).await?;
+    let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
+    let image = image::image(work.path(), progress).await?;
+    let (started, logs) = (Instant::now(), logs()?);
+    let outcomes = tokio::select! {
+        outcomes = run_all(&cases, &image, &logs, options.keep, progress) => outcomes?,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    report::show(&outcomes, seconds);
+    if options.json {
+        println!("{}", report::json(&outcomes, seconds));
+    }
+    let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
+    ensure!(failed == 0, "{failed} of {} cases failed", outcomes.len());
+    Ok(())
+}
+
+/// Where the logs of failed cases stay: beside what cargo built.
+fn logs() -> Result<PathBuf> {
+    let me = std::env::current_exe().context("this program does not know where it is")?;
+    Ok(me.parent().and_then(Path::parent).context("this program lies in no target folder")?.join("e2e"))
+}
+
+/// Runs the cases side by side, as many as the processors can take; outcomes are in the order of the cases.
+async fn run_all(
+    cases: &[&'static Case],
+    image: &Image,
+    logs: &Path,
+    keep: bool,
+    progress: &Progress,
+) -> Result<Vec<Outcome>> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A machine waits for its timers half of the time.
+    let room = u32::try_from(processors * 2)?.max(2);
+    let permits = Semaphore::new(room as usize);
+    let mut running: FuturesUnordered<_> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, case)| {
+            let permits = &permits;
+            async move {
+                let _permit = permits.acquire_many(case.machines.min(room)).await?;
+                Ok::<_, anyhow::Error>((at, run_one(case, image, &logs.join(case.name), keep, progress).await))
+            }
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = running.next().await {
+        let (at, outcome) = outcome?;
+        progress.note(outcome.line());
+        outcomes.push((at, outcome));
+    }
+    outcomes.sort_by_key(|(at, _)| *at);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
+    let started = Instant::now();
+    let result = async {
+        let lab = Lab::new(image, logs)?;
+        let result = match timeout(CASE, (case.run)(&lab)).await {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("the case did not end within {} s", CASE.as_secs())),
+        };
+        if keep {
+            let outcome = result.as_ref().err().map_or("passed".to_owned(), |error| format!("failed: {error:#}"));
+            progress.note(format!("{} {outcome}", case.name));
+            for machine in lab.machines() {
+                let serial = machine.serial();
+                progress.note(format!("{}: socat -,raw,echo=0 UNIX-CONNECT:{}", machine.name(), serial.display()));
+            }
+            progress.note("Ctrl-C ends the machines".to_owned());
+            std::future::pending::<()>().await;
+        }
+        result
+    }
+    .await;
+    if result.is_ok() && !keep {
+        // Nobody reads the logs of what went well; what cannot be removed is replaced the next time.
+        let _ = std::fs::remove_dir_all(logs);
+    }
+    Outcome {
+        name: case.name,
+        seconds: started.elapsed().as_secs_f64(),
+        error: result.err().map(|error| format!("{error:#}")),
+        logs: logs.to_owned(),
+    }
+}

@@ -1,0 +1,82 @@
+//! The list of cases, and choosing from it.
+
+use anyhow::{Result, bail};
+use futures::future::LocalBoxFuture;
+
+use super::{cases, lab::Lab};
+
+/// One thing that must hold on real machines.
+pub(super) struct Case {
+    /// What it is called for; the first word is the area.
+    pub(super) name: &'static str,
+    /// What holds when it passes.
+    pub(super) about: &'static str,
+    /// How many machines it boots.
+    pub(super) machines: u32,
+    /// The case itself.
+    pub(super) run: for<'a> fn(&'a Lab) -> LocalBoxFuture<'a, Result<()>>,
+}
+
+macro_rules! case {
+    ($name:literal, $machines:literal, $run:path, $about:literal) => {
+        Case { name: $name, about: $about, machines: $machines, run: |lab| Box::pin($run(lab)) }
+    };
+}
+
+const CASES: [Case; 2] = [
+    case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
+    case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),
+];
+
+/// All cases.
+pub(super) fn all() -> impl Iterator<Item = &'static Case> {
+    CASES.iter()
+}
+
+/// The cases that patterns name, in the order of the list; no pattern means all.
+pub(super) fn choose(patterns: &[String]) -> Result<Vec<&'static Case>> {
+    for pattern in patterns {
+        if !all().any(|case| matches(pattern, case.name)) {
+            let names: Vec<&str> = all().map(|case| case.name).collect();
+            bail!("no case is called {pattern}; there are: {}", names.join(", "));
+        }
+    }
+    let wanted = |case: &&Case| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, case.name));
+    Ok(all().filter(wanted).collect())
+}
+
+/// Whether a name is of the form of a pattern, in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            let mut ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            ends.any(|at| matches(rest, &name[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, name) in [("net-*", "net-bond"), ("*", "x"), ("n*-b*d", "net-bond"), ("net", "net"), ("a*", "a")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("net", "net-bond"), ("net-*", "network"), ("*x", "net"), ("", "net")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn cases_have_names_of_their_own_and_unknown_ones_are_refused() {
+        let names: std::collections::BTreeSet<&str> = all().map(|case| case.name).collect();
+        assert_eq!(names.len(), all().count());
+        assert_eq!(choose(&[]).unwrap().len(), names.len());
+        let error = choose(&["guest-*".to_owned(), "nosuch".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains("nosuch") && error.contains("guest-commands"), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The cases, a file per subject.
+
+pub(super) mod guest;
