@@ -108,7 +108,7 @@ impl<'a> Editor<'a> {
 
     /// A link that may have addresses.
     fn top(&mut self, name: &str) -> Result<&mut Link> {
-        self.link(name)?;
+        self.link(name)?.off = false;
         if let Some(master) = self.network.master_of(name) {
             let rule = format!("it belongs to {master} and receives nothing for itself");
             return Err(problem(name, rule, format!("configure {master} instead")));
@@ -201,6 +201,7 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When the link belongs to a bond, or is not there.
     pub fn bridge_over(&mut self, name: &str) -> Result<String> {
+        self.link(name)?.off = false;
         if matches!(self.link(name)?.kind, Kind::Bridge(_)) {
             return Ok(name.to_owned());
         }
@@ -222,7 +223,7 @@ impl<'a> Editor<'a> {
         }
         let ip = std::mem::take(&mut self.link(name)?.ip);
         let kind = Kind::Bridge(Bridge { ports: [name.to_owned()].into(), stp: false, mac });
-        self.network.links.insert(bridge.clone(), Link { kind, mtu: None, ip });
+        self.network.links.insert(bridge.clone(), Link { kind, mtu: None, off: false, ip });
         self.follow(name, &bridge);
         Ok(bridge)
     }
@@ -280,7 +281,7 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When the link is not there, or the name means something else.
     pub fn add_vlan(&mut self, parent: &str, id: u16) -> Result<String> {
-        self.link(parent)?;
+        self.link(parent)?.off = false;
         let name = format!("{parent}.{id}");
         if name.len() > LONGEST_NAME {
             let rule = format!("{name} has {} bytes, and Linux takes {LONGEST_NAME} at most", name.len());
@@ -372,8 +373,15 @@ impl<'a> Editor<'a> {
     /// When the name means something else.
     pub fn create_bond(&mut self, name: &str, options: BondOptions) -> Result<()> {
         if self.live.links().contains_key(name) || self.network.links.contains_key(name) {
-            return match &self.link(name)?.kind {
+            let link = self.link(name)?;
+            let unused = link.ip.is_empty();
+            return match &mut link.kind {
                 Kind::Bond(bond) if bond.options == options => Ok(()),
+                // The driver makes one by itself when it is loaded.
+                Kind::Bond(bond) if unused && bond.members.is_empty() => {
+                    bond.options = options;
+                    Ok(())
+                }
                 Kind::Bond(_) => {
                     Err(problem(name, "there is such a bond with other options", "delete it first: zs-bond-lacp -d"))
                 }
@@ -426,6 +434,8 @@ impl<'a> Editor<'a> {
             self.follow(card, bond);
             self.notes.push(format!("{bond} takes over the addresses of {card}"));
         }
+        self.link(card)?.off = false;
+        self.link(bond)?.off = false;
         let mtu = self.link(card)?.mtu.take();
         let link = self.link(bond)?;
         let Kind::Bond(document) = &mut link.kind else { return Ok(()) };
@@ -460,8 +470,10 @@ impl<'a> Editor<'a> {
             document.primary = None;
         }
         if document.mac.is_some() && document.mac == mac && !document.members.is_empty() {
+            // Neighbours know the bond by it. Two stations with one address in a network would take each other's packets.
+            self.link(card)?.off = true;
             self.notes.push(format!(
-                "{bond} keeps the hardware address of {card}; do not connect {card} to the same network again"
+                "{bond} keeps the hardware address of {card}, so {card} is switched off until it is used"
             ));
         }
         Ok(())

@@ -254,7 +254,7 @@ impl Live {
             routes: routes.map(plain_metric).collect(),
             ..Ip::default()
         };
-        into.links.insert(name.to_owned(), Link { kind, mtu: None, ip });
+        into.links.insert(name.to_owned(), Link { kind, mtu: None, off: false, ip });
         if into.mtu(name) != link.mtu
             && let Some(entry) = into.links.get_mut(name)
         {

@@ -34,6 +34,9 @@ pub struct Link {
     /// ports for a bridge, 1450 for a VXLAN, otherwise 1500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Switched off (OS-NET-001). Such a link has no addresses, and nothing is built on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
     /// Its addresses.
     #[serde(default, skip_serializing_if = "Ip::is_empty")]
     pub ip: Ip,
@@ -42,7 +45,7 @@ pub struct Link {
 impl Link {
     /// A link of this kind without addresses.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, mtu: None, ip: Ip::default() }
+        Self { kind, mtu: None, off: false, ip: Ip::default() }
     }
 }
 

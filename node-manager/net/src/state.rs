@@ -125,7 +125,7 @@ impl From<&Network> for State {
                 device,
                 mac,
                 mtu: network.mtu(name),
-                up: true,
+                up: !link.off,
                 master: network.master_of(name).map(str::to_owned),
                 addresses: link.ip.addresses.clone(),
                 routes: link.ip.routes.iter().map(|r| Route { metric: r.effective_metric(), ..r.clone() }).collect(),

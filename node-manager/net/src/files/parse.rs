@@ -239,6 +239,7 @@ impl Reader {
         let mut link = self.parsed.network.links.remove(&name).unwrap_or_else(|| Link::new(Kind::Nic(Nic::default())));
         if let Some(section) = section(sections, "Link") {
             link.mtu = self.value(file, section, "MTUBytes", ini::bytes).or(link.mtu);
+            link.off = matches!(section.last("ActivationPolicy"), Some("down" | "always-down"));
         }
         let mut memberships = Vec::new();
         for section in sections.iter().filter(|section| section.name == "Network") {
@@ -281,7 +282,7 @@ impl Reader {
             sections,
             &[
                 ("Match", &[]),
-                ("Link", &["MTUBytes"]),
+                ("Link", &["MTUBytes", "ActivationPolicy"]),
                 ("Network", NETWORK),
                 ("Address", &["Address"]),
                 ("Route", &["Destination", "Gateway", "Metric"]),

@@ -98,6 +98,9 @@ fn configuration(network: &Network, name: &str, link: &Link) -> String {
     let master = network.master_of(name).and_then(|master| Some((master, network.links.get(master)?)));
     let has_addresses = !link.ip.addresses.is_empty() || !link.ip.dhcp.is_off();
     line!(text, "\n[Link]\nRequiredForOnline={}", yes(has_addresses));
+    if link.off {
+        line!(text, "ActivationPolicy=down");
+    }
     if let Some(mtu) = link.mtu {
         line!(text, "MTUBytes={mtu}");
     }

@@ -179,6 +179,18 @@ fn build(choices: &Choices) -> Network {
         let name = problem.subject.trim_start_matches("links.").trim_end_matches(".mtu");
         network.links.get_mut(name).unwrap().mtu = None;
     }
+    // A card that nobody uses may be off.
+    let unused = |name: &String| {
+        let link = &network.links[name];
+        matches!(link.kind, Kind::Nic(_))
+            && link.ip.is_empty()
+            && free(&network, name)
+            && network.vlans_on(name).next().is_none()
+    };
+    let unused = network.links.keys().find(|name| unused(name)).cloned();
+    if let (Some(name), 0) = (unused, choices.management % 3) {
+        network.links.get_mut(&name).unwrap().off = true;
+    }
     network.management = tops.get(choices.management).cloned();
     network
 }
