@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Longest time for one case; it only limits what hangs.
-const CASE: Duration = Duration::from_secs(300);
+const CASE: Duration = Duration::from_secs(1800);
 
 /// Flags of `cargo xtask e2e`.
 #[derive(Debug, Args)]
@@ -123,33 +123,41 @@ async fn run_all(
 
 async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
     let started = Instant::now();
-    let result = async {
-        let lab = Lab::new(image, logs)?;
-        let result = match timeout(CASE, (case.run)(&lab)).await {
-            Ok(result) => result,
-            Err(_) => Err(anyhow::anyhow!("the case did not end within {} s", CASE.as_secs())),
-        };
-        if keep {
-            let outcome = result.as_ref().err().map_or("passed".to_owned(), |error| format!("failed: {error:#}"));
-            progress.note(format!("{} {outcome}", case.name));
-            for machine in lab.machines() {
-                let serial = machine.serial();
-                progress.note(format!("{}: socat -,raw,echo=0 UNIX-CONNECT:{}", machine.name(), serial.display()));
+    let mut outcome = Outcome {
+        name: case.name,
+        seconds: 0.0,
+        processor: 0.0,
+        notes: Vec::new(),
+        error: None,
+        logs: logs.to_owned(),
+    };
+    match Lab::new(image, logs) {
+        Ok(lab) => {
+            let result = timeout(CASE, (case.run)(&lab)).await;
+            let result = result.unwrap_or_else(|_| bail!("the case did not end within {} s", CASE.as_secs()));
+            outcome.error = result.err().map(|error| format!("{error:#}"));
+            (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
+            if keep {
+                show_machines(&lab, &outcome, progress).await;
             }
-            progress.note("Ctrl-C ends the machines".to_owned());
-            std::future::pending::<()>().await;
         }
-        result
+        Err(error) => outcome.error = Some(format!("{error:#}")),
     }
-    .await;
-    if result.is_ok() && !keep {
+    outcome.seconds = started.elapsed().as_secs_f64();
+    if outcome.error.is_none() {
         // Nobody reads the logs of what went well; what cannot be removed is replaced the next time.
         let _ = std::fs::remove_dir_all(logs);
     }
-    Outcome {
-        name: case.name,
-        seconds: started.elapsed().as_secs_f64(),
-        error: result.err().map(|error| format!("{error:#}")),
-        logs: logs.to_owned(),
+    outcome
+}
+
+/// Says how to reach the machines, and lets them run until somebody ends this program.
+async fn show_machines(lab: &Lab, outcome: &Outcome, progress: &Progress) {
+    progress.note(format!("{}: {}", outcome.name, outcome.error.as_deref().unwrap_or("passed")));
+    for machine in lab.machines() {
+        let serial = machine.serial();
+        progress.note(format!("{}: socat -,raw,echo=0 UNIX-CONNECT:{}", machine.name(), serial.display()));
     }
+    progress.note("Ctrl-C ends the machines".to_owned());
+    std::future::pending::<()>().await;
 }

@@ -1,3 +1,10 @@
 //! The cases, a file per subject.
 
+pub(super) mod bond;
+pub(super) mod bridge;
 pub(super) mod guest;
+pub(super) mod network;
+pub(super) mod power;
+pub(super) mod rename;
+pub(super) mod revert;
+pub(super) mod tunnel;

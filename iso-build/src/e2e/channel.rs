@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -46,8 +45,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) async fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).await.context("QEMU does not listen")?;
+    /// Listens to a machine from its first boot on.
+    pub(super) fn open(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         let waiting = Waiting::default();
         let (said, boot) = watch::channel(String::new());
@@ -72,7 +71,7 @@ impl Channel {
             }
             pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
-        Ok(Self { write: tokio::sync::Mutex::new((0, write)), waiting, boot, reader })
+        Self { write: tokio::sync::Mutex::new((0, write)), waiting, boot, reader }
     }
 
     /// The boot that said hello last; empty before the first.
@@ -167,7 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let listener = UnixListener::bind(&socket).unwrap();
-        let channel = Channel::connect(&socket).await.unwrap();
+        let channel = Channel::open(UnixStream::connect(&socket).await.unwrap());
         let (read, mut machine) = listener.accept().await.unwrap().0.into_split();
         let mut lines = BufReader::new(read).lines();
         machine.write_all(format!("hello {BOOT} 3.1\n").as_bytes()).await.unwrap();

@@ -32,9 +32,9 @@ const LAYOUT: &str = "1";
 const PACKAGES: [&str; 7] =
     ["systemd", "udev", "dbus-daemon", "dbus", "dbus-system-bus-common", "iproute2", "busybox-static"];
 /// Kernel modules, loaded at every boot.
-const MODULES: [&str; 9] =
-    ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "bonding", "8021q", "bridge", "vxlan", "dummy"];
-const PROGRAMS: [&str; 11] = [
+const MODULES: [&str; 8] =
+    ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "bonding", "8021q", "bridge", "vxlan"];
+const PROGRAMS: [&str; 12] = [
     "bin/busybox",
     "bin/networkctl",
     "bin/systemctl",
@@ -42,6 +42,7 @@ const PROGRAMS: [&str; 11] = [
     "lib/systemd/systemd",
     "lib/systemd/systemd-networkd",
     "lib/systemd/systemd-shutdown",
+    "lib/systemd/systemd-sysctl",
     "sbin/bridge",
     "sbin/ip",
     "usr/bin/dbus-daemon",
@@ -84,6 +85,14 @@ const UNITS: [&str; 30] = [
     "umount.target",
     "getty.target",
 ];
+/// What udev does: name cards, and tell systemd of devices. The rules about disks, sound and seats would only cost time.
+const UDEV_RULES: [&str; 5] = [
+    "50-udev-default.rules",
+    "75-net-description.rules",
+    "80-drivers.rules",
+    "80-net-setup-link.rules",
+    "99-systemd.rules",
+];
 /// Which targets start which units.
 const WANTS: [(&str, &str); 7] = [
     ("sockets.target", "dbus.socket"),
@@ -112,9 +121,8 @@ const FOLDERS: [&str; 14] = [
     "var/log",
     "etc/systemd/system",
 ];
-const TEXTS: [(&str, &str); 10] = [
-    ("etc/group", "root:x:0:\nmessagebus:x:100:\nsystemd-network:x:101:\n"),
-    ("etc/machine-id", "uninitialized\n"),
+const TEXTS: [(&str, &str); 9] = [
+    ("etc/group", include_str!("../../e2e/group")),
     ("etc/os-release", "ID=zstack-e2e\nPRETTY_NAME=\"Machine under test\"\n"),
     (
         "etc/passwd",
@@ -187,7 +195,14 @@ async fn parts() -> Result<(String, Vec<Package>)> {
 
 fn hash(packages: &[Package]) -> String {
     let mut hash = Sha256::new();
-    let lists = [MODULES.join(" "), PROGRAMS.join(" "), UNITS.join(" "), PERSISTENT.join(" "), FOLDERS.join(" ")];
+    let lists = [
+        MODULES.join(" "),
+        PROGRAMS.join(" "),
+        UNITS.join(" "),
+        PERSISTENT.join(" "),
+        FOLDERS.join(" "),
+        UDEV_RULES.join(" "),
+    ];
     let libraries = [OPTIONAL_PROGRAMS.join(" "), OPTIONAL_LIBRARIES.join(" "), LIBRARIES.join(" ")];
     let pairs = WANTS.iter().chain(&TEXTS).map(|(left, right)| format!("{left} {right}"));
     let parts = packages.iter().map(Package::identity).chain(lists).chain(libraries).chain(pairs);
@@ -240,6 +255,7 @@ fn fill(root: &Path, release: &str) -> Result<Tree> {
     }
     tree.link("usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm");
     tree.link("usr/bin/sh", "busybox");
+    tree.link("var/run", "/run");
     for unit in UNITS {
         tree.take(root, &format!("usr/lib/systemd/system/{unit}"))?;
     }
@@ -248,7 +264,9 @@ fn fill(root: &Path, release: &str) -> Result<Tree> {
         let folder = if unit.starts_with("zs-e2e") { "/etc" } else { "/usr/lib" };
         tree.link(&format!("etc/systemd/system/{target}.wants/{unit}"), &format!("{folder}/systemd/system/{unit}"));
     }
-    tree.take_folder(root, "usr/lib/udev/rules.d")?;
+    for rules in UDEV_RULES {
+        tree.take(root, &format!("usr/lib/udev/rules.d/{rules}"))?;
+    }
     tree.take_folder(root, "usr/lib/systemd/network")?;
     tree.take_folder(root, "usr/share/dbus-1/system.d")?;
     tree.take(root, "usr/share/dbus-1/system.conf")?;

@@ -25,6 +25,7 @@ pub(crate) struct Lab {
     machines: Mutex<Vec<Arc<Machine>>>,
     numbers: AtomicUsize,
     cables: AtomicUsize,
+    notes: Mutex<Vec<String>>,
 }
 
 impl Lab {
@@ -40,6 +41,7 @@ impl Lab {
             machines: Mutex::default(),
             numbers: AtomicUsize::new(0),
             cables: AtomicUsize::new(0),
+            notes: Mutex::default(),
         })
     }
 
@@ -75,6 +77,21 @@ impl Lab {
     /// The machines that were booted.
     pub(super) fn machines(&self) -> Vec<Arc<Machine>> {
         self.machines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps something that the case measured.
+    pub(crate) fn note(&self, text: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    /// What the case measured.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Processor time that the machines used so far, in seconds.
+    pub(super) fn processor_seconds(&self) -> f64 {
+        self.machines().iter().map(|machine| machine.processor_seconds()).sum()
     }
 
     /// Where a case puts what a person may want to see.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use tokio::{
+    net::UnixStream,
     process::{Child, Command},
     time::timeout,
 };
@@ -29,7 +30,8 @@ const MEMORY: &str = "320";
 /// What the kernel would measure, test or wait for costs seconds under emulation. A panic stays: it is looked for.
 const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 quiet panic=0 nokaslr tsc=reliable no_timer_check \
      mitigations=off cryptomgr.notests rcupdate.rcu_expedited=1 i8042.noaux 8250.nr_uarts=1 random.trust_cpu=on \
-     init_on_alloc=0 audit=0 lsm= systemd.show_status=false systemd.log_target=console";
+     init_on_alloc=0 audit=0 lsm= systemd.show_status=false \
+     systemd.log_target=console systemd.log_level=notice";
 /// PCI slot of the first network card; udev names cards by it, so it must not depend on other devices.
 const FIRST_SLOT: usize = 0x10;
 
@@ -50,8 +52,8 @@ pub(crate) struct Machine {
     places: Places,
     qmp: Arc<Qmp>,
     channel: Channel,
-    // Ended by being dropped.
-    _qemu: Child,
+    // Ends by being dropped.
+    qemu: Child,
 }
 
 impl Machine {
@@ -83,19 +85,22 @@ impl Machine {
                 return Err(error.context(format!("{name} did not start: {}", last_lines(said.trim(), 10))));
             }
         };
-        let machine = Self { name: name.to_owned(), number, places, qmp: Arc::new(qmp), channel, _qemu: qemu };
+        let machine = Self { name: name.to_owned(), number, places, qmp: Arc::new(qmp), channel, qemu };
         machine.wait_until_up("").await?;
         Ok(machine)
     }
 
     async fn connect(folder: &Path, qemu: &mut Child) -> Result<(Qmp, Channel)> {
         let (qmp, agent) = (folder.join("qmp"), folder.join("agent"));
+        // A socket is there a moment before anybody listens.
         until("QEMU listens", Duration::from_secs(30), async || {
             ensure!(qemu.try_wait()?.is_none(), "QEMU ended");
-            Ok((qmp.exists() && agent.exists()).then_some(()))
+            let (Ok(qmp), Ok(agent)) = (UnixStream::connect(&qmp).await, UnixStream::connect(&agent).await) else {
+                return Ok(None);
+            };
+            Ok(Some((Qmp::open(qmp).await?, Channel::open(agent))))
         })
-        .await?;
-        Ok((Qmp::connect(&qmp).await?, Channel::connect(&agent).await?))
+        .await
     }
 
     async fn wait_until_up(&self, old: &str) -> Result<()> {
@@ -161,11 +166,12 @@ impl Machine {
     }
 
     fn note(&self, script: &str, output: &Output) -> Result<()> {
+        let processor = self.processor_seconds();
         use std::io::Write as _;
         let path = self.places.logs.join(format!("{}.commands.log", self.name));
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        writeln!(log, "# {script}\n{stdout}{stderr}# ended with {}\n", output.code)?;
+        writeln!(log, "# {script}\n{stdout}{stderr}# ended with {} at {processor:.1} s of a processor\n", output.code)?;
         Ok(())
     }
 
@@ -241,6 +247,18 @@ impl Machine {
             self.qmp.execute("send-key", json!({ "keys": keys, "hold-time": 20 })).await?;
         }
         Ok(())
+    }
+
+    /// Processor time that QEMU used so far, in seconds: what a boot costs, however busy this machine is.
+    pub(super) fn processor_seconds(&self) -> f64 {
+        let ticks = self.qemu.id().and_then(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name in parentheses may contain anything; user and system time are the 12th and 13th field after it.
+            let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(11);
+            Some(fields.next()?.parse::<u32>().ok()? + fields.next()?.parse::<u32>().ok()?)
+        });
+        // Linux counts in hundredths of a second everywhere.
+        f64::from(ticks.unwrap_or_default()) / 100.0
     }
 
     /// What turns the machine's links on and off.

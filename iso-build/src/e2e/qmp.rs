@@ -1,6 +1,6 @@
 //! QEMU's control connection: one command at a time, each with its answer.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -24,9 +24,8 @@ pub(super) struct Qmp {
 }
 
 impl Qmp {
-    /// Connects and leaves the greeting behind.
-    pub(super) async fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).await.context("QEMU does not listen")?;
+    /// Leaves the greeting behind.
+    pub(super) async fn open(stream: UnixStream) -> Result<Self> {
         let (read, write) = stream.into_split();
         let qmp = Self { ends: Mutex::new((BufReader::new(read).lines(), write)) };
         qmp.execute("qmp_capabilities", json!({})).await?;
@@ -101,7 +100,7 @@ mod tests {
                 "{\"return\":\"Error: no disk can save it\\r\\n\"}\n",
             ],
         );
-        let qmp = Qmp::connect(&socket).await.unwrap();
+        let qmp = Qmp::open(UnixStream::connect(&socket).await.unwrap()).await.unwrap();
         assert_eq!(qmp.execute("query-status", json!({})).await.unwrap()["status"], "running");
         let error = qmp.execute("set_link", json!({ "name": "nic9", "up": false })).await.unwrap_err().to_string();
         assert_eq!(error, "QEMU refused set_link: no such link");

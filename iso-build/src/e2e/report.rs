@@ -11,6 +11,10 @@ pub(super) struct Outcome {
     pub(super) name: &'static str,
     /// How long it took.
     pub(super) seconds: f64,
+    /// Processor time of its machines, in seconds.
+    pub(super) processor: f64,
+    /// What it measured.
+    pub(super) notes: Vec<String>,
     /// Why it failed, if it did.
     pub(super) error: Option<String>,
     /// Where its logs are, if it failed.
@@ -21,7 +25,8 @@ impl Outcome {
     /// One line for people.
     pub(super) fn line(&self) -> String {
         let word = if self.error.is_none() { "passed" } else { "FAILED" };
-        format!("{word} {:<24} {:>6.1} s", self.name, self.seconds)
+        let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
+        format!("{word} {:<20} {:>6.1} s, {:.1} s of a processor{notes}", self.name, self.seconds, self.processor)
     }
 }
 
@@ -38,18 +43,23 @@ pub(super) fn show(outcomes: &[Outcome], seconds: f64) {
 
 /// The same as one JSON object.
 pub(super) fn json(outcomes: &[Outcome], seconds: f64) -> Value {
-    let rounded = |seconds: f64| (seconds * 10.0).round() / 10.0;
+    // A sum of nothing is a negative zero.
+    let rounded = |seconds: f64| (seconds * 10.0).round() / 10.0 + 0.0;
     let cases: Vec<Value> = outcomes
         .iter()
-        .map(|outcome| match &outcome.error {
-            None => json!({ "name": outcome.name, "result": "passed", "seconds": rounded(outcome.seconds) }),
-            Some(error) => json!({
+        .map(|outcome| {
+            let mut case = json!({
                 "name": outcome.name,
-                "result": "failed",
+                "result": if outcome.error.is_none() { "passed" } else { "failed" },
                 "seconds": rounded(outcome.seconds),
-                "error": error,
-                "logs": outcome.logs,
-            }),
+                "processor_seconds": rounded(outcome.processor),
+                "notes": outcome.notes,
+            });
+            if let Some(error) = &outcome.error {
+                case["error"] = json!(error);
+                case["logs"] = json!(outcome.logs);
+            }
+            case
         })
         .collect();
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
@@ -57,6 +67,7 @@ pub(super) fn json(outcomes: &[Outcome], seconds: f64) -> Value {
         "passed": outcomes.len() - failed,
         "failed": failed,
         "seconds": rounded(seconds),
+        "processor_seconds": rounded(outcomes.iter().map(|outcome| outcome.processor).sum()),
         "accelerator": "tcg",
         "cases": cases,
     })
@@ -71,12 +82,17 @@ mod tests {
         let outcome = |name, error: Option<&str>| Outcome {
             name,
             seconds: 1.26,
+            processor: 0.5,
+            notes: vec!["lost 2".to_owned()],
             error: error.map(str::to_owned),
             logs: "/t/e2e".into(),
         };
         let json = json(&[outcome("a", None), outcome("b", Some("no link"))], 2.0);
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
-        assert_eq!(json["cases"][0], serde_json::json!({ "name": "a", "result": "passed", "seconds": 1.3 }));
+        let passed = serde_json::json!({
+            "name": "a", "result": "passed", "seconds": 1.3, "processor_seconds": 0.5, "notes": ["lost 2"]
+        });
+        assert_eq!((&json["cases"][0], &json["processor_seconds"]), (&passed, &1.0.into()));
         assert_eq!((&json["cases"][1]["error"], &json["cases"][1]["logs"]), (&"no link".into(), &"/t/e2e".into()));
     }
 }

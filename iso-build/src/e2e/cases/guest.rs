@@ -1,6 +1,6 @@
 //! The machines themselves: what every other case relies on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -8,7 +8,10 @@ use crate::e2e::{lab::Lab, wait::until};
 
 /// Commands, files, power, moments and the screen of one machine.
 pub(crate) async fn commands(lab: &Lab) -> Result<()> {
+    let started = Instant::now();
     let node = lab.boot("node", &[None, None]).await?;
+    let (seconds, processor) = (started.elapsed().as_secs_f64(), lab.processor_seconds());
+    lab.note(format!("up after {seconds:.1} s, {processor:.1} s of a processor"));
     let output = node.run("echo out; echo err >&2; exit 7").await?;
     ensure!((output.code, &output.stdout[..], &output.stderr[..]) == (7, b"out\n", b"err\n"), "{output:?}");
     let slow = node.run_for(Duration::from_secs(1), "sleep 30").await?;

@@ -30,7 +30,7 @@ const PRODUCTS: [Product; 1] = [Product {
 const UNITS: [(&str, &str, &str); 1] = [(
     "sysinit.target",
     "zs-network-recover.service",
-    include_str!("../../../../node-manager/net/systemd/zs-network-recover.service"),
+    include_str!("../../../../rpm-specs/units/zs-network-recover.service"),
 )];
 
 /// Builds the programs and returns the archive of them.

@@ -1,0 +1,112 @@
+//! VLANs (OS-SCR-020 to 025), bridges (OS-SCR-011, 013) and addresses by DHCP.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::network::{change, has_address, interface, reaches, reaches_not};
+use crate::e2e::{lab::Lab, wait::until};
+
+/// Two VLANs over one cable reach their own and not each other.
+pub(crate) async fn trunk(lab: &Lab) -> Result<()> {
+    let cable = lab.cable();
+    let (node, peer) = lab.pair(["node", "peer"], std::slice::from_ref(&cable)).await?;
+    // The other side is made without the product's commands, so a wrong tag cannot cancel itself out.
+    peer.ok("ip link set ens16 up\n\
+             for tag in 10 4094; do\n\
+                 ip link add link ens16 name v$tag type vlan id $tag && ip link set v$tag up || exit 1\n\
+             done\n\
+             ip addr add 10.10.0.2/24 dev v10 && ip addr add 10.20.0.2/24 dev v4094")
+        .await?;
+    change(&node, "zs-vlan -c ens16 10").await?;
+    change(&node, "zs-vlan -c ens16 4094").await?;
+    change(&node, "zs-network-setting -i ens16.10 10.10.0.1 255.255.255.0 10.10.0.254").await?;
+    change(&node, "zs-network-setting -i ens16.4094 10.20.0.1 255.255.255.0 10.20.0.254").await?;
+    for boots in 0..2 {
+        reaches(&node, "10.10.0.2").await?;
+        reaches(&node, "10.20.0.2").await?;
+        if boots == 0 {
+            // OS-SCR-022: still there after a reboot.
+            node.reboot().await?;
+        }
+    }
+    // What has another tag is not heard.
+    peer.ok("ip link del v4094 && ip link add link ens16 name v4093 type vlan id 4093 && ip link set v4093 up\n\
+             ip addr add 10.20.0.2/24 dev v4093")
+        .await?;
+    node.ok("ip neigh flush all").await?;
+    reaches_not(&node, "10.20.0.2").await?;
+
+    // OS-SCR-021, 023: gone for good.
+    change(&node, "zs-vlan -d ens16 4094").await?;
+    node.reboot().await?;
+    ensure!(node.run("ip link show ens16.4094").await?.code != 0, "the deleted VLAN came back");
+    reaches(&node, "10.10.0.2").await
+}
+
+/// A bridge over a VLAN of a bond takes over the management address, and others still reach it.
+pub(crate) async fn stack(lab: &Lab) -> Result<()> {
+    let cables = [lab.cable(), lab.cable()];
+    let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
+    switch
+        .ok("ip link add br0 type bridge forward_delay 0 && ip link set br0 up\n\
+             for card in ens16 ens17; do ip link set $card master br0 && ip link set $card up || exit 1; done\n\
+             ip link add link br0 name v30 type vlan id 30 && ip addr add 10.9.0.2/24 dev v30 && ip link set v30 up")
+        .await?;
+    for command in [
+        "zs-bond-lacp -c bond0 --mode active-backup",
+        "zs-nic-to-bond -a bond0 ens16",
+        "zs-nic-to-bond -a bond0 ens17",
+        "zs-vlan -c bond0 30",
+        "zs-network-setting -i bond0.30 10.9.0.1 255.255.255.0 10.9.0.254",
+    ] {
+        change(&node, command).await?;
+    }
+    reaches(&switch, "10.9.0.1").await?;
+    let address = switch.ok("ip neigh show 10.9.0.1 | cut -d ' ' -f 5").await?;
+
+    change(&node, "zs-network-setting -b bond0.30 10.9.0.1 255.255.255.0 10.9.0.254").await?;
+    for boots in 0..2 {
+        has_address(&node, "br_bond0_30", "10.9.0.1/24").await?;
+        ensure!(node.ok("ip -4 -o addr show dev bond0.30").await?.is_empty(), "the address is on one of them only");
+        ensure!(interface(&node, "bond0.30").await?["master"] == "br_bond0_30", "the VLAN is a port of the bridge");
+        reaches(&switch, "10.9.0.1").await?;
+        let now = switch.ok("ip neigh show 10.9.0.1 | cut -d ' ' -f 5").await?;
+        ensure!(now == address, "neighbours would have to learn {now} instead of {address}");
+        if boots == 0 {
+            node.power_cycle().await?;
+        }
+    }
+    // One cable is enough for all of it.
+    cables[0].pull().await?;
+    reaches(&switch, "10.9.0.1").await
+}
+
+/// An address by DHCP arrives now and at the next boot.
+pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
+    let cable = lab.cable();
+    let (node, router) = lab.pair(["node", "router"], std::slice::from_ref(&cable)).await?;
+    let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nDHCPServer=yes\n\
+                  [DHCPServer]\nPoolOffset=100\nPoolSize=20\n";
+    router.write("/etc/systemd/network/20-server.network", server.as_bytes()).await?;
+    router.ok("networkctl reload").await?;
+    change(&node, "zs-network-setting --dhcp ens16").await?;
+    for boots in 0..2 {
+        until("an address arrives", Duration::from_secs(60), async || {
+            let shown = node.ok("ip -4 -o addr show dev ens16").await?;
+            Ok(shown.contains(" 10.9.0.1").then_some(()))
+        })
+        .await?;
+        reaches(&node, "10.9.0.254").await?;
+        if boots == 0 {
+            node.reboot().await?;
+        }
+    }
+    // A fixed address takes its place.
+    change(&node, "zs-network-setting -i ens16 10.9.0.9 255.255.255.0 10.9.0.254").await?;
+    node.reboot().await?;
+    reaches(&node, "10.9.0.254").await?;
+    let shown = node.ok("ip -4 -o addr show dev ens16").await?;
+    ensure!(shown.lines().count() == 1 && shown.contains(" 10.9.0.9/24"), "{shown}");
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Names of cards (OS-SCR-030, 031, OS-TUI-062).
+
+use anyhow::{Result, ensure};
+
+use super::network::{change, has_address, reaches, refused, zs};
+use crate::e2e::{lab::Lab, machine::Machine};
+
+const SETTING: &str = "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.254";
+
+/// A card with the management address gets another name and keeps it, with everything that names it.
+pub(crate) async fn card(lab: &Lab) -> Result<()> {
+    let cables = [lab.cable(), lab.cable()];
+    let (node, peer) = lab.pair(["node", "peer"], &cables).await?;
+    peer.ok("ip addr add 10.9.0.2/24 dev ens16; ip link set ens16 up").await?;
+    change(&node, SETTING).await?;
+    change(&node, "zs-vlan -c ens16 7").await?;
+    refused(&node, "zs-change-nic -c ens17 ens16", "ens16").await?;
+    refused(&node, "zs-change-nic -c ens17 lo", "lo").await?;
+
+    change(&node, "zs-change-nic -c ens16 em01").await?;
+    renamed(&node).await?;
+    reaches(&node, "10.9.0.2").await?;
+    node.reboot().await?;
+    renamed(&node).await?;
+    reaches(&node, "10.9.0.2").await?;
+    node.power_cycle().await?;
+    renamed(&node).await?;
+
+    // The name that udev would give is free now; the other card may have it, also at the next boot.
+    change(&node, "zs-change-nic -c ens17 ens16").await?;
+    node.reboot().await?;
+    renamed(&node).await?;
+    ensure!(node.nic(1).await? == "ens16", "the other card is called {}", node.nic(1).await?);
+    Ok(())
+}
+
+async fn renamed(node: &Machine) -> Result<()> {
+    let name = node.nic(0).await?;
+    ensure!(name == "em01", "the card is called {name}");
+    has_address(node, "em01", "10.9.0.1/24").await?;
+    let shown = zs(node, "zs-show-network").await?;
+    ensure!(shown["management"] == "em01", "the management network is on {}", shown["management"]);
+    let tagged = node
+        .ok("cat /sys/class/net/em01.7/address; ip -o link show ens16.7 2>/dev/null || ip -o link show em01.7")
+        .await?;
+    ensure!(tagged.contains(&node.mac(0)) && tagged.contains("@em01"), "the VLAN is on the card: {tagged}");
+    Ok(())
+}
+
+/// A member of a bond gets another name while the bond carries the management address.
+pub(crate) async fn member(lab: &Lab) -> Result<()> {
+    let cables = [lab.cable(), lab.cable()];
+    let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
+    super::bond::switch(&switch).await?;
+    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16", "zs-nic-to-bond -a bond0 ens17"]
+    {
+        change(&node, command).await?;
+    }
+    change(&node, "zs-network-setting -i bond0 10.9.0.1 255.255.255.0 10.9.0.254").await?;
+    reaches(&node, "10.9.0.2").await?;
+
+    change(&node, "zs-change-nic -c ens17 em02").await?;
+    members(&node, "ens16 em02").await?;
+    reaches(&node, "10.9.0.2").await?;
+    node.power_cycle().await?;
+    members(&node, "ens16 em02").await?;
+    // The renamed card carries traffic, too.
+    cables[0].pull().await?;
+    reaches(&node, "10.9.0.2").await
+}
+
+async fn members(node: &Machine, wanted: &str) -> Result<()> {
+    let members = node.ok("cat /sys/class/net/bond0/bonding/slaves").await?;
+    let sorted = |text: &str| {
+        let mut names: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    ensure!(sorted(&members) == sorted(wanted), "bond0 has the members {members}");
+    has_address(node, "bond0", "10.9.0.1/24").await
+}
