@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
+    e2e,
     packages::{self, Feature},
     program::Program,
     progress::Progress,
@@ -41,8 +42,15 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 }
 
 async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static str, f64, bool)>) -> Result<()> {
-    let features =
-        [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network, Feature::Database, Feature::Rollout];
+    let features = [
+        Feature::Build,
+        Feature::Guest,
+        Feature::Emulation,
+        Feature::Hypervisor,
+        Feature::Network,
+        Feature::Database,
+        Feature::Rollout,
+    ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
     stage(done, "clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])).await?;
@@ -56,6 +64,9 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         // One process and not nextest's many: its tests share one server, which takes seconds to start.
         let again = ["test", "--package", "system-tests", "--test", "it"];
         stage(done, "mariadb", cargo_with(&again, &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
+    }
+    if !options.fast {
+        stage(done, "machines", e2e::run(&e2e::Options::all(), progress)).await?;
     }
     if !options.fast && !options.no_proof {
         stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// How much longer than a command an answer may take.
-const TRANSFER: Duration = Duration::from_secs(10);
+const TRANSFER: Duration = Duration::from_secs(60);
 
 /// What a command left.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::network::{change, reaches, zs};
 use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
 /// LACP agrees within seconds when both sides speak at once, and within half a minute when one missed the other.
-const AGREE: Duration = Duration::from_secs(60);
+const AGREE: Duration = Duration::from_secs(120);
 
 /// Makes a machine with two cards a plain switch that can be pinged at 10.9.0.2. Made without the product's commands.
 pub(super) async fn switch(machine: &Machine) -> Result<()> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::e2e::{machine::Machine, wait::until};
 
 /// How long links, bridges and bonds may take until frames pass.
-const SETTLE: Duration = Duration::from_secs(45);
+const SETTLE: Duration = Duration::from_secs(120);
 
 /// Runs a command of the node with `--json`, which must succeed, and returns its object.
 pub(super) async fn zs(machine: &Machine, command: &str) -> Result<Value> {

@@ -11,7 +11,7 @@ use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 /// More durable actions than any plan of this size has.
 const MOST: usize = 100;
 /// How long networkd may take after a boot.
-const SETTLE: Duration = Duration::from_secs(45);
+const SETTLE: Duration = Duration::from_secs(120);
 const OLD: &str = "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.254";
 const NEW: &str = "zs-network-setting --apply /root/wanted.toml --confirm";
 
