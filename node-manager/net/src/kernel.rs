@@ -9,11 +9,11 @@ use std::{
 use futures::TryStreamExt as _;
 use ipnet::IpNet;
 use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec,
+    Handle, LinkBridgePort, LinkMessageBuilder, LinkUnspec,
     packet_route::{
         AddressFamily,
         address::AddressMessage,
-        link::LinkMessage,
+        link::{InfoBridgePort, LinkMessage},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
         route::{RouteAttribute, RouteMessage},
     },
@@ -228,6 +228,31 @@ impl Kernel {
         Ok(found)
     }
 
+    /// Every route through one interface, whoever set it, except those that the kernel derives from addresses.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn all_routes(&self, index: u32) -> Result<Vec<RouteMessage>> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.attributes.push(RouteAttribute::Oif(index));
+            let routes = self.ask().route().get(message).execute().try_collect::<Vec<_>>().await;
+            found.extend(routes.map_err(failed("cannot list routes"))?.into_iter().filter(address::is_somebodys));
+        }
+        Ok(found)
+    }
+
+    /// Forbids (or allows) a bridge port to exchange frames with the bridge's other isolated ports.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn isolate(&self, index: u32, isolated: bool) -> Result<()> {
+        let message = LinkBridgePort::new(index).append_info_data(InfoBridgePort::Isolated(isolated)).build();
+        self.change_device(message, "cannot isolate a bridge port").await
+    }
+
     /// Sets a route, in place of another to the same network with the same metric.
     ///
     /// # Errors
@@ -251,11 +276,24 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub async fn peers(&self, index: u32) -> Result<Vec<IpAddr>> {
+        Ok(self.forwarding(index).await?.into_iter().filter(|(of, _)| *of == index).map(|(_, peer)| peer).collect())
+    }
+
+    /// The same of every VXLAN: index of the interface, and a tunnel end point.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn all_peers(&self) -> Result<Vec<(u32, IpAddr)>> {
+        self.forwarding(0).await
+    }
+
+    async fn forwarding(&self, index: u32) -> Result<Vec<(u32, IpAddr)>> {
         let mut request = self.ask().neighbours().get().set_address_family(AddressFamily::Bridge);
         request.message_mut().header.ifindex = index;
         let messages: Vec<NeighbourMessage> =
             request.execute().try_collect().await.map_err(failed("cannot list tunnel end points"))?;
-        Ok(messages.iter().filter(|m| m.header.ifindex == index && is_for_all(m)).filter_map(peer).collect())
+        let for_all = messages.iter().filter(|message| is_for_all(message));
+        Ok(for_all.filter_map(|message| Some((message.header.ifindex, peer(message)?))).collect())
     }
 
     /// Sends frames for everybody to this tunnel end point, too; nothing to do when that is so.

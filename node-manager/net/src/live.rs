@@ -45,9 +45,11 @@ impl Live {
         let routes = kernel.routes(None).await?;
         let routes =
             routes.iter().filter_map(|route| Some((address::through(route)?, address::route(route)))).collect();
-        let mut peers = BTreeMap::new();
-        for link in links.values().filter(|link| matches!(link.device, Some(Device::Vxlan { .. }))) {
-            peers.insert(link.index, kernel.peers(link.index).await?.into_iter().collect());
+        let mut peers: BTreeMap<u32, BTreeSet<IpAddr>> = BTreeMap::new();
+        if links.values().any(|link| matches!(link.device, Some(Device::Vxlan { .. }))) {
+            for (index, peer) in kernel.all_peers().await? {
+                peers.entry(index).or_default().insert(peer);
+            }
         }
         Ok(Self { links, names, addresses, routes, peers })
     }

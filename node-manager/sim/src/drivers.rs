@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +12,7 @@ use node_manager::drivers::{Console, Context, Drivers, HostInfo, HostMetrics, Hy
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
     host::{HostFacts, Interface, OsRelease},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpNetwork, VxlanSpec},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -122,7 +123,7 @@ impl Simulated {
     }
 
     fn bridged(&self, nic: &NicSpec, state: &HostState) -> Result<()> {
-        if state.bridges.contains_key(&nic.bridge) || self.options.interfaces.contains(&nic.bridge) {
+        if state.has_bridge(&nic.bridge) || self.options.interfaces.contains(&nic.bridge) {
             return Ok(());
         }
         Err(error(
@@ -336,6 +337,35 @@ impl Network for Simulated {
         }
     }
 
+    async fn ensure_vxlan(&self, vxlan: &VxlanSpec) -> Result<()> {
+        self.enter("ensure_vxlan").await?;
+        let mut state = self.state();
+        let other = state.vxlans.values().find(|other| {
+            other.l2 != vxlan.l2 && (other.bridge == vxlan.bridge || (other.vni, other.port) == (vxlan.vni, vxlan.port))
+        });
+        if let Some(other) = other {
+            let what =
+                format!("bridge {} with VNI {} exists already and belongs to {}", other.bridge, other.vni, other.l2);
+            return Err(error(ErrorKind::Conflict, what));
+        }
+        state.vxlans.insert(vxlan.bridge.clone(), vxlan.clone());
+        Ok(())
+    }
+
+    /// A simulated host has an address in every IPv4 network, made of its id.
+    async fn tunnel_end(&self, cidr: &str) -> Result<IpAddr> {
+        self.enter("find_tunnel_end").await?;
+        let invalid = || error(ErrorKind::Invalid, format!("{cidr:?} is no IPv4 CIDR"));
+        let (ip, length) = cidr.split_once('/').ok_or_else(invalid)?;
+        let ip: Ipv4Addr = ip.parse().map_err(|_| invalid())?;
+        let length: u32 = length.parse().ok().filter(|length| *length <= 30).ok_or_else(invalid)?;
+        let hosts = u32::MAX.checked_shr(length).unwrap_or_default() - 2;
+        let id = u128::from_str_radix(&self.id.to_string(), 16).unwrap_or_default();
+        let number = u32::try_from(id % u128::from(hosts)).unwrap_or_default();
+        let network = u32::from(ip) & !u32::MAX.checked_shr(length).unwrap_or_default();
+        Ok(IpAddr::V4(Ipv4Addr::from(network + 1 + number)))
+    }
+
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()> {
         self.enter("remove_bridge").await?;
         let mut state = self.state();
@@ -351,6 +381,9 @@ impl Network for Simulated {
         if state.bridges.get(bridge).is_some_and(|found| found.l2 == l2) {
             state.bridges.remove(bridge);
         }
+        if state.vxlans.get(bridge).is_some_and(|found| found.l2 == l2) {
+            state.vxlans.remove(bridge);
+        }
         Ok(())
     }
 
@@ -363,7 +396,7 @@ impl Network for Simulated {
     ) -> Result<()> {
         self.enter("apply_dhcp").await?;
         let mut state = self.state();
-        if !state.bridges.contains_key(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
+        if !state.has_bridge(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
             return Err(error(ErrorKind::NotFound, format!("this host has no interface {}", network.bridge)));
         }
         let site = state

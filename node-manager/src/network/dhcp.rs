@@ -205,7 +205,7 @@ impl Site {
     async fn plug(&self, network: &DhcpNetwork) -> Result<()> {
         let kernel = Kernel::open()?;
         let bridge = kernel.existing(&network.bridge).await?;
-        if !bridge.is_bridge() {
+        if bridge.kind.as_deref() != Some("bridge") {
             return Err(AgentError::new(
                 ErrorKind::Conflict,
                 format!("{} is no bridge; DHCP plugs into a bridge", network.bridge),

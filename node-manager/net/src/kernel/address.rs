@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo},
-        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
+        route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType},
     },
 };
 
@@ -88,6 +88,19 @@ pub(super) fn is_configured(route: &RouteMessage) -> bool {
     route.header.kind == RouteType::Unicast
         && route.header.table == MAIN_TABLE
         && matches!(route.header.protocol, RouteProtocol::Boot | RouteProtocol::Static)
+}
+
+/// A route that does not follow from an address.
+pub(super) fn is_somebodys(route: &RouteMessage) -> bool {
+    route.header.kind == RouteType::Unicast && route.header.protocol != RouteProtocol::Kernel
+}
+
+/// The same route through another interface, ready to be set.
+pub fn moved(mut route: RouteMessage, index: u32) -> RouteMessage {
+    route.attributes.retain(|a| !matches!(a, RouteAttribute::Oif(_) | RouteAttribute::CacheInfo(_)));
+    route.attributes.push(RouteAttribute::Oif(index));
+    route.header.flags = RouteFlags::empty();
+    route
 }
 
 /// Index of the interface that a route leads through.
