@@ -132,18 +132,25 @@ impl Attachment {
         if bridge.alias.is_none() && port.master != Some(bridge.index) {
             let (mark, mac, mtu) = (self.alias(), port.mac, port.mtu);
             let change = |link: rtnetlink::LinkMessageBuilder<rtnetlink::LinkUnspec>| {
-                let link = link.alias(mark).mtu(mtu);
+                let link = link.alias(mark).mtu(mtu).up();
                 match mac {
                     Some(Mac(mac)) => link.address(mac.to_vec()),
                     None => link,
                 }
             };
             kernel.change(bridge.index, "cannot mark the bridge", change).await?;
+        } else {
+            up(kernel, &bridge).await?;
         }
-        up(kernel, &bridge).await?;
         up(kernel, &port).await?;
         if port.master != Some(bridge.index) {
-            join(kernel, &port, &bridge).await?;
+            if self.owns(&port) {
+                // Nobody gave it addresses.
+                let index = bridge.index;
+                kernel.change(port.index, "cannot plug the bridge in", |link| link.controller(index)).await?;
+            } else {
+                join(kernel, &port, &bridge).await?;
+            }
         }
         if let Uplink::Vxlan { peers, .. } = &self.uplink {
             let known: BTreeSet<IpAddr> = kernel.peers(port.index).await?.into_iter().collect();
@@ -250,10 +257,11 @@ impl Attachment {
         if let Some(message) = device::creation(name, device, parent, None, mtu) {
             make(kernel, message, name, device).await?;
         }
+        without_ipv6(name);
         let link = existing(kernel, name).await?;
         let mark = self.alias();
-        kernel.change(link.index, "cannot mark an interface", |link| link.alias(mark)).await?;
-        existing(kernel, name).await
+        kernel.change(link.index, "cannot mark an interface", |link| link.alias(mark.clone())).await?;
+        Ok(LinkFacts { alias: Some(mark), ..link })
     }
 
     /// The bridge, which is made where it does not exist.
@@ -263,6 +271,10 @@ impl Attachment {
             let device = Device::Bridge { stp: false };
             if let Some(message) = device::creation(name, &device, 0, None, port.mtu) {
                 make(kernel, message, name, &device).await?;
+            }
+            // Over an interface of the operator it may have to take IPv6 addresses over.
+            if self.owns(port) {
+                without_ipv6(name);
             }
             return existing(kernel, name).await;
         };
@@ -318,7 +330,7 @@ pub async fn remove(kernel: &Kernel, mark: &str, name: &str) -> Result<()> {
 /// # Errors
 /// [`AttachError::Missing`] when it has none (NET-VX-021, NET-VX-023).
 pub async fn tunnel_end(kernel: &Kernel, network: IpNet) -> Result<IpAddr> {
-    let addresses = kernel.addresses(None).await?;
+    let addresses = kernel.addresses_of_family(network.addr().is_ipv4()).await?;
     let inside = addresses.iter().filter(|address| network.contains(&address.address.addr()));
     // The smallest, so that the answer is the same every time.
     inside.map(|address| address.address.addr()).min().ok_or_else(|| {
@@ -331,7 +343,7 @@ pub async fn tunnel_end(kernel: &Kernel, network: IpNet) -> Result<IpAddr> {
 
 /// The interface that has an address.
 async fn carrier(kernel: &Kernel, ip: IpAddr) -> Result<LinkFacts> {
-    let addresses = kernel.addresses(None).await?;
+    let addresses = kernel.addresses_of_family(ip.is_ipv4()).await?;
     let missing =
         || AttachError::Missing(format!("this host does not have the address {ip}, where its tunnels should end"));
     let index = addresses.iter().find(|address| address.address.addr() == ip).ok_or_else(missing)?.index;
@@ -369,6 +381,18 @@ async fn make(
         );
         AttachError::Kernel(KernelError { what, cause: error.cause })
     })
+}
+
+/// Keeps the host itself out of a network of guests: with IPv6 every interface has an address, and guests would reach the
+/// host by it. (Each would also make the kernel's tables longer, which it walks whenever a link changes.)
+fn without_ipv6(name: &str) {
+    let file = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    match std::fs::write(&file, "1") {
+        // A kernel without IPv6.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+        Err(cause) => tracing::warn!(%cause, name, "guests of this network can reach the host by IPv6"),
+        Ok(()) => {}
+    }
 }
 
 async fn up(kernel: &Kernel, link: &LinkFacts) -> Result<()> {

@@ -171,8 +171,22 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub async fn addresses(&self, index: Option<u32>) -> Result<Vec<AddressFacts>> {
+        self.addresses_where(AddressFamily::Unspec, index.unwrap_or(0)).await
+    }
+
+    /// Addresses of one family, of all interfaces. Every interface has one of IPv6; whoever wants the few of IPv4 need not
+    /// read those.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn addresses_of_family(&self, v4: bool) -> Result<Vec<AddressFacts>> {
+        self.addresses_where(if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }, 0).await
+    }
+
+    async fn addresses_where(&self, family: AddressFamily, index: u32) -> Result<Vec<AddressFacts>> {
         let mut request = self.ask().address().get();
-        request.message_mut().header.index = index.unwrap_or(0);
+        request.message_mut().header.family = family;
+        request.message_mut().header.index = index;
         let messages: Vec<AddressMessage> =
             request.execute().try_collect().await.map_err(failed("cannot list addresses"))?;
         Ok(messages.into_iter().filter_map(address::facts).collect())

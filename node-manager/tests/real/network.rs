@@ -138,6 +138,9 @@ fn net_vx_tunnels_are_made_followed_and_removed() {
             "{shown}"
         );
         assert!(ip("link show br_vx_201").contains(&format!("zstack:{l2}:vni201")));
+        for name in ["vxlan201", "br_vx_201"] {
+            assert!(!ip(&format!("addr show {name}")).contains("inet6"), "guests do not reach the host");
+        }
 
         // A host left, one came, and the packets are smaller.
         ensure(&["10.12.0.11", "10.12.0.10"], Some(1450)).await.unwrap();
