@@ -22,6 +22,7 @@ pub mod l2_network;
 pub mod l3_network;
 pub mod management_node;
 pub mod offering;
+pub mod preview;
 pub mod primary_storage;
 pub mod snapshot;
 pub mod tag;
@@ -45,6 +46,7 @@ pub fn apis() -> Apis {
         l3_network::register,
         management_node::register,
         offering::register,
+        preview::register,
         primary_storage::register,
         snapshot::register,
         tag::register,

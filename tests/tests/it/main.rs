@@ -2,6 +2,7 @@
 
 mod affinity;
 mod contract;
+mod preview;
 mod protocol;
 mod storage;
 mod vm;

@@ -15,7 +15,9 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    cascade, garbage, jobs,
+    cascade::{self, Item},
+    change, garbage, jobs,
+    preview::{ASKED, Effect, Kind, Preview},
     resource::{allocation, deletion, l3_network, volume as volumes},
 };
 
@@ -39,6 +41,32 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("vm.destroy", prepare_destroy, |_: &Remove| Reply::Empty);
     apis.workflow("vm.destroy", prepare_expunge, |_: &Remove| Reply::Empty);
     apis.record(recover);
+    apis.preview("DestroyVmInstance", "VmInstanceVO", |call| async move {
+        let expunge = direct(&call);
+        look(call, expunge).await
+    });
+    apis.preview("ExpungeVmInstance", "VmInstanceVO", |call| look(call, true));
+}
+
+/// CS-DEL-002: no recycle bin.
+fn direct(call: &Call) -> bool {
+    call.app.settings.text("vm", "deletionPolicy") == "Direct"
+}
+
+async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let vm = find(conn, &change::target(&call)?).await?;
+    let mut preview = Preview::of(&cascade::plan(conn, "VmInstanceVO", std::slice::from_ref(&vm.uuid)).await?);
+    if !expunge {
+        preview.effects.retain(|effect| effect.kind == Kind::Stop);
+        if vm.state == "Destroyed" {
+            return Ok(preview);
+        }
+        let item = Item { uuid: vm.uuid.clone(), name: Some(vm.name.clone()) };
+        preview.effects.push(Effect::new(Kind::Recycle, "VmInstanceVO", &item, ASKED));
+    }
+    preview.refuse(check_state(&vm, &call.api.message_class()))?;
+    Ok(preview)
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -63,7 +91,7 @@ async fn prepare_destroy(call: Call, msg: DestroyVmInstance) -> ApiResult<Plan<R
         return Ok(Plan::Done(Reply::Empty));
     }
     check_state(&vm, &call.api.message_class())?;
-    let expunge = call.app.settings.text("vm", "deletionPolicy") == "Direct";
+    let expunge = direct(&call);
     Ok(Plan::Run(Remove { job: call.job.clone(), uuid: vm.uuid, host: vm.host_uuid, expunge }))
 }
 

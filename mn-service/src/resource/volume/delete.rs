@@ -13,7 +13,9 @@ use super::{attach::detach, load, opened_by, purge};
 use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    garbage, jobs,
+    cascade::{self, Item},
+    change, garbage, jobs,
+    preview::{ASKED, Effect, Kind, Preview},
 };
 
 mn_service_types::messages! {
@@ -26,6 +28,37 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("volume.delete", prepare_delete, |_: &Delete| Reply::Empty);
     apis.workflow("volume.delete", prepare_expunge, |_: &Delete| Reply::Empty);
     apis.record(recover);
+    apis.preview("DeleteDataVolume", "VolumeVO", |call| look(call, false));
+    apis.preview("ExpungeDataVolume", "VolumeVO", |call| look(call, true));
+}
+
+async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let row = load(conn, &change::target(&call)?).await?;
+    let mut preview = Preview::default();
+    let item = Item { uuid: row.uuid.clone(), name: Some(row.name.clone()) };
+    if let Some(vm) = &row.vm_instance_uuid {
+        let detach = Effect::new(Kind::Detach, "VolumeVO", &item, format!("it is attached to VM {vm}"));
+        preview.effects.push(Effect { field: Some("vmInstanceUuid".to_owned()), ..detach });
+    }
+    if expunge || direct(&call, &row) {
+        preview
+            .effects
+            .extend(Preview::of(&cascade::plan(conn, "VolumeVO", std::slice::from_ref(&row.uuid)).await?).effects);
+    } else if row.status != "Deleted" {
+        preview.effects.push(Effect::new(Kind::Recycle, "VolumeVO", &item, ASKED));
+    }
+    preview.refuse(refuse_root(&row))?;
+    if expunge {
+        preview.refuse(refuse_living(&row))?;
+    }
+    preview.refuse(opened_by(conn, &row).await.map(|_| ()))?;
+    Ok(preview)
+}
+
+/// CS-VOL-016, CS-DEL-042: what never had data leaves no trace.
+fn direct(call: &Call, row: &volume::Model) -> bool {
+    call.app.settings.text("volume", "deletionPolicy") == "Direct" || row.status == "NotInstantiated"
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -65,8 +98,7 @@ async fn prepare_delete(call: Call, msg: DeleteDataVolume) -> ApiResult<Plan<Del
     let row = load(call.app.db.read(), &msg.uuid).await?;
     refuse_root(&row)?;
     opened_by(call.app.db.read(), &row).await?;
-    // CS-VOL-016, CS-DEL-042: what never had data leaves no trace.
-    let direct = call.app.settings.text("volume", "deletionPolicy") == "Direct" || row.status == "NotInstantiated";
+    let direct = direct(&call, &row);
     if row.status == "Deleted" && !direct {
         return Ok(Plan::Done(Reply::Empty));
     }
@@ -76,13 +108,18 @@ async fn prepare_delete(call: Call, msg: DeleteDataVolume) -> ApiResult<Plan<Del
 async fn prepare_expunge(call: Call, msg: ExpungeDataVolume) -> ApiResult<Plan<Delete>> {
     let row = load(call.app.db.read(), &msg.uuid).await?;
     refuse_root(&row)?;
-    if row.status != "Deleted" {
-        return Err(ApiError::new(
-            ErrorCode::DeleteResource,
-            format!("volume {} ({}) is {}; delete it with DeleteDataVolume first", row.name, row.uuid, row.status),
-        ));
-    }
+    refuse_living(&row)?;
     Ok(Plan::Run(Delete { job: call.job.clone(), volume: row.uuid, expunge: true, garbage: Vec::new() }))
+}
+
+fn refuse_living(row: &volume::Model) -> ApiResult<()> {
+    if row.status == "Deleted" {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::DeleteResource,
+        format!("volume {} ({}) is {}; delete it with DeleteDataVolume first", row.name, row.uuid, row.status),
+    ))
 }
 
 async fn take_out(app: Arc<App>, state: Delete) -> StepResult<Delete> {
