@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, Tx},
+    deadline,
     preview::Preview,
 };
 
@@ -116,7 +117,10 @@ impl From<ApiError> for StepError {
 
 impl From<StepFault> for StepError {
     fn from(fault: StepFault) -> Self {
-        Self(ApiError::internal(fault))
+        Self(match fault {
+            StepFault::TimedOut => deadline::ran_too_long(),
+            fault => ApiError::internal(fault),
+        })
     }
 }
 

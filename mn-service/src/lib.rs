@@ -15,6 +15,7 @@ pub mod change;
 pub mod config;
 pub mod console;
 pub mod coverage;
+pub mod deadline;
 pub mod deploy;
 pub mod garbage;
 pub mod http;

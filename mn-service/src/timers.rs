@@ -18,6 +18,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         }
         booted.hosts_asked.send_replace(true);
     });
+    set.spawn(crate::webhook::serve(app.clone()));
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
     every(
         &mut set,

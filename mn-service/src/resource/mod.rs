@@ -10,6 +10,7 @@ use crate::{
 pub mod account;
 pub mod affinity;
 pub mod allocation;
+pub mod audit;
 pub mod backup_storage;
 pub mod cluster;
 pub mod console;
@@ -36,6 +37,7 @@ pub fn apis() -> Apis {
     for register in [
         account::register,
         affinity::register,
+        audit::register,
         backup_storage::register,
         cluster::register,
         console::register,

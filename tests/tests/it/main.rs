@@ -1,9 +1,12 @@
 //! Integration tests: one binary, every test with a cloud of its own.
 
 mod affinity;
+mod audit;
 mod contract;
 mod preview;
 mod protocol;
+mod session;
 mod storage;
 mod vm;
+mod webhook;
 mod zone;

@@ -177,8 +177,9 @@ async fn an_unknown_vm_on_a_host_is_reported_and_left_alone() {
         use mn_service_db::entity::audit;
         use sea_orm::EntityTrait;
         let rows = audit::Entity::find().all(app.db.read()).await.unwrap();
-        let found =
-            rows.into_iter().any(|row| row.api == "UnknownVmOnHost" && row.request.contains(&stranger.to_string()));
+        let found = rows
+            .into_iter()
+            .any(|row| row.api_name == "UnknownVmOnHost" && row.request_dump.contains(&stranger.to_string()));
         if found { Ok(()) } else { Err("not reported") }
     })
     .await;

@@ -322,6 +322,7 @@ impl Tour {
         for name in ["GetVersion", "GetCurrentTime", "IsReadyToGo"] {
             self.call(name, json!({})).await?;
         }
+        self.call("GetAuditData", json!({ "limit": 10, "auditType": "Resource" })).await?;
         self.call("GetTaskProgress", json!({ "apiId": mn_service_types::new_uuid() })).await?;
         let setting = json!({ "category": "host", "name": "ping.interval", "value": "30" });
         self.call("UpdateGlobalConfig", setting).await?;
