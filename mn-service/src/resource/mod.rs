@@ -25,6 +25,7 @@ pub mod management_node;
 pub mod offering;
 pub mod preview;
 pub mod primary_storage;
+pub mod recycle_bin;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;

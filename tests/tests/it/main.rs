@@ -5,6 +5,7 @@ mod audit;
 mod contract;
 mod preview;
 mod protocol;
+mod recycle_bin;
 mod session;
 mod storage;
 mod vm;

@@ -7,7 +7,6 @@ use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{
     add::{note_files, remove_rows},
@@ -17,8 +16,9 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade::Item,
-    garbage, jobs,
+    garbage,
     preview::{ASKED, Effect, Kind, Preview},
+    resource::recycle_bin,
 };
 
 mn_service_types::messages! {
@@ -163,10 +163,10 @@ async fn apply(tx: &Tx, state: &Delete) -> ApiResult<Vec<i64>> {
     };
     let storages: Vec<String> = copies.iter().filter(meant).map(|copy| copy.backup_storage_uuid.clone()).collect();
     if state.fate == Fate::Marked {
-        mark(tx, &state.image, Some(&storages), "Deleted").await?;
+        mark(tx, &state.image, &storages, "Deleted").await?;
         let left = copies.iter().any(|copy| copy.status != "Deleted" && !storages.contains(&copy.backup_storage_uuid));
         if !left {
-            mark(tx, &state.image, None, "Deleted").await?;
+            recycle_bin::IMAGES.put(tx, &state.image).await?;
         }
         return Ok(Vec::new());
     }
@@ -188,31 +188,17 @@ async fn apply(tx: &Tx, state: &Delete) -> ApiResult<Vec<i64>> {
     Ok(ids)
 }
 
-/// Sets the status of an image, or of its copies on these servers.
-async fn mark(tx: &Tx, image: &str, storages: Option<&[String]>, status: &str) -> ApiResult<()> {
-    match storages {
-        Some(storages) => {
-            use image_backup_storage_ref::{Column, Entity};
-            Entity::update_many()
-                .col_expr(Column::Status, Expr::value(status))
-                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
-                .filter(Column::ImageUuid.eq(image))
-                .filter(Column::BackupStorageUuid.is_in(storages.iter().cloned()))
-                .exec(&**tx)
-                .await
-                .or_internal()?;
-        }
-        None => {
-            use image::{Column, Entity};
-            Entity::update_many()
-                .col_expr(Column::Status, Expr::value(status))
-                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
-                .filter(Column::Uuid.eq(image))
-                .exec(&**tx)
-                .await
-                .or_internal()?;
-        }
-    }
+/// Sets the status of the copies of an image on these servers.
+async fn mark(tx: &Tx, image: &str, storages: &[String], status: &str) -> ApiResult<()> {
+    use image_backup_storage_ref::{Column, Entity};
+    Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+        .filter(Column::ImageUuid.eq(image))
+        .filter(Column::BackupStorageUuid.is_in(storages.iter().cloned()))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
     Ok(())
 }
 
@@ -237,27 +223,7 @@ async fn recover(_call: Call, tx: Tx, msg: RecoverImage) -> ApiResult<Reply> {
             format!("image {} ({}) is {}; there is nothing deleted to recover", row.name, row.uuid, row.status),
         ));
     }
-    mark(&tx, &row.uuid, Some(&deleted), "Ready").await?;
-    mark(&tx, &row.uuid, None, "Ready").await?;
+    mark(&tx, &row.uuid, &deleted, "Ready").await?;
+    recycle_bin::IMAGES.set(&tx, &row.uuid, "Ready").await?;
     Ok(Reply::Inventory("ImageInventory", row.uuid))
-}
-
-/// Expunges what was long enough in the recycle bin (CS-DEL-003, CS-DEL-005). Called by a timer.
-pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
-    if app.settings.text("image", "deletionPolicy") != "Delay" {
-        return Ok(());
-    }
-    let before = now_millis() - app.settings.integer("image", "expungePeriod", 86_400).saturating_mul(1000);
-    let due = image::Entity::find()
-        .filter(image::Column::Status.eq("Deleted"))
-        .filter(image::Column::LastOpDate.lt(before))
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    for row in due {
-        if let Err(error) = jobs::call_as_system(app, "ExpungeImage", json!({ "imageUuid": row.uuid })).await {
-            tracing::warn!(image = %row.uuid, %error, "not expunged; tried again at the next turn");
-        }
-    }
-    Ok(())
 }

@@ -15,8 +15,6 @@ use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 
-pub use delete::expunge_due;
-
 use crate::{
     agents,
     api::{Apis, Call, Reply, StepError},
