@@ -17,7 +17,7 @@ use crate::{
     cascade::{self, Item},
     change, garbage,
     preview::{ASKED, Effect, Kind, Preview},
-    resource::{allocation, deletion, l3_network, recycle_bin, volume as volumes},
+    resource::{allocation, deletion, host, l3_network, recycle_bin, volume as volumes},
 };
 
 mn_service_types::messages! {
@@ -60,6 +60,9 @@ async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
         preview.effects.push(Effect::new(Kind::Recycle, "VmInstanceVO", &item, ASKED));
     }
     preview.refuse(check_state(&vm, &call.api.message_class()))?;
+    if let Some(host) = &vm.host_uuid {
+        preview.refuse(host::check_connected(conn, host).await)?;
+    }
     Ok(preview)
 }
 
@@ -85,6 +88,9 @@ async fn prepare_destroy(call: Call, msg: DestroyVmInstance) -> ApiResult<Plan<R
         return Ok(Plan::Done(Reply::Empty));
     }
     check_state(&vm, &call.api.message_class())?;
+    if let Some(host) = &vm.host_uuid {
+        host::check_connected(call.app.db.read(), host).await?;
+    }
     let expunge = recycle_bin::VMS.is_bypassed(&call.app);
     Ok(Plan::Run(Remove { job: call.job.clone(), uuid: vm.uuid, host: vm.host_uuid, expunge }))
 }
@@ -110,7 +116,7 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
 async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     if let Some(host) = &state.host {
         let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, &state.job, host, &nics).await?;
+        l3_network::remove_leases(&app, host, &nics).await?;
     }
     Ok(state)
 }
