@@ -7,7 +7,7 @@ export default ts.config(
   js.configs.recommended,
   ...ts.configs.strict,
   {
-    files: ['src/**/*.{ts,tsx}'],
+    files: ['src/**/*.{ts,tsx}', 'test/*.ts'],
     plugins: { 'react-hooks': hooks },
     rules: { ...hooks.configs.recommended.rules, 'no-console': 'error', eqeqeq: 'error' },
   },

@@ -8,6 +8,7 @@ import { resume } from './api/client';
 import { CallError } from './api/error';
 import { SpeechContext, useSpeech } from './i18n/context';
 import { preferred, remember, translator, type Language } from './i18n/language';
+import { nonce } from './nonce';
 import { Dashboard } from './pages/dashboard';
 import { ListPage } from './pages/list';
 import { LoginPage } from './pages/login';
@@ -27,9 +28,6 @@ const client = new QueryClient({
     },
   },
 });
-
-/** The nonce of this page, which styles that are made at run time must carry. */
-const nonce = document.querySelector<HTMLMetaElement>('meta[name=csp-nonce]')?.content ?? '';
 
 /** The whole UI. */
 export function App() {

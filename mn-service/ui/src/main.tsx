@@ -1,3 +1,5 @@
+// First of all: what follows makes style elements.
+import './nonce';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app';

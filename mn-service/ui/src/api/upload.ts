@@ -91,7 +91,10 @@ function post(url: string, image: string, file: File, slice: Slice, report: (sen
   return new Promise((done, fail) => {
     const request = new XMLHttpRequest();
     const lost = (details: string) => fail(new CallError('network', { details }, 'UploadImage'));
-    const abort = () => request.abort();
+    const abort = () => {
+      request.abort();
+      lost('cancelled');
+    };
     request.open('POST', url);
     request.setRequestHeader('X-IMAGE-UUID', image);
     request.setRequestHeader('X-IMAGE-SIZE', String(file.size));
@@ -100,7 +103,6 @@ function post(url: string, image: string, file: File, slice: Slice, report: (sen
     request.setRequestHeader('X-SLICE-SIZE', String(slice.size));
     request.upload.onprogress = (event) => report(Math.min(event.loaded, slice.size));
     request.onerror = () => lost('the connection broke');
-    request.onabort = () => lost('cancelled');
     request.onloadend = () => signal.removeEventListener('abort', abort);
     request.onload = () => {
       if (request.status === 200) {

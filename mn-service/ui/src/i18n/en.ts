@@ -122,7 +122,7 @@ export const en = {
   'dash.backup': 'Image servers',
   'dash.addresses': 'IP addresses',
   'dash.capacity': 'Capacity in use',
-  'dash.used': '{used} of {total} in use',
+  'dash.used': '{used} of {total}',
   'dash.resources': 'Resources',
   'dash.busiest': 'Hosts with the least free memory',
   'dash.none': 'None yet',

@@ -116,7 +116,7 @@ export const zh: Record<Key, string> = {
   'dash.backup': '镜像服务器',
   'dash.addresses': 'IP 地址',
   'dash.capacity': '容量使用情况',
-  'dash.used': '已用 {used}，共 {total}',
+  'dash.used': '{used} / {total}',
   'dash.resources': '资源概览',
   'dash.busiest': '可用内存最少的物理机',
   'dash.none': '暂无',

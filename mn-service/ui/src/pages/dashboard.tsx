@@ -215,13 +215,13 @@ function Gauge({ share }: { share: Share }) {
           startAngle: 215,
           endAngle: -35,
           radius: '96%',
-          progress: { show: true, width: 11, roundCap: true, itemStyle: { color: colour } },
-          axisLine: { lineStyle: { width: 11, color: [[1, '#f0f0f0']] }, roundCap: true },
+          progress: { show: true, width: 9, roundCap: true, itemStyle: { color: colour } },
+          axisLine: { lineStyle: { width: 9, color: [[1, '#f0f0f0']] }, roundCap: true },
           pointer: { show: false },
           axisTick: { show: false },
           splitLine: { show: false },
           axisLabel: { show: false },
-          detail: { formatter: '{value} %', offsetCenter: [0, 0], fontSize: 20, fontWeight: 600, color: '#1f1f1f' },
+          detail: { formatter: '{value} %', offsetCenter: [0, 0], fontSize: 18, fontWeight: 600, color: '#1f1f1f' },
           data: [{ value: percent }],
         },
       ],
@@ -230,7 +230,7 @@ function Gauge({ share }: { share: Share }) {
   const text = t('dash.used', { used: share.text(used), total: share.text(total) });
   return (
     <figure>
-      <Chart option={option} height={140} label={`${t(share.label)}: ${percent} %`} />
+      <Chart option={option} height={120} label={`${t(share.label)}: ${percent} %`} />
       <figcaption>
         <strong>{t(share.label)}</strong>
         <span>{total > 0 ? text : t('dash.none')}</span>

@@ -67,6 +67,7 @@ export function RemoveDialog({ resource, action, items, run, close }: Props) {
       open
       title={title}
       className="remove-dialog"
+      width={640}
       okText={label}
       okButtonProps={{ danger: true, disabled: !confirmed }}
       cancelText={t('dialog.cancel')}

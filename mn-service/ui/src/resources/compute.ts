@@ -69,7 +69,12 @@ export const vms = define({
     vm('start', 'a.start', 'StartVmInstance', { when: (item) => ['Stopped', 'Created', 'Crashed'].includes(String(item.state)) }),
     vm('stop', 'a.stop', 'StopVmInstance', { confirm: true, when: (item) => ['Running', 'Paused', 'Crashed', 'NoState', 'Unknown'].includes(String(item.state)) }),
     vm('reboot', 'a.reboot', 'RebootVmInstance', { confirm: true }),
-    vm('console', 'a.console', 'RequestConsoleAccess', { special: 'console', batch: false, when: (item) => ['Running', 'Paused'].includes(String(item.state)) }),
+    vm('console', 'a.console', 'RequestConsoleAccess', {
+      special: 'console',
+      batch: false,
+      params: (item) => ({ vmInstanceUuid: item.uuid }),
+      when: (item) => ['Running', 'Paused'].includes(String(item.state)),
+    }),
     vm('pause', 'a.pause', 'PauseVmInstance'),
     vm('resume', 'a.resume', 'ResumeVmInstance'),
     vm('powerOff', 'a.powerOff', 'StopVmInstance', {
