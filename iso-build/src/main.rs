@@ -15,6 +15,7 @@ mod run;
 mod services;
 mod state;
 mod suite;
+mod ui;
 mod uplink;
 mod world;
 
@@ -46,6 +47,8 @@ enum Command {
     Bench(bench::Bench),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
+    /// Build the web UI (or find it built) and print the path of its folder
+    Ui,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
     #[command(hide = true)]
     Keep {
@@ -76,6 +79,11 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Test(options) => suite::run(&options, &progress).await,
         Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
         Command::Bench(bench) => bench::run(&bench, &progress).await,
+        Command::Ui => {
+            let path = progress.phase("ui", "web UI", ui::build(&progress)).await?;
+            println!("{}", path.display());
+            Ok(())
+        }
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;
             let path = progress.phase("guest", "test guest", guest::image(&progress)).await?;

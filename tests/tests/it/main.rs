@@ -4,5 +4,6 @@ mod affinity;
 mod contract;
 mod protocol;
 mod storage;
+mod ui;
 mod vm;
 mod zone;
