@@ -26,7 +26,7 @@ use crate::eventually;
 pub const UI_DIR: &str = "ZSTACK_UI_DIR";
 
 /// How long a person would wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of the built UI, which `cargo xtask ui` prints.
 pub fn ui_dir() -> Result<PathBuf> {
@@ -137,9 +137,14 @@ impl Browser {
         Ok(self.client.current_url().await?.path().to_owned())
     }
 
-    /// Logs in, and out of the way of the demand for a new password, which is a test of its own.
+    /// Logs in as the administrator.
     pub async fn log_in(&self, password: &str) -> Result<()> {
-        self.fill("#account", "admin").await;
+        self.log_in_as("admin", password).await
+    }
+
+    /// Logs in.
+    pub async fn log_in_as(&self, account: &str, password: &str) -> Result<()> {
+        self.fill("#account", account).await;
         self.fill("#password", password).await;
         self.click("[data-testid=login]").await;
         self.see("[data-testid=account]").await;

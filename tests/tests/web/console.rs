@@ -16,7 +16,7 @@ async fn pixel(browser: &Browser, x: u16, y: u16, expected: Colour) {
          if (!canvas || canvas.width !== {WIDTH} || canvas.height !== {HEIGHT}) return null;
          return [...canvas.getContext('2d').getImageData({x}, {y}, 1, 1).data].slice(0, 3);"
     );
-    eventually(Duration::from_secs(20), || async {
+    eventually(Duration::from_secs(60), || async {
         let found = browser.evaluate(&script).await.map_err(|error| error.to_string())?;
         let wanted = Value::from(expected.to_vec());
         if found == wanted { Ok(()) } else { Err(format!("pixel {x},{y} is {found} and not {wanted}")) }

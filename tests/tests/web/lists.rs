@@ -120,10 +120,10 @@ async fn plat_dash_031_lists_are_paged_sorted_filtered_and_searched_by_the_servi
     browser.see_text(row, "size-07").await;
     browser.open("/instance-offerings").await?;
     browser.fill(".search input", "size-1").await;
-    browser.click(".search button").await;
+    browser.click(".search .ant-input-search-button").await;
     browser.see_text(".ant-pagination", "10 in total").await;
     browser.fill(".search input", "no such thing").await;
-    browser.click(".search button").await;
+    browser.click(".search .ant-input-search-button").await;
     browser.see_text(".ant-table", "Nothing matches").await;
     browser.close().await
 }

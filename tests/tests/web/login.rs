@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use reqwest::Method;
+use serde_json::json;
+use sha2::{Digest, Sha512};
 use system_tests::{Browser, Client, Cloud};
 
 use crate::{PASSWORD, address, start};
@@ -87,5 +89,26 @@ async fn f_572_and_f_573_hints_about_clock_and_window() -> Result<()> {
     browser.before_each_page(late).await?;
     browser.open("/").await?;
     browser.see_text("[data-testid=clock-hint]", "differ by 3").await;
+    browser.close().await
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium and the built UI"]
+async fn an_account_sees_what_it_may_use() -> Result<()> {
+    let (cloud, browser) = start(1).await?;
+    let password = hex::encode(Sha512::digest("tenant password"));
+    cloud.admin().create("/accounts", json!({ "name": "tenant", "password": password })).await?;
+    cloud.create_vm("not-yours").await?;
+    browser.click("[data-testid=account]").await;
+    browser.click("[data-testid=logout]").await;
+    browser.log_in_as("tenant", "tenant password").await?;
+    browser.see_text(".ant-menu-item", "Virtual machines").await;
+    browser.see_text(".counts", "Virtual machines").await;
+    for (item, seen) in [("vms", true), ("volumes", true), ("hosts", false), ("zones", false), ("settings", false)] {
+        assert_eq!(browser.shows(&format!(".ant-menu a[href='/{item}']")).await?, seen, "{item}");
+    }
+    assert!(!browser.shows(".failure").await?, "the dashboard shows a failure");
+    browser.open("/vms").await?;
+    browser.see_text("[data-testid=list-vms]", "Nothing here yet").await;
     browser.close().await
 }

@@ -63,7 +63,7 @@ async fn an_upload_that_is_cancelled_leaves_nothing() -> Result<()> {
     browser.click(".upload-dialog [data-testid=submit]").await;
     browser.see_text("[data-testid=upload-progress]", "20 MiB").await;
     browser.click("[data-testid=upload-abort]").await;
-    eventually(Duration::from_secs(20), || async {
+    eventually(Duration::from_secs(60), || async {
         let images = cloud.admin().query("/images?q=name=system").await.map_err(|error| error.to_string())?;
         if images.is_empty() { Ok(()) } else { Err(format!("{images:?}")) }
     })

@@ -14,6 +14,7 @@ export const en = {
   'shell.password': 'Change password',
   'shell.clock': 'The clocks of this browser and of the management node differ by {seconds} seconds. Times and charts may mislead; synchronise both with NTP.',
   'shell.narrow': 'This window is {width} pixels wide; 1280 or more are recommended.',
+  'shell.licences': 'Licences',
   'shell.version': 'Version {version}',
 
   // Login

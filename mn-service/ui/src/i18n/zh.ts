@@ -15,6 +15,7 @@ export const zh: Record<Key, string> = {
   'shell.password': '修改密码',
   'shell.clock': '浏览器与管理节点的时间相差 {seconds} 秒，显示的时间和图表可能不准确，请用 NTP 同步两端时间。',
   'shell.narrow': '当前窗口宽度为 {width} 像素，建议不小于 1280 像素。',
+  'shell.licences': '开源许可',
   'shell.version': '版本 {version}',
 
   'login.title': '登录',

@@ -12,7 +12,7 @@ import { ErrorView } from '../parts/error';
 import { bytes } from '../parts/format';
 import { word } from '../parts/state';
 import { REFRESH, useMay } from '../parts/use';
-import { resources } from '../resources';
+import { isOffered, resources } from '../resources';
 import type { Kind } from '../resources/define';
 
 const Chart = lazy(() => import('../parts/chart'));
@@ -28,7 +28,7 @@ export function Dashboard() {
   const may = useMay();
   const [zone, setZone] = useState('');
   const zones = useQuery({ queryKey: ['choices', 'zones'], queryFn: () => query('QueryZone', { sort: 'name' }) });
-  const cloud = may('GetCpuMemoryCapacity');
+  const cloud = may('GetPrimaryStorageCapacity');
   return (
     <div className="page" data-testid="dashboard">
       <div className="toolbar">
@@ -79,9 +79,9 @@ const COUNTED: readonly { kind: Kind; zone?: string; good?: string }[] = [
 function Counts({ zone }: { zone: string }) {
   const { t } = useSpeech();
   const may = useMay();
-  const shown = COUNTED.filter((one) => may(resources[one.kind].query));
+  const shown = COUNTED.filter((one) => isOffered(resources[one.kind], may));
   const { data } = useQuery({
-    queryKey: ['counts', zone, shown.length],
+    queryKey: ['counts', zone, ...shown.map((one) => one.kind)],
     refetchInterval: RECOUNT,
     queryFn: () =>
       Promise.all(

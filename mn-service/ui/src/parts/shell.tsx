@@ -16,7 +16,7 @@ import { call } from '../api/client';
 import { logOut } from '../api/login';
 import { useSpeech } from '../i18n/context';
 import type { Key } from '../i18n/en';
-import { groups } from '../resources';
+import { groups, isOffered } from '../resources';
 import { LanguageSwitch } from './language-switch';
 import { PasswordDialog } from './password-dialog';
 import { TaskList } from './task-list';
@@ -42,11 +42,11 @@ export function Shell() {
   const [tasksShown, showTasks] = useState(false);
   const [password, setPassword] = useState(false);
   const here = useLocation().pathname.split('/')[1] || 'dashboard';
-  const { data: version } = useQuery({ queryKey: ['version'], queryFn: () => call('GetVersion', {}), staleTime: Infinity });
+  const { data: version } = useQuery({ queryKey: ['version'], queryFn: () => call('GetVersion', {}), enabled: may('GetVersion'), staleTime: Infinity });
   const menu = [
     { key: 'dashboard', icon: <DashboardOutlined />, label: <Link to="/">{t('nav.dashboard')}</Link> },
     ...groups
-      .map((group) => ({ ...group, resources: group.resources.filter((resource) => may(resource.query)) }))
+      .map((group) => ({ ...group, resources: group.resources.filter((resource) => isOffered(resource, may)) }))
       .filter((group) => group.resources.length > 0)
       .map((group) => ({
         key: group.label,
@@ -68,7 +68,12 @@ export function Shell() {
       </Layout.Sider>
       <Layout>
         <Layout.Header className="header">
-          <span className="version">{version?.version && t('shell.version', { version: version.version })}</span>
+          <Space className="version" size="middle">
+            {version?.version && t('shell.version', { version: version.version })}
+            <a href="/licences.txt" target="_blank" rel="noreferrer">
+              {t('shell.licences')}
+            </a>
+          </Space>
           <Space size="middle">
             <LanguageSwitch />
             <Badge count={open} size="small">

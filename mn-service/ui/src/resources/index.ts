@@ -1,3 +1,4 @@
+import type { CallName, QueryName } from '../api/client';
 import type { Key } from '../i18n/en';
 import { affinityGroups, instanceOfferings, vms } from './compute';
 import type { AnyResource, Kind } from './define';
@@ -22,4 +23,9 @@ export const resources = Object.fromEntries(
 /** The resource of an address, if there is one. */
 export function resourceOf(kind: string | undefined): AnyResource | undefined {
   return kind !== undefined && Object.hasOwn(resources, kind) ? resources[kind as Kind] : undefined;
+}
+
+/** Whether the menu has a resource: whoever can do nothing with it sees it where others name it, and no page of it. */
+export function isOffered(resource: AnyResource, may: (api: CallName | QueryName) => boolean): boolean {
+  return may(resource.query) && [...(resource.create ?? []), ...resource.actions].some((action) => may(action.api));
 }
