@@ -15,6 +15,7 @@ mod run;
 mod services;
 mod state;
 mod suite;
+mod ui;
 mod uplink;
 mod world;
 
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
+    /// Build the web UI (or find it built) and print the path of its folder
+    Ui,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
     #[command(hide = true)]
     Keep {
@@ -91,6 +94,11 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
             let cargo = program::Program::new("cargo").directory(&repository()).args(arguments);
             let cargo = if json { cargo.arg("--json") } else { cargo };
             print!("{}", cargo.deadline(BUILD).ended().await?.stdout()?);
+            Ok(())
+        }
+        Command::Ui => {
+            let path = progress.phase("ui", "web UI", ui::build(&progress)).await?;
+            println!("{}", path.display());
             Ok(())
         }
         Command::Guest => {

@@ -31,4 +31,5 @@ pub mod session;
 pub mod settings;
 pub mod tags;
 pub mod timers;
+pub mod ui;
 pub mod webhook;

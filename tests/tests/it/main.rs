@@ -8,6 +8,7 @@ mod protocol;
 mod recycle_bin;
 mod session;
 mod storage;
+mod ui;
 mod vm;
 mod webhook;
 mod zone;
