@@ -220,7 +220,7 @@ impl Hand<'_> {
                 let holder = self.holder(link).await?;
                 // As it is, whoever set it.
                 for message in kernel.routes(Some(holder)).await? {
-                    if address::route(&message) == *route {
+                    if address::is_configured(&message) && address::route(&message) == *route {
                         kernel.delete_route(message).await?;
                     }
                 }

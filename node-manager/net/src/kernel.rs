@@ -192,16 +192,13 @@ impl Kernel {
         Ok(messages.into_iter().filter_map(address::facts).collect())
     }
 
-    /// Gives an interface an address; nothing to do when it has it.
+    /// Gives an interface an address for good; one that it has for a time only is then its own.
     ///
     /// # Errors
     /// The kernel's.
     pub async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
-        let request = self.ask().address().add(index, address.addr(), address.prefix_len());
-        ignore(
-            request.execute().await.map_err(failed(format!("cannot add address {address}"))),
-            nix::errno::Errno::EEXIST,
-        )
+        let request = self.ask().address().add(index, address.addr(), address.prefix_len()).replace();
+        request.execute().await.map_err(failed(format!("cannot add address {address}")))
     }
 
     /// Takes an address from an interface; nothing to do when it does not have it.
@@ -219,8 +216,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Routes of the main table through one interface, or through all, that somebody configured. (Those of the kernel
-    /// itself follow from addresses.)
+    /// Routes of the main table through one interface, or through all. (Those of the kernel itself follow from addresses.)
     ///
     /// # Errors
     /// The kernel's.
@@ -233,7 +229,7 @@ impl Kernel {
             message.attributes.extend(index.map(RouteAttribute::Oif));
             let routes = self.ask().route().get(message).execute().try_collect::<Vec<_>>().await;
             match routes.map_err(failed("cannot list routes")) {
-                Ok(routes) => found.extend(routes.into_iter().filter(address::is_configured)),
+                Ok(routes) => found.extend(routes.into_iter().filter(address::is_in_use)),
                 // Nothing was ever put into the table.
                 Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => {}
                 Err(error) => return Err(error),

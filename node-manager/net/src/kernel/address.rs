@@ -82,12 +82,15 @@ pub(super) fn facts(message: AddressMessage) -> Option<AddressFacts> {
     })
 }
 
-/// A route that a person or a program on their behalf wrote down; those of routing daemons, DHCP and the kernel are
-/// their own business.
-pub(super) fn is_configured(route: &RouteMessage) -> bool {
-    route.header.kind == RouteType::Unicast
-        && route.header.table == MAIN_TABLE
-        && matches!(route.header.protocol, RouteProtocol::Boot | RouteProtocol::Static)
+/// A route of the main table that does not follow from an address.
+pub(super) fn is_in_use(route: &RouteMessage) -> bool {
+    is_somebodys(route) && route.header.table == MAIN_TABLE
+}
+
+/// A route that a person or a program on their behalf wrote down; those of routing daemons, DHCP and routers are their own
+/// business.
+pub fn is_configured(route: &RouteMessage) -> bool {
+    matches!(route.header.protocol, RouteProtocol::Boot | RouteProtocol::Static)
 }
 
 /// A route that does not follow from an address.
