@@ -13,6 +13,7 @@ use crate::{
     app::{App, OrInternal, Parts},
     ca::Authority,
     config::Config,
+    deadline::Watch,
     deploy::trust::Trust,
     http, jobs, resource,
     saga_store::SagaStore,
@@ -89,7 +90,8 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     };
     let app = Arc::new(App::new(parts));
     first_rows(&app).await?;
-    let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, app.progress.clone());
+    let watch = Watch { progress: app.progress.clone(), deadlines: app.deadlines.clone() };
+    let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, Arc::new(watch));
     app.set_engine(engine);
     let taken_up = jobs::recover(&app).await?;
     if taken_up > 0 {
