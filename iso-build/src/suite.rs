@@ -5,15 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    e2e,
     packages::{self, Feature},
     program::Program,
     progress::Progress,
-    run,
+    run, ui,
 };
 
 /// Longest time for one stage; a cold build of the workspace is part of it.
@@ -45,11 +44,11 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
     let features = [
         Feature::Build,
         Feature::Guest,
-        Feature::Emulation,
         Feature::Hypervisor,
         Feature::Network,
         Feature::Database,
         Feature::Rollout,
+        Feature::Browser,
     ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
@@ -66,12 +65,20 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         stage(done, "mariadb", cargo_with(&again, &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
     }
     if !options.fast {
-        stage(done, "machines", e2e::run(&e2e::Options::all(), progress)).await?;
+        stage(done, "ui", web(progress)).await?;
     }
     if !options.fast && !options.no_proof {
         stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;
     }
     Ok(())
+}
+
+/// The web UI: its own checks, then its use in a browser. Browsers are heavy; two at a time are enough.
+async fn web(progress: &Progress) -> Result<()> {
+    let built = ui::check(progress).await?;
+    let built = built.to_str().context("the target folder's name is not UTF-8")?;
+    let tests = ["test", "--package", "system-tests", "--test", "web", "--", "--ignored", "--test-threads", "2"];
+    cargo_with(&tests, &[("ZSTACK_UI_DIR", built)]).await
 }
 
 async fn stage(

@@ -1,7 +1,7 @@
 //! The four seams between what an agent decides and what a host does. Each has two real implementations: the host
 //! (this crate) and the simulator (`node-manager-sim`).
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{net::IpAddr, ops::Range, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use futures::Stream;
@@ -9,7 +9,7 @@ use node_manager_types::{
     AgentError, ByteSize, HostId, L2Id, L3Id, Progress, VmId, VolumeId,
     host::{HostFacts, Ping},
     image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
@@ -199,16 +199,16 @@ pub trait Network: Send + Sync + 'static {
     async fn missing_interfaces(&self, names: &[String]) -> Result<Vec<String>>;
     /// Makes a bridge exist.
     async fn ensure_bridge(&self, bridge: &BridgeSpec) -> Result<()>;
+    /// Makes a bridge exist, with tunnels to other hosts.
+    async fn ensure_vxlan(&self, vxlan: &VxlanSpec) -> Result<()>;
+    /// The host's address in a network, where tunnels end.
+    async fn tunnel_end(&self, cidr: &str) -> Result<IpAddr>;
     /// Removes a bridge that was made here.
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()>;
     /// Makes a DHCP server run with these leases.
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()>;
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()>;
+    /// The DHCP servers of this host and whom they answer.
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>>;
     /// Stops a DHCP server and removes its namespace.
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()>;
 }

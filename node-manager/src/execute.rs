@@ -17,9 +17,14 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         format!("file:{path}")
     }
     match operation {
-        Operation::CheckInterfaces(_) | Operation::MeasureStorage(_) => Vec::new(),
+        Operation::CheckInterfaces(_)
+        | Operation::FindTunnelEnd(_)
+        | Operation::ListDhcp(_)
+        | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
-        Operation::EnsureBridge(_) | Operation::RemoveBridge(_) => vec!["bridges".to_owned()],
+        Operation::EnsureBridge(_) | Operation::EnsureVxlan(_) | Operation::RemoveBridge(_) => {
+            vec!["bridges".to_owned()]
+        }
         Operation::ApplyDhcp(op) => vec![format!("l3:{}", op.network.l3)],
         Operation::RemoveDhcp(op) => vec![format!("l3:{}", op.l3)],
         Operation::StartVm(op) => vec![vm(&op.vm.id)],
@@ -51,7 +56,9 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
 pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
     match operation {
         Operation::CheckInterfaces(_)
+        | Operation::FindTunnelEnd(_)
         | Operation::InitStorage(_)
+        | Operation::ListDhcp(_)
         | Operation::MeasureStorage(_)
         | Operation::CreateVolume(_)
         | Operation::DeleteVolume(_)
@@ -63,6 +70,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::AddImage(_)
         | Operation::DeleteImage(_) => true,
         Operation::EnsureBridge(_)
+        | Operation::EnsureVxlan(_)
         | Operation::RemoveBridge(_)
         | Operation::ApplyDhcp(_)
         | Operation::RemoveDhcp(_)
@@ -86,8 +94,11 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
     match operation {
         Operation::CheckInterfaces(op) => reply(network.missing_interfaces(&op.names).await?),
         Operation::EnsureBridge(op) => reply(network.ensure_bridge(&op.bridge).await?),
+        Operation::EnsureVxlan(op) => reply(network.ensure_vxlan(&op.vxlan).await?),
+        Operation::FindTunnelEnd(op) => reply(network.tunnel_end(&op.cidr).await?),
         Operation::RemoveBridge(op) => reply(network.remove_bridge(op.l2, &op.bridge).await?),
-        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove, op.replace).await?),
+        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove).await?),
+        Operation::ListDhcp(_) => reply(network.list_dhcp().await?),
         Operation::RemoveDhcp(op) => reply(network.remove_dhcp(op.l3).await?),
 
         Operation::StartVm(op) => reply(vm.start(&op.vm).await?),

@@ -3,13 +3,13 @@
 //! Whatever is made here carries an alias that begins with `zstack:`; nothing without it is ever changed or removed,
 //! except that an uplink joins its bridge.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use node_manager_types::{
     L2Id, L3Id,
     host::Interface,
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
 };
 
 use crate::drivers::{Network, Result};
@@ -23,7 +23,7 @@ pub mod process;
 use kernel::Kernel;
 
 /// First part of every alias we give.
-pub const MARK: &str = "zstack:";
+pub const MARK: &str = node_manager_net::kernel::link::CLOUD_MARK;
 
 /// The network of this host.
 pub struct HostNetwork {
@@ -40,26 +40,38 @@ impl HostNetwork {
 #[async_trait]
 impl Network for HostNetwork {
     async fn missing_interfaces(&self, names: &[String]) -> Result<Vec<String>> {
-        let links = Kernel::open()?.links().await?;
-        Ok(names.iter().filter(|name| !links.iter().any(|link| link.name == **name)).cloned().collect())
+        let kernel = Kernel::open()?;
+        let mut missing = Vec::new();
+        for name in names {
+            if kernel.link(name).await?.is_none() {
+                missing.push(name.clone());
+            }
+        }
+        Ok(missing)
     }
 
     async fn ensure_bridge(&self, spec: &BridgeSpec) -> Result<()> {
         bridge::ensure(&Kernel::open()?, spec).await
     }
 
+    async fn ensure_vxlan(&self, spec: &VxlanSpec) -> Result<()> {
+        bridge::ensure_vxlan(&Kernel::open()?, spec).await
+    }
+
+    async fn tunnel_end(&self, cidr: &str) -> Result<IpAddr> {
+        bridge::tunnel_end(&Kernel::open()?, cidr).await
+    }
+
     async fn remove_bridge(&self, l2: L2Id, name: &str) -> Result<()> {
         bridge::remove(&Kernel::open()?, l2, name).await
     }
 
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()> {
-        self.dhcp.apply(network, upsert, remove, replace).await
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()> {
+        self.dhcp.apply(network, upsert, remove).await
+    }
+
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>> {
+        self.dhcp.list().await
     }
 
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()> {
@@ -75,11 +87,13 @@ pub async fn interfaces() -> Result<Vec<Interface>> {
     let kernel = Kernel::open()?;
     let mut found = Vec::new();
     for link in kernel.links().await? {
-        if link.loopback || link.is_tap() || link.is_ours() || link.kind.as_deref() == Some("ifb") {
+        if link.is_loopback() || kernel::is_tap(&link) || link.is_of_the_cloud() || link.kind.as_deref() == Some("ifb")
+        {
             continue;
         }
         let addresses = kernel.addresses(link.index).await?.iter().map(ToString::to_string).collect();
-        found.push(Interface { name: link.name, mac: link.mac, up: link.carrier, addresses });
+        let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        found.push(Interface { up: link.has_carrier(), name: link.name, mac, addresses });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)

@@ -4,6 +4,7 @@ mod api;
 mod database;
 mod load;
 mod measure;
+mod net;
 mod report;
 mod subject;
 
@@ -17,6 +18,8 @@ use crate::progress::Progress;
 pub(crate) enum Bench {
     /// Requests per second and latencies of the management service over simulated hosts
     Api(Options),
+    /// Time and kernel requests of networks on a host, in a network namespace of its own (needs root)
+    Net(net::Options),
 }
 
 /// Flags of `cargo xtask bench api`.
@@ -49,5 +52,6 @@ pub(crate) struct Options {
 pub(crate) async fn run(bench: &Bench, progress: &Progress) -> Result<()> {
     match bench {
         Bench::Api(options) => api::run(options, progress).await,
+        Bench::Net(options) => net::run(options, progress).await,
     }
 }

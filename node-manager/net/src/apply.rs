@@ -120,12 +120,7 @@ fn is_kernels(step: &Step) -> bool {
 fn explain(step: &Step, cause: KernelError) -> ApplyError {
     let hint = match (cause.errno(), step) {
         (Some(Errno::EOPNOTSUPP), Step::Create { device, .. }) => {
-            let module = match device.word() {
-                "VLAN" => "8021q",
-                "bond" => "bonding",
-                "VXLAN" => "vxlan",
-                _ => "bridge",
-            };
+            let module = device.module();
             format!("this kernel has no support for it; load the module {module} (modprobe {module})")
         }
         (Some(Errno::EPERM | Errno::EACCES), _) => "this needs root; run the command with sudo".to_owned(),
@@ -225,7 +220,7 @@ impl Hand<'_> {
                 let holder = self.holder(link).await?;
                 // As it is, whoever set it.
                 for message in kernel.routes(Some(holder)).await? {
-                    if address::route(&message) == *route {
+                    if address::is_configured(&message) && address::route(&message) == *route {
                         kernel.delete_route(message).await?;
                     }
                 }
@@ -265,7 +260,7 @@ async fn rename(kernel: &Kernel, index: u32, to: &str, what: &str) -> Result<()>
         let v6: Vec<_> =
             v6.into_iter().filter(|a| a.is_fixed() && a.address.addr().is_ipv6()).map(|a| a.address).collect();
         let up = kernel.link_at(*index).await?.is_some_and(|link: LinkFacts| link.is_up());
-        lost.push((*index, up, v6, kernel.routes(Some(*index)).await?));
+        lost.push((*index, up, v6, kernel.all_routes(*index).await?));
     }
     kernel.change(index, what, |link| link.down()).await?;
     let answer = kernel.change(index, what, |link| link.name(to)).await;
@@ -277,10 +272,8 @@ async fn rename(kernel: &Kernel, index: u32, to: &str, what: &str) -> Result<()>
         for address in addresses {
             kernel.add_address(index, address).await?;
         }
-        for mut route in routes {
-            route.attributes.retain(|a| !matches!(a, rtnetlink::packet_route::route::RouteAttribute::CacheInfo(_)));
-            route.header.flags = rtnetlink::packet_route::route::RouteFlags::empty();
-            kernel.set_route(route).await?;
+        for route in routes {
+            kernel.set_route(address::moved(route, index)).await?;
         }
     }
     answer

@@ -351,8 +351,11 @@ impl Node {
             actions.done();
         }
         if networkd::reload(&self.places).await {
-            // It may have put something back in the meantime; now it knows better.
-            apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
+            // It works on its own time, and may put something back until it is through.
+            for _ in 0..networkd::LOOKS {
+                tokio::time::sleep(networkd::PAUSE).await;
+                apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
+            }
         }
         Ok(())
     }
@@ -407,7 +410,10 @@ async fn revert(places: &Places, mut journal: Journal) -> Result<()> {
         let kernel = Kernel::open()?;
         apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
         if networkd::reload(places).await {
-            apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
+            for _ in 0..networkd::LOOKS {
+                tokio::time::sleep(networkd::PAUSE).await;
+                apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
+            }
         }
     }
     Journal::remove(places)

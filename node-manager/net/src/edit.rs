@@ -150,7 +150,7 @@ impl<'a> Editor<'a> {
             ));
         }
         let first = self.live.default_link(true).or_else(|| self.live.default_link(false));
-        if self.network.management.is_none() && first.is_none_or(|first| first == name) {
+        if self.network.management.is_none() && first.is_none_or(|first| self.is_or_holds(name, first)) {
             self.network.management = Some(name.to_owned());
         }
         Ok(())
@@ -158,7 +158,10 @@ impl<'a> Editor<'a> {
 
     /// The metric for the default route through a link: 0 where there is no other, or it carries the management network.
     fn free_metric(&mut self, name: &str, v4: bool) -> u32 {
-        let marked = self.network.management.as_deref() == Some(name);
+        let marked = match self.network.management.as_deref() {
+            Some(marked) => marked == name,
+            None => self.live.default_link(v4).is_some_and(|first| self.is_or_holds(name, first)),
+        };
         let mut taken = BTreeSet::new();
         for (other, link) in self.network.links.iter_mut().filter(|(other, _)| *other != name) {
             let of_family = |route: &Route| route.is_default() && route.to.addr().is_ipv4() == v4;
@@ -175,12 +178,19 @@ impl<'a> Editor<'a> {
                 }
             }
         }
-        let unmanaged =
-            self.live.default_link(v4).filter(|other| *other != name && !self.network.links.contains_key(*other));
-        if unmanaged.is_some_and(|other| self.network.master_of(other).is_none()) {
-            taken.insert(0);
+        if marked {
+            return (0..).map(|n| n * 100).find(|metric| !taken.contains(metric)).unwrap_or(0);
         }
-        (0..).map(|n| n * 100).find(|metric| !taken.contains(metric)).unwrap_or(0)
+        // Routes that DHCP or a router gave, and those of links that nobody manages, stay the better ones. One through a
+        // link below this one is about to move here.
+        let others = self.live.default_routes(v4).filter(|(other, _)| !self.is_or_holds(name, other));
+        let from = others.map(|(_, metric)| metric / 100 + 1).min().unwrap_or(0);
+        (from..).map(|n| n * 100).find(|metric| !taken.contains(metric)).unwrap_or(0)
+    }
+
+    /// A link is another one, or has it as its member or port.
+    fn is_or_holds(&self, name: &str, other: &str) -> bool {
+        name == other || self.network.master_of(other) == Some(name)
     }
 
     /// Gets a link's addresses by DHCP.

@@ -9,11 +9,11 @@ use std::{
 use futures::TryStreamExt as _;
 use ipnet::IpNet;
 use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec,
+    Handle, LinkBridgePort, LinkMessageBuilder, LinkUnspec,
     packet_route::{
         AddressFamily,
         address::AddressMessage,
-        link::LinkMessage,
+        link::{InfoBridgePort, LinkMessage},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
         route::{RouteAttribute, RouteMessage},
     },
@@ -171,23 +171,34 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub async fn addresses(&self, index: Option<u32>) -> Result<Vec<AddressFacts>> {
+        self.addresses_where(AddressFamily::Unspec, index.unwrap_or(0)).await
+    }
+
+    /// Addresses of one family, of all interfaces. Every interface has one of IPv6; whoever wants the few of IPv4 need not
+    /// read those.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn addresses_of_family(&self, v4: bool) -> Result<Vec<AddressFacts>> {
+        self.addresses_where(if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }, 0).await
+    }
+
+    async fn addresses_where(&self, family: AddressFamily, index: u32) -> Result<Vec<AddressFacts>> {
         let mut request = self.ask().address().get();
-        request.message_mut().header.index = index.unwrap_or(0);
+        request.message_mut().header.family = family;
+        request.message_mut().header.index = index;
         let messages: Vec<AddressMessage> =
             request.execute().try_collect().await.map_err(failed("cannot list addresses"))?;
         Ok(messages.into_iter().filter_map(address::facts).collect())
     }
 
-    /// Gives an interface an address; nothing to do when it has it.
+    /// Gives an interface an address for good; one that it has for a time only is then its own.
     ///
     /// # Errors
     /// The kernel's.
     pub async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
-        let request = self.ask().address().add(index, address.addr(), address.prefix_len());
-        ignore(
-            request.execute().await.map_err(failed(format!("cannot add address {address}"))),
-            nix::errno::Errno::EEXIST,
-        )
+        let request = self.ask().address().add(index, address.addr(), address.prefix_len()).replace();
+        request.execute().await.map_err(failed(format!("cannot add address {address}")))
     }
 
     /// Takes an address from an interface; nothing to do when it does not have it.
@@ -205,8 +216,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Routes of the main table through one interface, or through all, that somebody configured. (Those of the kernel
-    /// itself follow from addresses.)
+    /// Routes of the main table through one interface, or through all. (Those of the kernel itself follow from addresses.)
     ///
     /// # Errors
     /// The kernel's.
@@ -219,13 +229,38 @@ impl Kernel {
             message.attributes.extend(index.map(RouteAttribute::Oif));
             let routes = self.ask().route().get(message).execute().try_collect::<Vec<_>>().await;
             match routes.map_err(failed("cannot list routes")) {
-                Ok(routes) => found.extend(routes.into_iter().filter(address::is_configured)),
+                Ok(routes) => found.extend(routes.into_iter().filter(address::is_in_use)),
                 // Nothing was ever put into the table.
                 Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(found)
+    }
+
+    /// Every route through one interface, whoever set it, except those that the kernel derives from addresses.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn all_routes(&self, index: u32) -> Result<Vec<RouteMessage>> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.attributes.push(RouteAttribute::Oif(index));
+            let routes = self.ask().route().get(message).execute().try_collect::<Vec<_>>().await;
+            found.extend(routes.map_err(failed("cannot list routes"))?.into_iter().filter(address::is_somebodys));
+        }
+        Ok(found)
+    }
+
+    /// Forbids (or allows) a bridge port to exchange frames with the bridge's other isolated ports.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn isolate(&self, index: u32, isolated: bool) -> Result<()> {
+        let message = LinkBridgePort::new(index).append_info_data(InfoBridgePort::Isolated(isolated)).build();
+        self.change_device(message, "cannot isolate a bridge port").await
     }
 
     /// Sets a route, in place of another to the same network with the same metric.
@@ -251,11 +286,24 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub async fn peers(&self, index: u32) -> Result<Vec<IpAddr>> {
+        Ok(self.forwarding(index).await?.into_iter().filter(|(of, _)| *of == index).map(|(_, peer)| peer).collect())
+    }
+
+    /// The same of every VXLAN: index of the interface, and a tunnel end point.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn all_peers(&self) -> Result<Vec<(u32, IpAddr)>> {
+        self.forwarding(0).await
+    }
+
+    async fn forwarding(&self, index: u32) -> Result<Vec<(u32, IpAddr)>> {
         let mut request = self.ask().neighbours().get().set_address_family(AddressFamily::Bridge);
         request.message_mut().header.ifindex = index;
         let messages: Vec<NeighbourMessage> =
             request.execute().try_collect().await.map_err(failed("cannot list tunnel end points"))?;
-        Ok(messages.iter().filter(|m| m.header.ifindex == index && is_for_all(m)).filter_map(peer).collect())
+        let for_all = messages.iter().filter(|message| is_for_all(message));
+        Ok(for_all.filter_map(|message| Some((message.header.ifindex, peer(message)?))).collect())
     }
 
     /// Sends frames for everybody to this tunnel end point, too; nothing to do when that is so.

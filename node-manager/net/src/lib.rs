@@ -4,6 +4,7 @@
 //! [`state`] to another; all three are pure.
 
 pub mod apply;
+pub mod attach;
 pub mod change;
 pub mod edit;
 pub mod files;

@@ -28,7 +28,10 @@ pub struct Live {
     links: BTreeMap<String, LinkFacts>,
     names: BTreeMap<u32, String>,
     addresses: Vec<AddressFacts>,
+    /// Those that somebody wrote down.
     routes: Vec<(u32, Route)>,
+    /// Default routes, whoever set them.
+    defaults: Vec<(u32, Route)>,
     peers: BTreeMap<u32, BTreeSet<IpAddr>>,
 }
 
@@ -42,14 +45,24 @@ impl Live {
             kernel.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
         let names = links.values().map(|link| (link.index, link.name.clone())).collect();
         let addresses = kernel.addresses(None).await?;
-        let routes = kernel.routes(None).await?;
-        let routes =
-            routes.iter().filter_map(|route| Some((address::through(route)?, address::route(route)))).collect();
-        let mut peers = BTreeMap::new();
-        for link in links.values().filter(|link| matches!(link.device, Some(Device::Vxlan { .. }))) {
-            peers.insert(link.index, kernel.peers(link.index).await?.into_iter().collect());
+        let (mut routes, mut defaults) = (Vec::new(), Vec::new());
+        for message in kernel.routes(None).await? {
+            let Some(index) = address::through(&message) else { continue };
+            let route = address::route(&message);
+            if route.is_default() {
+                defaults.push((index, route.clone()));
+            }
+            if address::is_configured(&message) {
+                routes.push((index, route));
+            }
         }
-        Ok(Self { links, names, addresses, routes, peers })
+        let mut peers: BTreeMap<u32, BTreeSet<IpAddr>> = BTreeMap::new();
+        if links.values().any(|link| matches!(link.device, Some(Device::Vxlan { .. }))) {
+            for (index, peer) in kernel.all_peers().await? {
+                peers.entry(index).or_default().insert(peer);
+            }
+        }
+        Ok(Self { links, names, addresses, routes, defaults, peers })
     }
 
     /// Interfaces by name.
@@ -85,15 +98,19 @@ impl Live {
 
     /// Link with the best default route of a family, if there is one.
     pub fn default_link(&self, v4: bool) -> Option<&str> {
-        let defaults = self.routes.iter().filter(|(_, r)| r.is_default() && r.to.addr().is_ipv4() == v4);
-        let (index, _) = defaults.min_by_key(|(_, route)| route.metric)?;
-        let link = self.links.get(self.names.get(index)?)?;
-        // What hangs below a bridge of the cloud is the operator's.
-        if link.is_of_the_cloud() {
+        self.default_routes(v4).min_by_key(|(_, metric)| *metric).map(|(link, _)| link)
+    }
+
+    /// Links with default routes of a family, and their metrics; whoever set them, DHCP and routers included.
+    pub fn default_routes(&self, v4: bool) -> impl Iterator<Item = (&str, u32)> {
+        let of_family = self.defaults.iter().filter(move |(_, route)| route.to.addr().is_ipv4() == v4);
+        of_family.filter_map(|(index, route)| {
+            let link = self.links.get(self.names.get(index)?)?;
+            // What hangs below a bridge of the cloud is the operator's.
             let below = self.links.values().find(|port| port.master == Some(link.index) && port.device.is_some());
-            return below.map(|port| port.name.as_str());
-        }
-        Some(&link.name)
+            let link = if link.is_of_the_cloud() { below? } else { link };
+            Some((link.name.as_str(), route.metric))
+        })
     }
 
     /// The card with a permanent address.
@@ -166,6 +183,8 @@ impl Live {
                 master: master.map(|master| master.name.clone()),
                 addresses: self
                     .addresses_of(holder)
+                    // One that a server gave for a time is not what a document means.
+                    .filter(|address| address.is_fixed())
                     .map(|address| address.address)
                     .filter(|address| addresses.contains(address))
                     .collect(),

@@ -423,6 +423,24 @@ impl Network {
         self.links.iter().find(|(_, link)| link.members().any(|member| member == name)).map(|(name, _)| name.as_str())
     }
 
+    /// Every link that belongs to a bond or bridge, with that: [`Network::master_of`] for all at once.
+    pub fn masters(&self) -> BTreeMap<&str, &str> {
+        let pairs = |(name, link)| Link::members(link).map(move |member| (member, String::as_str(name)));
+        // Of several masters the first by name, as for one link.
+        self.links.iter().rev().flat_map(pairs).collect()
+    }
+
+    /// Every link that carries VLANs, with those: [`Network::vlans_on`] for all at once.
+    pub fn vlans(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, link) in &self.links {
+            if let Kind::Vlan(vlan) = &link.kind {
+                found.entry(&vlan.parent).or_default().push(name);
+            }
+        }
+        found
+    }
+
     /// VLANs on a link.
     pub fn vlans_on<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.links

@@ -42,7 +42,13 @@ impl std::fmt::Display for Plan {
 /// The steps from one state to another. Both must come from documents without problems
 /// ([`validate`](crate::validate::validate)) or from the kernel; for others the plan may be one that the kernel refuses.
 pub fn plan(from: &State, to: &State) -> Plan {
-    let mut planner = Planner { now: from.clone(), to, steps: Vec::new(), doomed: BTreeSet::new() };
+    let mut ports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, link) in &to.links {
+        if let Some(master) = &link.master {
+            ports.entry(master).or_default().push(name);
+        }
+    }
+    let mut planner = Planner { now: from.clone(), to, ports, steps: Vec::new(), doomed: BTreeSet::new() };
     planner.names(from);
     planner.create();
     planner.sizes();
@@ -108,6 +114,8 @@ fn can_become(from: &LinkState, to: &LinkState, renamed: &BTreeMap<String, Strin
 struct Planner<'a> {
     now: State,
     to: &'a State,
+    /// Wanted members and ports.
+    ports: BTreeMap<&'a str, Vec<&'a str>>,
     steps: Vec<Step>,
     /// Links, by their present names, that go.
     doomed: BTreeSet<String>,
@@ -304,8 +312,9 @@ impl Planner<'_> {
         if wanted.master.is_none() {
             self.leave(name);
         }
+        let wanted_ports = self.ports.get(name).into_iter().flatten();
         let mut ports: Vec<String> =
-            self.to.ports_of(name).into_iter().filter(|port| !self.is_in(port, name)).collect();
+            wanted_ports.filter(|port| !self.is_in(port, name)).map(|port| (*port).to_owned()).collect();
         // Those that still carry addresses come last, the management network's last of all: the others receive already.
         let watched = self.to.management.as_ref().and_then(|name| self.to.links.get(name)).map(|link| &link.addresses);
         ports.sort_by_key(|port| {

@@ -103,11 +103,23 @@ impl Device {
             Self::Vxlan { .. } => "VXLAN",
         }
     }
+
+    /// The kernel module that makes such links.
+    pub fn module(&self) -> &'static str {
+        match self {
+            Self::Nic { .. } => "of the card's driver",
+            Self::Bond { .. } => "bonding",
+            Self::Vlan { .. } => "8021q",
+            Self::Bridge { .. } => "bridge",
+            Self::Vxlan { .. } => "vxlan",
+        }
+    }
 }
 
 impl From<&Network> for State {
     /// What the node has once the wanted network is in force.
     fn from(network: &Network) -> Self {
+        let masters = network.masters();
         let links = network.links.iter().map(|(name, link)| {
             let (device, mac) = match &link.kind {
                 Kind::Nic(nic) => (Device::Nic { mac: nic.mac }, None),
@@ -126,7 +138,7 @@ impl From<&Network> for State {
                 mac,
                 mtu: network.mtu(name),
                 up: !link.off,
-                master: network.master_of(name).map(str::to_owned),
+                master: masters.get(name.as_str()).map(|master| (*master).to_owned()),
                 addresses: link.ip.addresses.clone(),
                 routes: link.ip.routes.iter().map(|r| Route { metric: r.effective_metric(), ..r.clone() }).collect(),
                 dhcp: link.ip.dhcp,

@@ -142,8 +142,8 @@ impl<'a> Check<'a> {
         } else if network_has_v6(link) && self.network.mtu(name) < 1280 {
             self.say(format!("{at}.mtu"), "IPv6 needs 1280 bytes", "raise the mtu to 1280 or more");
         }
-        let used = self.network.master_of(name).or_else(|| self.network.vlans_on(name).next());
-        if link.off && (!link.ip.is_empty() || used.is_some() || link.members().next().is_some()) {
+        let used = || self.network.master_of(name).or_else(|| self.network.vlans_on(name).next());
+        if link.off && (!link.ip.is_empty() || link.members().next().is_some() || used().is_some()) {
             let rule = "it is switched off, and has addresses or other links that are built on it".to_owned();
             self.say(format!("{at}.off"), rule, "switch it on (remove off), or remove what uses it");
         }

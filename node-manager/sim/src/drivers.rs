@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,14 +12,14 @@ use node_manager::drivers::{Console, Context, Drivers, HostInfo, HostMetrics, Hy
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
     host::{HostFacts, Interface, OsRelease},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     Options,
     faults::{Faults, normalize},
+    screen,
     state::{Event, HostState, SimDhcp, SimVm, next},
     storage::Depot,
 };
@@ -122,7 +123,7 @@ impl Simulated {
     }
 
     fn bridged(&self, nic: &NicSpec, state: &HostState) -> Result<()> {
-        if state.bridges.contains_key(&nic.bridge) || self.options.interfaces.contains(&nic.bridge) {
+        if state.has_bridge(&nic.bridge) || self.options.interfaces.contains(&nic.bridge) {
             return Ok(());
         }
         Err(error(
@@ -269,17 +270,11 @@ impl Hypervisor for Simulated {
 
     async fn console(&self, vm: VmId) -> Result<Box<dyn Console>> {
         self.running(vm, |_| Ok(()))?;
-        let (ours, theirs) = tokio::io::duplex(4096);
-        // Greets like a VNC server and returns what it hears.
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let mut heard = vec![0; 1024];
-            let mut say = write.write_all(b"RFB 003.008\n").await;
-            while say.is_ok() {
-                match read.read(&mut heard).await {
-                    Ok(n) if n > 0 => say = write.write_all(&heard[..n]).await,
-                    _ => break,
-                }
+            // Clients leave by hanging up.
+            if let Err(cause) = screen::serve(theirs, &vm.to_string()).await {
+                tracing::debug!(%vm, %cause, "a simulated console ended");
             }
         });
         Ok(Box::new(ours))
@@ -336,6 +331,35 @@ impl Network for Simulated {
         }
     }
 
+    async fn ensure_vxlan(&self, vxlan: &VxlanSpec) -> Result<()> {
+        self.enter("ensure_vxlan").await?;
+        let mut state = self.state();
+        let other = state.vxlans.values().find(|other| {
+            other.l2 != vxlan.l2 && (other.bridge == vxlan.bridge || (other.vni, other.port) == (vxlan.vni, vxlan.port))
+        });
+        if let Some(other) = other {
+            let what =
+                format!("bridge {} with VNI {} exists already and belongs to {}", other.bridge, other.vni, other.l2);
+            return Err(error(ErrorKind::Conflict, what));
+        }
+        state.vxlans.insert(vxlan.bridge.clone(), vxlan.clone());
+        Ok(())
+    }
+
+    /// A simulated host has an address in every IPv4 network, made of its id.
+    async fn tunnel_end(&self, cidr: &str) -> Result<IpAddr> {
+        self.enter("find_tunnel_end").await?;
+        let invalid = || error(ErrorKind::Invalid, format!("{cidr:?} is no IPv4 CIDR"));
+        let (ip, length) = cidr.split_once('/').ok_or_else(invalid)?;
+        let ip: Ipv4Addr = ip.parse().map_err(|_| invalid())?;
+        let length: u32 = length.parse().ok().filter(|length| *length <= 30).ok_or_else(invalid)?;
+        let hosts = u32::MAX.checked_shr(length).unwrap_or_default() - 2;
+        let id = u128::from_str_radix(&self.id.to_string(), 16).unwrap_or_default();
+        let number = u32::try_from(id % u128::from(hosts)).unwrap_or_default();
+        let network = u32::from(ip) & !u32::MAX.checked_shr(length).unwrap_or_default();
+        Ok(IpAddr::V4(Ipv4Addr::from(network + 1 + number)))
+    }
+
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()> {
         self.enter("remove_bridge").await?;
         let mut state = self.state();
@@ -351,19 +375,24 @@ impl Network for Simulated {
         if state.bridges.get(bridge).is_some_and(|found| found.l2 == l2) {
             state.bridges.remove(bridge);
         }
+        if state.vxlans.get(bridge).is_some_and(|found| found.l2 == l2) {
+            state.vxlans.remove(bridge);
+        }
         Ok(())
     }
 
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()> {
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>> {
+        self.enter("list_dhcp").await?;
+        let state = self.state();
+        let listing =
+            |(l3, site): (&L3Id, &SimDhcp)| DhcpListing { l3: *l3, macs: site.leases.keys().cloned().collect() };
+        Ok(state.dhcp.iter().map(listing).collect())
+    }
+
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()> {
         self.enter("apply_dhcp").await?;
         let mut state = self.state();
-        if !state.bridges.contains_key(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
+        if !state.has_bridge(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
             return Err(error(ErrorKind::NotFound, format!("this host has no interface {}", network.bridge)));
         }
         let site = state
@@ -371,8 +400,7 @@ impl Network for Simulated {
             .entry(network.l3)
             .or_insert_with(|| SimDhcp { network: network.clone(), leases: BTreeMap::new() });
         site.network = network.clone();
-        site.leases
-            .retain(|mac, lease| !replace && !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
+        site.leases.retain(|mac, lease| !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
         site.leases.extend(upsert.iter().map(|lease| (lease.mac.clone(), lease.clone())));
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use node_manager_types::{
     L3Id, VmId,
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpNetwork, VxlanSpec},
     vm::{VmSpec, VmState},
 };
 use serde::Serialize;
@@ -38,8 +38,17 @@ pub struct HostState {
     pub vms: BTreeMap<VmId, SimVm>,
     /// Bridges by name.
     pub bridges: BTreeMap<String, BridgeSpec>,
+    /// Bridges with tunnels to other hosts, by name.
+    pub vxlans: BTreeMap<String, VxlanSpec>,
     /// DHCP servers.
     pub dhcp: BTreeMap<L3Id, SimDhcp>,
+}
+
+impl HostState {
+    /// A bridge of any kind.
+    pub(crate) fn has_bridge(&self, name: &str) -> bool {
+        self.bridges.contains_key(name) || self.vxlans.contains_key(name)
+    }
 }
 
 /// The state machine of a VM: what an event makes of a state. `None`: not possible.

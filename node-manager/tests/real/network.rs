@@ -4,8 +4,8 @@ use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
 
 use node_manager_types::{
     ErrorKind, L2Id, L3Id, VmId,
-    network::{BridgeSpec, DhcpLease, DhcpNetwork, Metadata},
-    operation::{ApplyDhcp, CheckInterfaces, EnsureBridge, RemoveBridge, RemoveDhcp},
+    network::{BridgeSpec, DhcpLease, DhcpNetwork, Metadata, VxlanSpec},
+    operation::{ApplyDhcp, CheckInterfaces, EnsureBridge, EnsureVxlan, FindTunnelEnd, RemoveBridge, RemoveDhcp},
 };
 
 use crate::world::{AgentProcess, KillAtEnd, World, eventually, isolated, run};
@@ -90,6 +90,91 @@ fn foreign_bridges_are_used_as_they_are_and_vlans_need_the_kernel() {
             // The development kernel: the error must name what is missing.
             Err(error) => assert!(error.kind == ErrorKind::Host && error.message.contains("8021q"), "{error}"),
         }
+    });
+}
+
+#[test]
+fn net_vx_tunnels_are_made_followed_and_removed() {
+    isolated(|| async {
+        let world = World::new();
+        let agent = world.agent().await;
+        ip("link add up0 type veth peer name peer0");
+        ip("link set peer0 up");
+        ip("link set up0 mtu 1600 up");
+        ip("addr add 10.12.0.8/8 dev up0");
+        // NET-VX-010: the network may be written with its gateway's address.
+        let end = agent.run(FindTunnelEnd { cidr: "10.0.0.1/8".to_owned() }).await.unwrap();
+        assert_eq!(end.to_string(), "10.12.0.8");
+        let error = agent.run(FindTunnelEnd { cidr: "172.20.0.1/16".to_owned() }).await.unwrap_err();
+        assert!(error.kind == ErrorKind::NotFound && error.message.contains("172.20.0.0/16"), "{error}");
+        let error = agent.run(FindTunnelEnd { cidr: "10.0.0.1".to_owned() }).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+
+        let l2 = L2Id::random();
+        let spec = |peers: &[&str], mtu| VxlanSpec {
+            l2,
+            bridge: "br_vx_201".to_owned(),
+            vni: 201,
+            local: end,
+            port: 8472,
+            peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
+            mtu,
+        };
+        let peers = || {
+            let shown = run("bridge", &["fdb", "show", "dev", "vxlan201"]);
+            let all = shown.lines().filter(|line| line.starts_with("00:00:00:00:00:00"));
+            all.map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let ensure = |peers: &[&str], mtu| agent.run(EnsureVxlan { vxlan: spec(peers, mtu) });
+        for _ in 0..2 {
+            ensure(&["10.12.0.8", "10.12.0.9", "10.12.0.10"], None).await.unwrap();
+            assert_eq!(peers(), ["10.12.0.9", "10.12.0.10"], "itself is no peer");
+        }
+        let shown = ip("-d link show vxlan201");
+        assert!(shown.contains("master br_vx_201") && shown.contains("vxlan id 201 local 10.12.0.8"), "{shown}");
+        // NET-VX-002: 50 bytes are the tunnel's.
+        assert!(
+            shown.contains("mtu 1550") && shown.contains("dstport 8472") && shown.contains("isolated on"),
+            "{shown}"
+        );
+        assert!(ip("link show br_vx_201").contains(&format!("zstack:{l2}:vni201")));
+        for name in ["vxlan201", "br_vx_201"] {
+            assert!(!ip(&format!("addr show {name}")).contains("inet6"), "guests do not reach the host");
+        }
+
+        // A host left, one came, and the packets are smaller.
+        ensure(&["10.12.0.11", "10.12.0.10"], Some(1450)).await.unwrap();
+        let mut now = peers();
+        now.sort();
+        assert_eq!(now, ["10.12.0.10", "10.12.0.11"]);
+        assert!(ip("link show vxlan201").contains("mtu 1450"));
+        let error = ensure(&[], Some(1551)).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Invalid && error.message.contains("up0"), "{error}");
+
+        // Somebody else's network with that number is refused, and does not take it away.
+        let other = VxlanSpec { l2: L2Id::random(), bridge: "br_other".to_owned(), ..spec(&[], None) };
+        let error = agent.run(EnsureVxlan { vxlan: other.clone() }).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        agent.run(RemoveBridge { l2: other.l2, bridge: "br_vx_201".to_owned() }).await.unwrap();
+        assert!(ip("link").contains("vxlan201"));
+
+        // The agent may be killed and started; the networks are found as they are.
+        let (id, _) = agent.stop().await;
+        let agent = world.agent_of(id, &[]).await;
+        agent.run(EnsureVxlan { vxlan: spec(&["10.12.0.10"], None) }).await.unwrap();
+        // The address moved: tunnels follow.
+        ip("addr add 10.12.0.77/8 dev up0");
+        let moved = VxlanSpec { local: "10.12.0.77".parse().unwrap(), ..spec(&["10.12.0.10"], None) };
+        agent.run(EnsureVxlan { vxlan: moved }).await.unwrap();
+        assert!(ip("-d link show vxlan201").contains("local 10.12.0.77"));
+        assert_eq!(peers(), ["10.12.0.10"]);
+        for _ in 0..2 {
+            agent.run(RemoveBridge { l2, bridge: "br_vx_201".to_owned() }).await.unwrap();
+        }
+        assert!(!ip("link").contains("201"), "nothing stays");
+        let error =
+            agent.run(EnsureVxlan { vxlan: VxlanSpec { local: "10.99.0.1".parse().unwrap(), ..spec(&[], None) } });
+        assert_eq!(error.await.unwrap_err().kind, ErrorKind::NotFound);
     });
 }
 
@@ -191,7 +276,7 @@ fn lease(guest: &Guest, last: u8, default_route: bool) -> DhcpLease {
 }
 
 fn apply(network: &DhcpNetwork, upsert: Vec<DhcpLease>, remove: Vec<String>) -> ApplyDhcp {
-    ApplyDhcp { network: network.clone(), upsert, remove, replace: false }
+    ApplyDhcp { network: network.clone(), upsert, remove }
 }
 
 fn value<'a>(lease: &'a str, key: &str) -> Option<&'a str> {

@@ -1,6 +1,6 @@
 //! Networks on a host: bridges, and per L3 network one namespace with DHCP, DNS and metadata (NET-DHCP-001).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,25 @@ pub struct BridgeSpec {
     pub uplink: String,
     /// 802.1q tag; absent for a NoVlan network.
     pub vlan: Option<u16>,
+}
+
+/// A bridge for one VXLAN network (NET-VX-001). Only what was made here is ever removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VxlanSpec {
+    /// The network.
+    pub l2: L2Id,
+    /// Bridge name, at most 15 characters.
+    pub bridge: String,
+    /// Identifier, 1 to 16777215 (NET-VX-003).
+    pub vni: u32,
+    /// The host's end of the tunnels.
+    pub local: IpAddr,
+    /// UDP port.
+    pub port: u16,
+    /// Ends of all hosts of the network; the host's own among them is skipped. Frames for everybody go to each of them.
+    pub peers: Vec<IpAddr>,
+    /// Largest packet of the guests; without it as large as fits into the tunnel (NET-VX-002).
+    pub mtu: Option<u32>,
 }
 
 /// DHCP, DNS and metadata of one L3 network on this host.
@@ -58,6 +77,15 @@ pub struct DhcpLease {
     pub vm: VmId,
     /// What the metadata service tells this guest.
     pub metadata: Option<Metadata>,
+}
+
+/// What the DHCP server of one network on this host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpListing {
+    /// The network.
+    pub l3: L3Id,
+    /// Hardware addresses with a lease, lower case with colons.
+    pub macs: Vec<String>,
 }
 
 /// cloud-init NoCloud/EC2 data of one guest (NET-UD-001..003).

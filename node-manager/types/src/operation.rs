@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     ByteSize, ImageId, L2Id, L3Id, SnapshotId, VmId, VolumeId,
     image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     snapshot::SnapshotFacts,
     storage::{Capacity, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState},
@@ -70,6 +70,17 @@ operations! {
         /// The bridge.
         bridge: BridgeSpec,
     }
+    /// Makes the bridge exist, up, with tunnels to the other hosts (NET-VX-021). Peers that are not named are forgotten.
+    EnsureVxlan -> () {
+        /// The bridge and its tunnels.
+        vxlan: VxlanSpec,
+    }
+    /// Finds the host's address in a network, which is its end of the tunnels of a pool (NET-VX-010); not found when
+    /// there is none (NET-VX-021, NET-VX-023).
+    FindTunnelEnd -> std::net::IpAddr {
+        /// The network; host bits may be set, as in `10.0.0.1/8`.
+        cidr: String,
+    }
     /// Removes the bridge if this agent made it; anything else on the host is left alone.
     RemoveBridge -> () {
         /// The network.
@@ -85,9 +96,9 @@ operations! {
         upsert: Vec<DhcpLease>,
         /// Hardware addresses to forget.
         remove: Vec<String>,
-        /// Forget every lease that is not in `upsert`.
-        replace: bool,
     }
+    /// The networks that this host has a DHCP server for, with the hardware addresses they answer.
+    ListDhcp -> Vec<DhcpListing> {}
     /// Stops the network's DHCP server and removes its namespace (NET-L3-048).
     RemoveDhcp -> () {
         /// The network.

@@ -74,6 +74,8 @@ pub fn is_alive(places: &Places) -> bool {
 /// When it cannot begin to watch.
 pub async fn keep(places: &Places, id: &str) -> Result<()> {
     let _watching = watch(places).await?;
+    // Started as /proc/self/exe it would be listed as `exe`. Fails only for names with a zero inside.
+    let _ = nix::sys::prctl::set_name(c"zs-network-keep");
     // A session of its own: no hang-up reaches it. Fails only for a process that leads a group already, which a fresh
     // child does not.
     let _ = nix::unistd::setsid();

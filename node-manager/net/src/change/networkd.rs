@@ -4,6 +4,11 @@ use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use super::places::Places;
 
+/// How often the kernel is looked at after the files were read again.
+pub const LOOKS: u32 = 4;
+/// How long to wait before each look.
+pub const PAUSE: Duration = Duration::from_millis(300);
+
 /// It runs, and looks after the network that this process sees.
 pub fn runs(places: &Places) -> bool {
     let namespace = |path: &str| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();

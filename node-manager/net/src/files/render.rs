@@ -10,6 +10,7 @@ const HEADER: &str = "# Written by the zs-* network commands, which overwrite it
 /// The files of a wanted network, which must have no problems (see [`validate`](crate::validate::validate)).
 pub fn render(network: &Network) -> Files {
     let mut files = Files::new();
+    let (masters, vlans) = (network.masters(), network.vlans());
     for (name, link) in &network.links {
         if let Some(text) = device(name, link) {
             files.insert(format!("{OURS}{name}.netdev"), format!("{HEADER}{text}"));
@@ -20,7 +21,13 @@ pub fn render(network: &Network) -> Files {
             let text = format!("{HEADER}[Match]\nPermanentMACAddress={mac}\n\n[Link]\nName={name}\n");
             files.insert(format!("{OURS}{name}.link"), text);
         }
-        files.insert(format!("{OURS}{name}.network"), format!("{HEADER}{}", configuration(network, name, link)));
+        let place = Place {
+            name,
+            master: masters.get(name.as_str()).and_then(|master| Some((*master, network.links.get(*master)?))),
+            vlans: vlans.get(name.as_str()).map(Vec::as_slice).unwrap_or_default(),
+            management: network.management.as_ref() == Some(name),
+        };
+        files.insert(format!("{OURS}{name}.network"), format!("{HEADER}{}", configuration(&place, link)));
     }
     files
 }
@@ -79,7 +86,16 @@ fn yes(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }
 
-fn configuration(network: &Network, name: &str, link: &Link) -> String {
+/// Where a link stands among the others.
+struct Place<'a> {
+    name: &'a str,
+    master: Option<(&'a str, &'a Link)>,
+    vlans: &'a [&'a str],
+    management: bool,
+}
+
+fn configuration(place: &Place<'_>, link: &Link) -> String {
+    let Place { name, master, vlans, management } = *place;
     let mut text = String::from("[Match]\n");
     match &link.kind {
         // By its address, so that a card whose renaming failed still gets its configuration.
@@ -95,7 +111,6 @@ fn configuration(network: &Network, name: &str, link: &Link) -> String {
             line!(text, "Name={name}");
         }
     }
-    let master = network.master_of(name).and_then(|master| Some((master, network.links.get(master)?)));
     let has_addresses = !link.ip.addresses.is_empty() || !link.ip.dhcp.is_off();
     line!(text, "\n[Link]\nRequiredForOnline={}", yes(has_addresses));
     if link.off {
@@ -118,7 +133,7 @@ fn configuration(network: &Network, name: &str, link: &Link) -> String {
         }
         None => {}
     }
-    for vlan in network.vlans_on(name) {
+    for vlan in vlans {
         line!(text, "VLAN={vlan}");
     }
     if master.is_some() {
@@ -161,7 +176,7 @@ fn configuration(network: &Network, name: &str, link: &Link) -> String {
             line!(text, "\n[BridgeFDB]\nMACAddress=00:00:00:00:00:00\nDestination={peer}");
         }
     }
-    if network.management.as_deref() == Some(name) {
+    if management {
         line!(text, "\n[{OWN_SECTION}]\nManagement=yes");
     }
     text

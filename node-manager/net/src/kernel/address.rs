@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo},
-        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
+        route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType},
     },
 };
 
@@ -82,12 +82,28 @@ pub(super) fn facts(message: AddressMessage) -> Option<AddressFacts> {
     })
 }
 
-/// A route that a person or a program on their behalf wrote down; those of routing daemons, DHCP and the kernel are
-/// their own business.
-pub(super) fn is_configured(route: &RouteMessage) -> bool {
-    route.header.kind == RouteType::Unicast
-        && route.header.table == MAIN_TABLE
-        && matches!(route.header.protocol, RouteProtocol::Boot | RouteProtocol::Static)
+/// A route of the main table that does not follow from an address.
+pub(super) fn is_in_use(route: &RouteMessage) -> bool {
+    is_somebodys(route) && route.header.table == MAIN_TABLE
+}
+
+/// A route that a person or a program on their behalf wrote down; those of routing daemons, DHCP and routers are their own
+/// business.
+pub fn is_configured(route: &RouteMessage) -> bool {
+    matches!(route.header.protocol, RouteProtocol::Boot | RouteProtocol::Static)
+}
+
+/// A route that does not follow from an address.
+pub(super) fn is_somebodys(route: &RouteMessage) -> bool {
+    route.header.kind == RouteType::Unicast && route.header.protocol != RouteProtocol::Kernel
+}
+
+/// The same route through another interface, ready to be set.
+pub fn moved(mut route: RouteMessage, index: u32) -> RouteMessage {
+    route.attributes.retain(|a| !matches!(a, RouteAttribute::Oif(_) | RouteAttribute::CacheInfo(_)));
+    route.attributes.push(RouteAttribute::Oif(index));
+    route.header.flags = RouteFlags::empty();
+    route
 }
 
 /// Index of the interface that a route leads through.

@@ -222,3 +222,36 @@ fn bridges_of_the_cloud_are_one_with_their_interface() {
         );
     }
 }
+
+#[test]
+fn what_dhcp_gave_is_guarded_kept_first_and_taken_over() {
+    let node = Node::new();
+    // As a DHCP client leaves it: an address for a time, and the default route with the metric of networkd.
+    ip("addr add 192.0.2.10/24 dev eth0 valid_lft 3600 preferred_lft 3600");
+    ip("route add default via 192.0.2.1 dev eth0 proto dhcp metric 1024");
+    let done = node.ok("zs-network-setting -i eth1 192.0.3.10 255.255.255.0 192.0.3.1 --json");
+    assert_eq!((&done.json()["state"], &done.json()["touches_management"]), (&"confirmed".into(), &false.into()));
+    assert!(ip("route").contains("default via 192.0.3.1 dev eth1 proto static metric 1100"), "{}", ip("route"));
+
+    // The same address for good: the node is reached through it, so somebody must confirm.
+    let done = node.ok("zs-network-setting -i eth0 192.0.2.10 255.255.255.0 192.0.2.1 --json");
+    assert_eq!(done.json()["state"], "waiting");
+    node.ok("zs-network-setting --confirm");
+    let shown = ip("addr show eth0");
+    assert!(shown.contains("192.0.2.10/24") && !shown.contains("3600sec"), "{shown}");
+    assert!(!shown.contains("dynamic"), "the lease cannot run out any more: {shown}");
+    assert!(node.files()[0].1.contains("DHCP=no") && node.files()[0].1.contains("Address=192.0.2.10/24"));
+    assert_eq!(node.ok("zs-show-network --json").json()["management"], "eth0");
+}
+
+#[test]
+fn the_first_bridge_on_a_fresh_node_takes_the_default_route_and_the_management_role() {
+    let node = Node::new();
+    ip("addr add 192.0.2.10/24 dev eth0");
+    ip("route add default via 192.0.2.1 dev eth0");
+    let done = node.ok("zs-network-setting -b eth0 192.0.2.10 255.255.255.0 192.0.2.1 --json");
+    assert_eq!(done.json()["state"], "waiting");
+    node.ok("zs-network-setting --confirm");
+    assert!(ip("route").contains("default via 192.0.2.1 dev br_eth0 proto static \n"), "{}", ip("route"));
+    assert_eq!(node.ok("zs-show-network --json").json()["management"], "br_eth0");
+}

@@ -1,0 +1,457 @@
+//! Networks of the cloud on a host: a bridge, and what plugs it into the outside (NET-L2-010 to 017, NET-VX-001 to 023).
+//!
+//! They live in memory only and are made again when the host reconnects (OS-SYS-008), so nothing here touches a file. What
+//! is made here carries an alias that begins with `zstack:` and names its network; nothing without it is changed or
+//! removed, except that an uplink joins its bridge. Every look-up is for one interface: a host with a thousand networks
+//! gets another one as quickly as the first.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::route::RouteMessage;
+
+use crate::{
+    kernel::{Kernel, KernelError, device, link::LinkFacts},
+    mac::Mac,
+    state::Device,
+    validate::{LONGEST_NAME, link_name},
+};
+
+/// A network of the cloud on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Beginning of the aliases that say whose things are: `zstack:<network>`.
+    pub mark: String,
+    /// Number that stands for the network in names that would be too long otherwise; hexadecimal digits.
+    pub short: String,
+    /// Name of the bridge.
+    pub bridge: String,
+    /// Where the bridge is plugged in.
+    pub uplink: Uplink,
+}
+
+/// Where a bridge is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uplink {
+    /// An interface, untagged (NET-L2-001). A bridge of the network's own name is used as it is and never removed.
+    Interface(String),
+    /// A tag on an interface (NET-L2-002). The tagged interface is made here (NET-L2-012).
+    Vlan {
+        /// The untagged interface.
+        parent: String,
+        /// Tag.
+        id: u16,
+    },
+    /// Tunnels to other hosts (NET-VX-001).
+    Vxlan {
+        /// Identifier.
+        vni: u32,
+        /// This host's end.
+        local: IpAddr,
+        /// UDP port.
+        port: u16,
+        /// The other hosts' ends. Others that were known are forgotten.
+        peers: BTreeSet<IpAddr>,
+        /// Largest packet of the guests; without it as large as fits into the tunnel's own interface.
+        mtu: Option<u32>,
+    },
+}
+
+/// A network could not be attached or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Something that must be there is not.
+    #[error("{0}")]
+    Missing(String),
+    /// Something else is in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The kernel refuses.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// What attaching does.
+pub type Result<T> = std::result::Result<T, AttachError>;
+
+fn conflict<T>(message: String) -> Result<T> {
+    Err(AttachError::Conflict(message))
+}
+
+/// Bytes that a VXLAN adds to a frame (NET-VX-002), and to one over IPv6.
+fn overhead(local: IpAddr) -> u32 {
+    if local.is_ipv4() { 50 } else { 70 }
+}
+
+/// Name of the tagged interface: `eth0.2016` (NET-L2-012), or a short one where that exceeds Linux' 15 characters.
+fn vlan_name(parent: &str, id: u16, short: &str) -> String {
+    let name = format!("{parent}.{id}");
+    if name.len() <= LONGEST_NAME { name } else { format!("v{}.{id}", &short[..short.len().min(8)]) }
+}
+
+impl Attachment {
+    /// What we write on the bridge and on an interface made for it: the network, and what it hangs on.
+    fn alias(&self) -> String {
+        match &self.uplink {
+            Uplink::Interface(name) | Uplink::Vlan { parent: name, .. } => format!("{}:{name}", self.mark),
+            Uplink::Vxlan { vni, .. } => format!("{}:vni{vni}", self.mark),
+        }
+    }
+
+    /// Makes the bridge exist, up, with its uplink. Addresses and routes of an uplink move to the bridge, because an
+    /// interface inside a bridge receives nothing for itself; the bridge takes over its hardware address, so neighbours
+    /// notice nothing. Done twice, it ends as done once.
+    ///
+    /// # Errors
+    /// [`AttachError::Missing`] when the uplink is missing (NET-L2-031), [`AttachError::Conflict`] when a name is taken
+    /// by something else; the uplink then is as before.
+    pub async fn ensure(&self, kernel: &Kernel) -> Result<()> {
+        let name = &self.bridge;
+        self.check()?;
+        if matches!(&self.uplink, Uplink::Interface(uplink) if uplink == name) {
+            let link = existing(kernel, name).await?;
+            if !is_bridge(&link) {
+                return conflict(format!(
+                    "{name} is no bridge; give the bridge of this network another name than its uplink"
+                ));
+            }
+            return up(kernel, &link).await;
+        }
+        let port = self.port(kernel).await?;
+        let bridge = self.bridge(kernel, &port).await?;
+        if let Some(owner) = port.master.filter(|owner| *owner != bridge.index) {
+            let owner = kernel.link_at(owner).await?.map_or_else(|| "another bridge".to_owned(), |link| link.name);
+            return conflict(format!(
+                "{} already belongs to {owner}; choose another uplink, or free it from {owner} first",
+                port.name
+            ));
+        }
+        if bridge.alias.is_none() && port.master != Some(bridge.index) {
+            let (mark, mac, mtu) = (self.alias(), port.mac, port.mtu);
+            let change = |link: rtnetlink::LinkMessageBuilder<rtnetlink::LinkUnspec>| {
+                let link = link.alias(mark).mtu(mtu).up();
+                match mac {
+                    Some(Mac(mac)) => link.address(mac.to_vec()),
+                    None => link,
+                }
+            };
+            kernel.change(bridge.index, "cannot mark the bridge", change).await?;
+        } else {
+            up(kernel, &bridge).await?;
+        }
+        up(kernel, &port).await?;
+        if port.master != Some(bridge.index) {
+            if self.owns(&port) {
+                // Nobody gave it addresses.
+                let index = bridge.index;
+                kernel.change(port.index, "cannot plug the bridge in", |link| link.controller(index)).await?;
+            } else {
+                join(kernel, &port, &bridge).await?;
+            }
+        }
+        if let Uplink::Vxlan { peers, .. } = &self.uplink {
+            let known: BTreeSet<IpAddr> = kernel.peers(port.index).await?.into_iter().collect();
+            for peer in peers.difference(&known) {
+                kernel.add_peer(port.index, *peer).await?;
+            }
+            for peer in known.difference(peers) {
+                kernel.delete_peer(port.index, *peer).await?;
+            }
+        }
+        // Every host has the same DHCP server address. Isolated ports do not see each other, so neither the uplink nor
+        // other hosts ever meet ours; VMs see both.
+        if bridge.alias.is_none() || self.owns(&bridge) {
+            kernel.isolate(port.index, true).await?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let names = match &self.uplink {
+            Uplink::Interface(name) | Uplink::Vlan { parent: name, .. } => vec![&self.bridge, name],
+            Uplink::Vxlan { .. } => vec![&self.bridge],
+        };
+        for name in names {
+            link_name(name).map_err(|(rule, way_out)| AttachError::Invalid(format!("{rule}; {way_out}")))?;
+        }
+        match &self.uplink {
+            Uplink::Vlan { id, .. } if !(1..=4094).contains(id) => {
+                Err(AttachError::Invalid(format!("VLAN {id} is outside 1-4094 (NET-L2-030)")))
+            }
+            Uplink::Vxlan { vni, .. } if !(1..=16_777_215).contains(vni) => {
+                Err(AttachError::Invalid(format!("VNI {vni} is outside 1-16777215 (NET-VX-003)")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// This network made it.
+    fn owns(&self, link: &LinkFacts) -> bool {
+        belongs(link, &self.mark)
+    }
+
+    /// The interface that joins the bridge.
+    async fn port(&self, kernel: &Kernel) -> Result<LinkFacts> {
+        match &self.uplink {
+            Uplink::Interface(name) => existing(kernel, name).await,
+            Uplink::Vlan { parent, id } => {
+                let parent = existing(kernel, parent).await?;
+                let name = vlan_name(&parent.name, *id, &self.short);
+                let device = Device::Vlan { parent: parent.name.clone(), id: *id };
+                let link = self.made(kernel, &name, &device, parent.index, parent.mtu).await?;
+                if link.kind.as_deref() != Some("vlan") || link.parent != Some(parent.index) {
+                    return conflict(format!(
+                        "{name} exists already and is no VLAN interface on {}; rename it",
+                        parent.name
+                    ));
+                }
+                up(kernel, &parent).await?;
+                Ok(link)
+            }
+            Uplink::Vxlan { vni, local, port, mtu, .. } => {
+                let carrier = carrier(kernel, *local).await?;
+                let largest = carrier.mtu.saturating_sub(overhead(*local));
+                let mtu = mtu.unwrap_or(largest);
+                if mtu > largest {
+                    return Err(AttachError::Invalid(format!(
+                        "packets of {mtu} bytes do not fit into {}, which takes {} with {} for the tunnel (NET-VX-002); \
+                         lower the MTU of the network, or raise that of {}",
+                        carrier.name,
+                        carrier.mtu,
+                        overhead(*local),
+                        carrier.name
+                    )));
+                }
+                let name = format!("vxlan{vni}");
+                let device = Device::Vxlan { vni: *vni, local: *local, port: *port, peers: BTreeSet::new() };
+                let link = self.made(kernel, &name, &device, 0, mtu).await?;
+                match &link.device {
+                    Some(Device::Vxlan { vni: v, local: l, port: p, .. }) if (v, l, p) == (vni, local, port) => {}
+                    // The host got another address since: the tunnel is made anew.
+                    Some(Device::Vxlan { .. }) if self.owns(&link) => {
+                        kernel.delete_link(link.index, &name).await?;
+                        return self.made(kernel, &name, &device, 0, mtu).await;
+                    }
+                    _ => {
+                        return conflict(format!(
+                            "{name} exists already and is not the tunnel of this network; rename it"
+                        ));
+                    }
+                }
+                if link.mtu != mtu {
+                    kernel.change(link.index, "cannot set the MTU of the tunnel", |link| link.mtu(mtu)).await?;
+                }
+                Ok(link)
+            }
+        }
+    }
+
+    /// An interface that is made for this network where it does not exist.
+    async fn made(&self, kernel: &Kernel, name: &str, device: &Device, parent: u32, mtu: u32) -> Result<LinkFacts> {
+        if let Some(link) = kernel.link(name).await? {
+            return Ok(link);
+        }
+        if let Some(message) = device::creation(name, device, parent, None, mtu) {
+            make(kernel, message, name, device).await?;
+        }
+        without_ipv6(name);
+        let link = existing(kernel, name).await?;
+        let mark = self.alias();
+        kernel.change(link.index, "cannot mark an interface", |link| link.alias(mark.clone())).await?;
+        Ok(LinkFacts { alias: Some(mark), ..link })
+    }
+
+    /// The bridge, which is made where it does not exist.
+    async fn bridge(&self, kernel: &Kernel, port: &LinkFacts) -> Result<LinkFacts> {
+        let name = &self.bridge;
+        let Some(link) = kernel.link(name).await? else {
+            let device = Device::Bridge { stp: false };
+            if let Some(message) = device::creation(name, &device, 0, None, port.mtu) {
+                make(kernel, message, name, &device).await?;
+            }
+            // Over an interface of the operator it may have to take IPv6 addresses over.
+            if self.owns(port) {
+                without_ipv6(name);
+            }
+            return existing(kernel, name).await;
+        };
+        if !is_bridge(&link) {
+            return conflict(format!("{name} exists already and is no bridge; choose another bridge name"));
+        }
+        if self.owns(&link) || port.master == Some(link.index) {
+            return Ok(link);
+        }
+        // Made by an agent that was killed before it could write on it.
+        if link.alias.is_none() && !kernel.links().await?.iter().any(|other| other.master == Some(link.index)) {
+            return Ok(link);
+        }
+        let owner = link.alias.as_deref().unwrap_or("somebody else");
+        conflict(format!("bridge {name} exists already and belongs to {owner}; choose another bridge name"))
+    }
+}
+
+/// Removes a network's bridge, and the interface made for it; gives the uplink its addresses back. Bridges that were not
+/// made for this network stay.
+///
+/// # Errors
+/// [`AttachError::Conflict`] while VMs are plugged in.
+pub async fn remove(kernel: &Kernel, mark: &str, name: &str) -> Result<()> {
+    let links = kernel.links().await?;
+    let ours = links.iter().find(|link| link.name == name && is_bridge(link) && belongs(link, mark));
+    if let Some(bridge) = ours {
+        let uplink = bridge.alias.as_deref().and_then(|alias| alias.rsplit(':').next()).unwrap_or_default();
+        let ports: Vec<&LinkFacts> = links.iter().filter(|link| link.master == Some(bridge.index)).collect();
+        if let Some(tap) = ports.iter().find(|port| port.kind.as_deref() == Some("tun")) {
+            return conflict(format!(
+                "{} is still plugged into bridge {name}; stop its VM or detach the card first",
+                tap.name
+            ));
+        }
+        if let Some(port) = ports.iter().find(|port| port.name == uplink) {
+            let held = Held::read(kernel, bridge).await?;
+            kernel.change(port.index, "cannot take the uplink out of the bridge", |link| link.nocontroller()).await?;
+            held.give(kernel, bridge, port).await?;
+        }
+        kernel.delete_link(bridge.index, name).await?;
+    }
+    let made = |link: &&LinkFacts| matches!(link.kind.as_deref(), Some("vlan" | "vxlan")) && belongs(link, mark);
+    for link in links.iter().filter(made) {
+        kernel.delete_link(link.index, &link.name).await?;
+    }
+    Ok(())
+}
+
+/// This host's address inside a network, which is its end of the tunnels of a pool (NET-VX-010). The network may be written
+/// with an address of it, such as the gateway's.
+///
+/// # Errors
+/// [`AttachError::Missing`] when it has none (NET-VX-021, NET-VX-023).
+pub async fn tunnel_end(kernel: &Kernel, network: IpNet) -> Result<IpAddr> {
+    let addresses = kernel.addresses_of_family(network.addr().is_ipv4()).await?;
+    let inside = addresses.iter().filter(|address| network.contains(&address.address.addr()));
+    // The smallest, so that the answer is the same every time.
+    inside.map(|address| address.address.addr()).min().ok_or_else(|| {
+        AttachError::Missing(format!(
+            "this host has no address in {}, where its tunnels should end; give an interface one, or correct the CIDR",
+            network.trunc()
+        ))
+    })
+}
+
+/// The interface that has an address.
+async fn carrier(kernel: &Kernel, ip: IpAddr) -> Result<LinkFacts> {
+    let addresses = kernel.addresses_of_family(ip.is_ipv4()).await?;
+    let missing =
+        || AttachError::Missing(format!("this host does not have the address {ip}, where its tunnels should end"));
+    let index = addresses.iter().find(|address| address.address.addr() == ip).ok_or_else(missing)?.index;
+    kernel.link_at(index).await?.ok_or_else(missing)
+}
+
+fn belongs(link: &LinkFacts, mark: &str) -> bool {
+    let rest = link.alias.as_deref().and_then(|alias| alias.strip_prefix(mark));
+    rest.is_some_and(|rest| rest.starts_with(':'))
+}
+
+fn is_bridge(link: &LinkFacts) -> bool {
+    link.kind.as_deref() == Some("bridge")
+}
+
+async fn existing(kernel: &Kernel, name: &str) -> Result<LinkFacts> {
+    let missing = || AttachError::Missing(format!("this host has no interface {name}"));
+    kernel.link(name).await?.ok_or_else(missing)
+}
+
+async fn make(
+    kernel: &Kernel,
+    message: rtnetlink::packet_route::link::LinkMessage,
+    name: &str,
+    device: &Device,
+) -> Result<()> {
+    kernel.add_link(message, name).await.map_err(|error| {
+        if error.errno() != Some(nix::errno::Errno::EOPNOTSUPP) {
+            return error.into();
+        }
+        let what = format!(
+            "cannot make {name}: this kernel has no support for {}s; load or build the module {}",
+            device.word(),
+            device.module()
+        );
+        AttachError::Kernel(KernelError { what, cause: error.cause })
+    })
+}
+
+/// Keeps the host itself out of a network of guests: with IPv6 every interface has an address, and guests would reach the
+/// host by it. (Each would also make the kernel's tables longer, which it walks whenever a link changes.)
+fn without_ipv6(name: &str) {
+    let file = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    match std::fs::write(&file, "1") {
+        // A kernel without IPv6.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+        Err(cause) => tracing::warn!(%cause, name, "guests of this network can reach the host by IPv6"),
+        Ok(()) => {}
+    }
+}
+
+async fn up(kernel: &Kernel, link: &LinkFacts) -> Result<()> {
+    if link.is_up() {
+        return Ok(());
+    }
+    Ok(kernel.change(link.index, "cannot switch an interface on", |link| link.up()).await?)
+}
+
+/// Puts a port into a bridge and moves its addresses; on failure everything is put back.
+async fn join(kernel: &Kernel, port: &LinkFacts, bridge: &LinkFacts) -> Result<()> {
+    let held = Held::read(kernel, port).await?;
+    let index = bridge.index;
+    kernel.change(port.index, "cannot put the uplink into the bridge", |link| link.controller(index)).await?;
+    if let Err(error) = held.give(kernel, port, bridge).await {
+        tracing::warn!(port = port.name, bridge = bridge.name, %error, "taking the uplink out of the bridge again");
+        kernel.change(port.index, "cannot take the uplink out again", |link| link.nocontroller()).await?;
+        held.give(kernel, bridge, port).await?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Addresses and routes of an interface.
+struct Held {
+    addresses: Vec<IpNet>,
+    routes: Vec<RouteMessage>,
+}
+
+impl Held {
+    async fn read(kernel: &Kernel, link: &LinkFacts) -> Result<Self> {
+        use rtnetlink::packet_route::address::AddressScope;
+        let addresses = kernel.addresses(Some(link.index)).await?;
+        let moves = addresses.iter().filter(|address| address.scope != AddressScope::Link);
+        let addresses = moves.map(|address| address.address).collect();
+        Ok(Self { addresses, routes: kernel.all_routes(link.index).await? })
+    }
+
+    async fn give(&self, kernel: &Kernel, from: &LinkFacts, to: &LinkFacts) -> Result<()> {
+        for address in &self.addresses {
+            kernel.add_address(to.index, *address).await?;
+            kernel.delete_address(from.index, *address).await?;
+        }
+        for route in &self.routes {
+            kernel.set_route(crate::kernel::address::moved(route.clone(), to.index)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn net_l2_012_tagged_interfaces_are_named_after_their_uplink() {
+        let short = "0123456789abcdef0123456789abcdef";
+        assert_eq!(vlan_name("eth0", 2016, short), "eth0.2016");
+        let long = vlan_name("enp129s0f0np0", 2016, short);
+        assert!(long == "v01234567.2016" && long.len() <= 15);
+    }
+}
