@@ -23,6 +23,7 @@ pub mod l3_network;
 pub mod management_node;
 pub mod offering;
 pub mod primary_storage;
+pub mod provisioning;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;

@@ -352,11 +352,14 @@ impl Contract {
             serde_json::from_str(include_str!("../contract/system-tags.json")).expect("system-tags.json");
         let supplement: Supplement =
             serde_json::from_str(include_str!("../contract/supplement.json")).expect("supplement.json");
+        let mut global_configs: Vec<GlobalConfig> =
+            serde_json::from_str(include_str!("../contract/global-config.json")).expect("global-config.json");
         let given = Given {
             apis: &mut apis,
             inventories: &mut inventories,
             enums: &mut enums.enums,
             system_tags: &mut system_tags,
+            global_configs: &mut global_configs,
         };
         supplement.merge(given).expect("supplement.json");
         Self {
@@ -366,8 +369,7 @@ impl Contract {
             enums: enums.enums,
             allowed,
             errors: errors.enums.into_values().flat_map(|e| e.codes).map(|e| (e.code.clone(), e)).collect(),
-            global_configs: serde_json::from_str(include_str!("../contract/global-config.json"))
-                .expect("global-config.json"),
+            global_configs,
             system_tags,
         }
     }

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, every test with a cloud of its own.
 
 mod affinity;
+mod capacity;
 mod contract;
 mod protocol;
 mod storage;

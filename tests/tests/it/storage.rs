@@ -408,13 +408,20 @@ async fn two_local_storages_add_up_and_none_is_detached_under_a_vm_cs_psl_003_00
     let used = vm["allVolumes"][0]["primaryStorageUuid"].as_str().unwrap().to_owned();
     let unused = if used == second { cloud.primary_storage.clone() } else { second.clone() };
     let used = format!("/clusters/{}/primary-storage/{used}", cloud.cluster);
-    let error = admin.call(Method::DELETE, &used, None).await.unwrap().unwrap_err();
-    assert!(error.details.contains(&format!("vm1 ({id})")) && error.details.contains("stop them first"), "{error}");
     admin.delete(&format!("/clusters/{}/primary-storage/{unused}", cloud.cluster)).await.unwrap();
     assert_eq!(total(&unused).await, 0);
     assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
-    admin.act(&format!("/vm-instances/{id}"), "stopVmInstance", json!({})).await.unwrap();
+    // CS-CLU-023: its VMs are stopped; where one does not stop, nothing has changed.
+    cloud.sim.fail_next(cloud.host(0), "StopVm", ErrorKind::Host, "the test says no");
+    cloud.sim.fail_next(cloud.host(1), "StopVm", ErrorKind::Host, "the test says no");
+    let error = admin.call(Method::DELETE, &used, None).await.unwrap().unwrap_err();
+    assert!(error.details.contains(&format!("vm1 ({id})")) && error.details.contains("the test says no"), "{error}");
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
+    for host in 0..2 {
+        cloud.sim.clear_failures(cloud.host(host));
+    }
     admin.delete(&used).await.unwrap();
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Stopped");
     let error = refused(&cloud, &format!("/vm-instances/{id}"), "startVmInstance", json!({})).await;
     assert!(error.details.contains("is not attached to its cluster"), "{error}");
     assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Stopped");

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod halt;
 pub mod placement;
 mod power;
 pub mod spec;
@@ -10,18 +11,17 @@ pub mod sync;
 use mn_service_db::entity::{vm_instance, vm_nic};
 use mn_service_types::{ApiError, ErrorCode, contract, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError};
-use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 
 pub use delete::expunge_due;
+pub use halt::stop_all;
 
 use crate::{
-    agents,
     api::{Apis, Call, Reply, StepError},
     app::{App, OrInternal, Tx},
     change,
-    resource::{affinity, allocation, image, l2_network, l3_network},
+    resource::{affinity, allocation, image, l2_network, l3_network, provisioning::StorageLimits},
 };
 
 mn_service_types::messages! {
@@ -131,19 +131,6 @@ pub async fn join_network(
     l3_network::push_leases(app, job, host, vm, nics).await
 }
 
-/// Powers a VM off and notes it. For maintenance and for deletes of what the VM depends on.
-pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResult<()> {
-    if let Some(host) = &vm.host_uuid {
-        let agent = app.agents.of(app.db.read(), host).await?;
-        let stop = StopVm { vm: agents::id(&vm.uuid)?, mode: StopMode::PowerOff };
-        agents::run(&agent, job, &format!("stop-{}", vm.uuid), stop, app.host_patience()).await.map_err(|e| {
-            agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e)
-        })?;
-    }
-    let uuid = vm.uuid.clone();
-    app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
-}
-
 /// CS-VM-033: an operator may correct the recorded state; everything else is a plain update of columns.
 async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
     let uuid = change::target(&call)?;
@@ -213,7 +200,7 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
         disk: msg.root_disk_size.unwrap_or(found.size),
         ..Default::default()
     };
-    let (fits, refused) = placement::explain(conn, &wanted, placement::storage_ratio(app)).await?;
+    let (fits, refused) = placement::explain(conn, &wanted, StorageLimits::of(&app.settings)).await?;
     let mut lists: [(&str, &str, Vec<String>); 3] = [
         ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
         ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),

@@ -29,7 +29,7 @@ mn_service_types::messages! {
 }
 
 /// CS-VM-055: a guest that does not react is killed after a minute.
-const PATIENCE_SECONDS: u64 = 60;
+pub(super) const PATIENCE_SECONDS: u64 = 60;
 
 /// State of every power change.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ use crate::{
     resource::{
         allocation,
         primary_storage::{self, Place},
+        provisioning::StorageLimits,
     },
 };
 
@@ -129,6 +130,14 @@ async fn check<C: ConnectionTrait>(
         )),
         _ => {}
     }
+    if let Some(storage) = &volume.primary_storage_uuid
+        && let Some(home) = &home
+        && let Some(row) = host::Entity::find_by_id(home).one(conn).await.or_internal()?
+    {
+        let reasons = primary_storage::out_of_reach(conn, &row.cluster_uuid, [storage.clone()].into()).await?;
+        problems
+            .extend(reasons.into_iter().map(|reason| format!("{name} cannot be used on host {}: {reason}", row.name)));
+    }
     match home {
         Some(home) if problems.is_empty() => Ok(home),
         _ => Err(ApiError::new(ErrorCode::AttachVolume, problems.join("\n"))),
@@ -168,12 +177,13 @@ async fn choose(app: &App, host: &str) -> ApiResult<Place> {
     let conn = app.db.read();
     let row = host::Entity::find_by_id(host).one(conn).await.or_internal()?;
     let row = row.ok_or_else(|| ApiError::not_found("HostVO", host))?;
-    let first = primary_storage::candidates(conn, &row.cluster_uuid, host).await?.into_iter().next();
+    let limits = StorageLimits::of(&app.settings);
+    let first = primary_storage::candidates(conn, &row.cluster_uuid, host, limits).await?.into_iter().next();
     let first = first.ok_or_else(|| {
         ApiError::new(
             ErrorCode::AllocatePrimaryStorage,
             format!(
-                "no Enabled, Connected primary storage is attached to the cluster of host {} ({host}); \
+                "no Enabled, Connected primary storage with room is attached to the cluster of host {} ({host}); \
                  attach one with AttachPrimaryStorageToCluster",
                 row.name
             ),

@@ -17,6 +17,7 @@ use crate::{
     resource::{
         allocation, image,
         primary_storage::{self, Place, bytes},
+        provisioning::StorageLimits,
         snapshot,
     },
     tags,
@@ -137,15 +138,16 @@ async fn choose(call: &Call, storage: Option<&str>, host: &str) -> ApiResult<Pla
             format!("host {} ({host}) is {} and {}; it must be Enabled and Connected", row.name, row.state, row.status),
         ));
     }
-    let candidates = primary_storage::candidates(conn, &row.cluster_uuid, host).await?;
+    let candidates =
+        primary_storage::candidates(conn, &row.cluster_uuid, host, StorageLimits::of(&call.app.settings)).await?;
     let chosen = candidates.into_iter().find(|candidate| storage.is_none_or(|uuid| uuid == candidate.primary_storage));
     match chosen {
         Some(candidate) => primary_storage::place(conn, &candidate.primary_storage, host).await,
         None => Err(ApiError::new(
             ErrorCode::AllocatePrimaryStorage,
             format!(
-                "{} is not attached to the cluster of host {} ({host}), or not Enabled and Connected; \
-                 attach it with AttachPrimaryStorageToCluster, or enable it",
+                "{} is not attached to the cluster of host {} ({host}), not Enabled and Connected, or nearly full there; \
+                 attach it with AttachPrimaryStorageToCluster, enable it, or add disks",
                 storage.map_or("no primary storage".to_owned(), |uuid| format!("primary storage {uuid}")),
                 row.name
             ),

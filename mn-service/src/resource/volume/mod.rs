@@ -1,7 +1,5 @@
 //! Volumes (CS-VOL-*): virtual disks on primary storages.
 
-use std::time::Duration;
-
 use mn_service_db::entity::{
     host, local_storage_resource_ref, system_tag, vm_instance, volume, volume_snapshot, volume_snapshot_tree,
 };
@@ -19,6 +17,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelu
 use super::{
     allocation::{self, Purpose, StorageClaim},
     primary_storage::{self, Place},
+    provisioning::StorageLimits,
 };
 use crate::{
     access, agents,
@@ -124,12 +123,14 @@ pub(super) async fn claim(
     purpose: Purpose,
     what: &str,
 ) -> ApiResult<()> {
-    let ratio = app.settings.number("mevoco", "overProvisioning.primaryStorage", 1.0);
+    let limits = StorageLimits::of(&app.settings);
     let claim = StorageClaim {
         holder,
         primary_storage: &place.primary_storage,
         host: Some(&place.host),
-        size: allocation::over_provisioned(size, ratio),
+        size: if purpose == Purpose::Volume { limits.claim(size) } else { size },
+        // A snapshot that is claimed is on the disk already.
+        keep: if purpose == Purpose::Volume { limits.reserved } else { 0 },
         purpose,
     };
     match allocation::reserve_storage(tx, &claim).await? {
@@ -190,9 +191,6 @@ pub async fn create_on(
     })
 }
 
-/// Patience with a removal; a host that does not do it in time does it later.
-const REMOVAL: Duration = Duration::from_secs(60);
-
 /// Removes a file of a volume or snapshot. What an unreachable host keeps is noted as garbage and removed when the host
 /// is back, so that nobody waits for it; a host that refuses is an error.
 pub async fn delete_on(app: &App, job: &str, place: &Place, path: &str) -> ApiResult<()> {
@@ -204,7 +202,7 @@ pub async fn delete_on(app: &App, job: &str, place: &Place, path: &str) -> ApiRe
     if host.status == "Connected" {
         let agent = app.agents.of(app.db.read(), &place.host).await?;
         let operation = DeleteVolume { root: place.root.clone(), path: path.to_owned() };
-        match agents::run(&agent, job, &format!("delete-{path}"), operation, REMOVAL).await {
+        match agents::run(&agent, job, &format!("delete-{path}"), operation, garbage::BRIEF).await {
             Ok(()) => return Ok(()),
             Err(ClientError::Agent(error)) if error.kind == ErrorKind::NotFound => return Ok(()),
             Err(error) if !passing(&error) => {
