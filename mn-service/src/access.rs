@@ -159,6 +159,13 @@ pub async fn own(tx: &Tx, account: &str, vo: &str, uuid: &str) -> ApiResult<()> 
     Ok(())
 }
 
+/// The account that a resource belongs to.
+pub async fn owner_of<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Option<String>> {
+    use account_resource_ref::{Column, Entity};
+    let owner = Entity::find().filter(Column::ResourceUuid.eq(uuid)).filter(Column::IsShared.eq(false)).one(conn);
+    Ok(owner.await.or_internal()?.and_then(|row| row.account_uuid))
+}
+
 /// Forgets owners and shares of resources that are gone.
 pub async fn forget(tx: &Tx, uuids: &[String]) -> ApiResult<()> {
     use account_resource_ref::{Column, Entity};

@@ -10,13 +10,30 @@ use crate::{
     app::{OrInternal, Tx},
 };
 
+const MASK: &str = "******";
+
+/// System tags whose value is a secret.
+const SECRET_TAGS: &[&str] = &["consolePassword::", "rootPassword::"];
+
+fn without_secret_tags(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(without_secret_tags).collect(),
+        Value::String(text) => match SECRET_TAGS.iter().find(|tag| text.starts_with(**tag)) {
+            Some(tag) => Value::String(format!("{tag}{MASK}")),
+            None => value.clone(),
+        },
+        _ => value.clone(),
+    }
+}
+
 /// Parameters as text with every secret replaced.
 pub fn masked(api: &Api, params: &Params) -> String {
     let shown: Map<String, Value> = params
         .iter()
         .map(|(name, value)| {
             let secret = api.param(name).is_none_or(|param| param.is_secret());
-            (name.clone(), if secret { Value::String("******".to_owned()) } else { value.clone() })
+            let shown = if secret { Value::String(MASK.to_owned()) } else { without_secret_tags(value) };
+            (name.clone(), shown)
         })
         .collect();
     Value::Object(shown).to_string()
@@ -76,5 +93,9 @@ mod tests {
         let params = json!({"name": "h1", "username": "root", "password": "s3cret"});
         let text = masked(api, params.as_object().unwrap());
         assert!(text.contains("h1") && text.contains("root") && !text.contains("s3cret"), "{text}");
+        let api = contract().api("CreateVmInstance").unwrap();
+        let params = json!({"name": "vm1", "systemTags": ["hostname::web", "consolePassword::s3cret"]});
+        let text = masked(api, params.as_object().unwrap());
+        assert!(text.contains("hostname::web") && !text.contains("s3cret"), "{text}");
     }
 }

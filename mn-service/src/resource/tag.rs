@@ -42,6 +42,10 @@ fn refuse_derived(tag: &str) -> ApiResult<()> {
         let text = format!("tag: {tag} follows the membership; use AddVmToAffinityGroup or RemoveVmFromAffinityGroup");
         return Err(ApiError::invalid(&[text]));
     }
+    if tag.split("::").next() == Some(tags::CONSOLE_PASSWORD) {
+        let text = "tag: a console password is kept sealed; use SetVmConsolePassword or DeleteVmConsolePassword";
+        return Err(ApiError::invalid(&[text.to_owned()]));
+    }
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 mod affinity;
 mod capacity;
 mod contract;
+mod nic;
 mod protocol;
 mod storage;
 mod vm;
+mod vm_settings;
 mod zone;

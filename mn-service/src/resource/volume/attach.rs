@@ -95,6 +95,20 @@ async fn check<C: ConnectionTrait>(
     volume: &volume::Model,
     vm: &vm_instance::Model,
 ) -> ApiResult<String> {
+    let problems = attach_problems(app, conn, volume, vm).await?;
+    match home(conn, vm).await? {
+        Some(home) if problems.is_empty() => Ok(home),
+        _ => Err(ApiError::new(ErrorCode::AttachVolume, problems.join("\n"))),
+    }
+}
+
+/// Why a volume cannot be attached to a VM.
+pub(in crate::resource) async fn attach_problems<C: ConnectionTrait>(
+    app: &App,
+    conn: &C,
+    volume: &volume::Model,
+    vm: &vm_instance::Model,
+) -> ApiResult<Vec<String>> {
     let name = format!("volume {} ({})", volume.name, volume.uuid);
     let mut problems = Vec::new();
     if volume.r#type != "Data" {
@@ -138,10 +152,7 @@ async fn check<C: ConnectionTrait>(
         problems
             .extend(reasons.into_iter().map(|reason| format!("{name} cannot be used on host {}: {reason}", row.name)));
     }
-    match home {
-        Some(home) if problems.is_empty() => Ok(home),
-        _ => Err(ApiError::new(ErrorCode::AttachVolume, problems.join("\n"))),
-    }
+    Ok(problems)
 }
 
 async fn data_volumes<C: ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Vec<volume::Model>> {

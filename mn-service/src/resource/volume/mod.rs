@@ -33,6 +33,7 @@ mod change;
 mod create;
 mod delete;
 
+pub(in crate::resource) use attach::attach_problems;
 pub use delete::expunge_due;
 
 pub(super) fn register(apis: &mut Apis) {
@@ -255,16 +256,26 @@ pub async fn disk_spec<C: ConnectionTrait>(
     Ok(DiskSpec {
         volume: agents::id(&volume.uuid)?,
         path,
-        bus: bus(platform, scsi),
+        bus: bus(platform, volume.r#type == "Root", scsi, virtio_root(conn, volume).await?),
         index: u32::try_from(volume.device_id.unwrap_or_default()).unwrap_or_default(),
         cache: cache_mode(&app.settings.text("kvm", "vm.cacheMode")),
     })
 }
 
-fn bus(platform: &str, scsi: bool) -> DiskBus {
+/// True when the volume's VM wants Virtio for its root volume in spite of its platform (CS-VM-175).
+async fn virtio_root<C: ConnectionTrait>(conn: &C, volume: &volume::Model) -> ApiResult<bool> {
+    match &volume.vm_instance_uuid {
+        Some(vm) => Ok(tags::system_of(conn, vm).await?.iter().any(|tag| tag == "windows::virtioVolume")),
+        None => Ok(false),
+    }
+}
+
+fn bus(platform: &str, root: bool, scsi: bool, virtio_root: bool) -> DiskBus {
     match platform {
         _ if scsi => DiskBus::VirtioScsi,
-        "Windows" | "Other" => DiskBus::Ide,
+        // CS-VM-175: setup of Windows knows IDE alone; data volumes wait for the driver.
+        "Windows" if root && !virtio_root => DiskBus::Ide,
+        "Other" => DiskBus::Ide,
         _ => DiskBus::Virtio,
     }
 }
@@ -343,11 +354,18 @@ mod tests {
     #[test]
     fn cs_img_010_the_platform_decides_the_bus() {
         for platform in ["Linux", "WindowsVirtio", "Paravirtualization"] {
-            assert_eq!(bus(platform, false), DiskBus::Virtio, "{platform}");
+            assert_eq!(bus(platform, true, false, false), DiskBus::Virtio, "{platform}");
         }
         for platform in ["Windows", "Other"] {
-            assert_eq!(bus(platform, false), DiskBus::Ide, "{platform}");
+            assert_eq!(bus(platform, true, false, false), DiskBus::Ide, "{platform}");
         }
-        assert_eq!(bus("Linux", true), DiskBus::VirtioScsi);
+        assert_eq!(bus("Linux", false, true, false), DiskBus::VirtioScsi);
+    }
+
+    #[test]
+    fn cs_vm_175_windows_boots_from_ide_and_keeps_its_data_on_virtio() {
+        assert_eq!(bus("Windows", false, false, false), DiskBus::Virtio);
+        assert_eq!(bus("Windows", true, false, true), DiskBus::Virtio);
+        assert_eq!(bus("Other", false, false, false), DiskBus::Ide);
     }
 }
