@@ -5,6 +5,7 @@ use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 
+use super::quota;
 use crate::{
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
@@ -92,6 +93,7 @@ async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
         last_op_date: Set(now),
     };
     account::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+    quota::give_defaults(&call.app.settings, &tx, &uuid).await?;
     Ok(Reply::Inventory("AccountInventory", uuid))
 }
 

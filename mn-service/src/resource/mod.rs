@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod account_removal;
 pub mod affinity;
 pub mod allocation;
 pub mod backup_storage;
@@ -24,6 +25,8 @@ pub mod management_node;
 pub mod offering;
 pub mod primary_storage;
 pub mod provisioning;
+pub mod quota;
+pub mod sharing;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;
@@ -35,6 +38,7 @@ pub fn apis() -> Apis {
     let mut apis = Apis::default();
     for register in [
         account::register,
+        account_removal::register,
         affinity::register,
         backup_storage::register,
         cluster::register,
@@ -47,6 +51,8 @@ pub fn apis() -> Apis {
         management_node::register,
         offering::register,
         primary_storage::register,
+        quota::register,
+        sharing::register,
         snapshot::register,
         tag::register,
         vm::register,
@@ -62,6 +68,7 @@ pub fn apis() -> Apis {
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
     for register in [
+        account_removal::workflows,
         backup_storage::workflows,
         deletion::workflows,
         host::workflows,

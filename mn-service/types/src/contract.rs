@@ -166,6 +166,8 @@ pub struct Param {
     pub resource_type: Option<String>,
     /// Caller must own it or have it shared.
     pub check_account: bool,
+    /// The call is about it: only its owner may, not those it is shared with.
+    pub operation_target: bool,
     /// A delete of something unknown succeeds.
     pub success_if_not_existing: bool,
     /// Never logged, never audited in clear.

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, every test with a cloud of its own.
 
+mod accounts;
 mod affinity;
 mod capacity;
 mod contract;

@@ -25,7 +25,11 @@ use crate::{
     api::{Call, Plan, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade,
-    resource::{affinity, deletion, image, l3_network, primary_storage, volume as volumes},
+    resource::{
+        affinity, deletion, image, l3_network, primary_storage,
+        quota::{self, Counted},
+        volume as volumes,
+    },
     tags,
 };
 
@@ -307,6 +311,7 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
                 if let Some(row) = vm_instance::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()? {
                     return recorded(&tx, &row, &state).await;
                 }
+                quota::demand(&service, &tx, &state.account, &demands(&state), "").await?;
                 let internal_id = next_internal_id(&tx).await?;
                 let placement = placement::reserve(&service, &tx, &state.uuid, &state.wanted).await?;
                 insert_rows(&service, &tx, &state, &placement, internal_id).await?;
@@ -316,6 +321,19 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
         .await?;
     state.placement = Some(placement);
     Ok(state)
+}
+
+/// What the new VM counts in its account's quotas.
+fn demands(state: &CreateVm) -> Vec<(Counted, i64)> {
+    let mut demands = vec![
+        (Counted::Vms, 1),
+        (Counted::DataVolumes, i64::try_from(state.data.len()).unwrap_or(i64::MAX)),
+        (Counted::VolumeBytes, state.wanted.disk),
+    ];
+    if state.start {
+        demands.extend(super::running_demands(state.cpu, state.memory));
+    }
+    demands
 }
 
 /// The placement that a run before a crash chose.

@@ -25,7 +25,7 @@ pub use halt::stop_all;
 use crate::{
     api::{Apis, Reply, StepError},
     app::{App, OrInternal, Tx},
-    resource::{l2_network, l3_network},
+    resource::{l2_network, l3_network, quota::Counted},
 };
 
 /// Structure of a VM on the wire.
@@ -86,6 +86,11 @@ pub fn check_state(vm: &vm_instance::Model, message: &str) -> ApiResult<()> {
         ErrorCode::VmState,
         format!("VM {} ({}) is {}; this needs one of these states: {states}", vm.name, vm.uuid, vm.state),
     ))
+}
+
+/// What a VM that runs counts in its account's quotas.
+fn running_demands(cpu: i32, memory: i64) -> [(Counted, i64); 3] {
+    [(Counted::RunningVms, 1), (Counted::Cpus, i64::from(cpu)), (Counted::Memory, memory)]
 }
 
 /// Sets the state of a VM.

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{INVENTORY, check_state, find, nic, placement, set_state, spec, sync};
 use crate::{
-    agents,
+    access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{affinity, allocation, host, image, l3_network, primary_storage},
+    resource::{affinity, allocation, host, image, l3_network, primary_storage, quota},
 };
 
 mn_service_types::messages! {
@@ -153,10 +153,16 @@ pub(super) async fn home<C: sea_orm::ConnectionTrait>(conn: &C, vm: &str) -> Api
 
 async fn reserve(app: Arc<App>, mut state: Power) -> StepResult<Power> {
     let asked = state.clone();
+    let service = app.clone();
     let group = affinity::group_of(app.db.read(), &state.uuid).await?;
     let host = app
         .write(|tx| async move {
             affinity::enter(&tx, group.as_deref()).await?;
+            let vm = find(&*tx, &asked.uuid).await?;
+            if let Some(account) = access::owner_of(&*tx, &vm.uuid).await? {
+                let demands = super::running_demands(vm.cpu_num, vm.memory_size);
+                quota::demand(&service, &tx, &account, &demands, &vm.uuid).await?;
+            }
             reserve_host(&tx, &asked, group.as_deref()).await
         })
         .await?;
