@@ -293,10 +293,13 @@ impl World {
             // A log that does not go on where it stood was begun anew with the VM.
             let proof = Proof::find(log.strip_prefix(before).unwrap_or(&log));
             if let Some(proof) = proof {
-                if proof.addresses().contains(&vm.ip.as_str()) {
-                    return Ok(proof);
+                if !proof.addresses().contains(&vm.ip.as_str()) {
+                    bail!("the guest runs without the address {} that the API promised: {}", vm.ip, proof.line);
                 }
-                bail!("the guest runs without the address {} that the API promised: {}", vm.ip, proof.line);
+                if proof.get("metadata") != Some("yes") {
+                    bail!("the guest did not reach the metadata service of its network: {}", proof.line);
+                }
+                return Ok(proof);
             }
             if Instant::now() > deadline {
                 let (seconds, end) = (BOOT.as_secs(), crate::program::last_lines(&log, 20));

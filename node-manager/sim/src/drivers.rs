@@ -11,7 +11,7 @@ use node_manager::drivers::{Console, Context, Drivers, HostInfo, HostMetrics, Hy
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
     host::{HostFacts, Interface, OsRelease},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -371,13 +371,15 @@ impl Network for Simulated {
         Ok(())
     }
 
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()> {
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>> {
+        self.enter("list_dhcp").await?;
+        let state = self.state();
+        let listing =
+            |(l3, site): (&L3Id, &SimDhcp)| DhcpListing { l3: *l3, macs: site.leases.keys().cloned().collect() };
+        Ok(state.dhcp.iter().map(listing).collect())
+    }
+
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()> {
         self.enter("apply_dhcp").await?;
         let mut state = self.state();
         if !state.bridges.contains_key(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
@@ -388,8 +390,7 @@ impl Network for Simulated {
             .entry(network.l3)
             .or_insert_with(|| SimDhcp { network: network.clone(), leases: BTreeMap::new() });
         site.network = network.clone();
-        site.leases
-            .retain(|mac, lease| !replace && !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
+        site.leases.retain(|mac, lease| !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
         site.leases.extend(upsert.iter().map(|lease| (lease.mac.clone(), lease.clone())));
         Ok(())
     }

@@ -550,7 +550,7 @@ async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
     if state.start {
         let (placement, _) = placed(&app, &state).await?;
         let (_, nics) = rows(&app, &state).await?;
-        l3_network::remove_leases(&app, &format!("{}-undo", state.job), &placement.host, &nics).await?;
+        l3_network::remove_leases(&app, &placement.host, &nics).await?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade, garbage, jobs,
-    resource::{allocation, deletion, l3_network, volume as volumes},
+    resource::{allocation, deletion, host, l3_network, volume as volumes},
 };
 
 mn_service_types::messages! {
@@ -63,6 +63,9 @@ async fn prepare_destroy(call: Call, msg: DestroyVmInstance) -> ApiResult<Plan<R
         return Ok(Plan::Done(Reply::Empty));
     }
     check_state(&vm, &call.api.message_class())?;
+    if let Some(host) = &vm.host_uuid {
+        host::check_connected(call.app.db.read(), host).await?;
+    }
     let expunge = call.app.settings.text("vm", "deletionPolicy") == "Direct";
     Ok(Plan::Run(Remove { job: call.job.clone(), uuid: vm.uuid, host: vm.host_uuid, expunge }))
 }
@@ -88,7 +91,7 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
 async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     if let Some(host) = &state.host {
         let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, &state.job, host, &nics).await?;
+        l3_network::remove_leases(&app, host, &nics).await?;
     }
     Ok(state)
 }
