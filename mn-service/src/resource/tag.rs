@@ -9,7 +9,7 @@ use crate::{
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
     change,
-    resource::affinity,
+    resource::{affinity, vm},
     tags,
 };
 
@@ -36,11 +36,15 @@ async fn check_resource(tx: &Tx, resource_type: &str, uuid: &str) -> ApiResult<(
     if access::exists(&**tx, table.name, uuid).await? { Ok(()) } else { Err(ApiError::not_found(resource_type, uuid)) }
 }
 
-/// Tags that only tell what a resource is part of: setting one by hand would change nothing.
+/// Tags that only tell what a resource is part of: setting one by hand would change nothing. And those that no VM could
+/// start with.
 fn refuse_derived(tag: &str) -> ApiResult<()> {
     if tag.strip_prefix(affinity::TAG).is_some_and(|rest| rest.starts_with("::")) {
         let text = format!("tag: {tag} follows the membership; use AddVmToAffinityGroup or RemoveVmFromAffinityGroup");
         return Err(ApiError::invalid(&[text]));
+    }
+    if let Some(problem) = tag.strip_prefix("hostname::").and_then(vm::hostname_problem) {
+        return Err(ApiError::invalid(&[format!("tag: {problem}")]));
     }
     if tag.split("::").next() == Some(tags::CONSOLE_PASSWORD) {
         let text = "tag: a console password is kept sealed; use SetVmConsolePassword or DeleteVmConsolePassword";

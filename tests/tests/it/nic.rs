@@ -219,3 +219,36 @@ async fn networks_that_reach_the_vm_are_offered_and_only_those() {
     let error = admin.create_fails(&format!("/vm-instances/{id}/l3-networks/{far}"), json!({})).await.unwrap();
     assert!(error.details.contains("no cluster has"), "{error}");
 }
+
+#[tokio::test]
+async fn routes_of_a_network_are_told_to_its_guests() {
+    let cloud = Cloud::start(1).await.unwrap();
+    let admin = cloud.admin();
+    cloud.create_vm("vm1").await.unwrap();
+    let path = format!("/l3-networks/{}/hostroute", cloud.l3);
+    let told = || {
+        let sites: Vec<_> = cloud.sim.state(cloud.host(0)).dhcp.into_values().collect();
+        let routes = &sites[0].network.routes;
+        routes.iter().map(|route| format!("{}/{} via {}", route.network, route.prefix, route.via)).collect::<Vec<_>>()
+    };
+    for (prefix, hop, part) in [
+        ("192.168.7.9/24", "10.1.0.7", "did you mean 192.168.7.0/24"),
+        ("0.0.0.0/0", "10.1.0.7", "gateway of the network"),
+        ("nonsense", "10.9.0.7", "is no IPv4 network"),
+        ("192.168.7.0/24", "10.9.0.7", "is not in the network"),
+    ] {
+        let error = admin.create_fails(&path, json!({ "prefix": prefix, "nexthop": hop })).await.unwrap();
+        assert!(error.details.contains(part), "{part}: {error}");
+    }
+    let route = json!({ "prefix": "192.168.7.0/24", "nexthop": "10.1.0.7" });
+    cloud.sim.fail_next(cloud.host(0), "ApplyDhcp", ErrorKind::Host, "the test says no");
+    admin.create_fails(&path, route.clone()).await.unwrap();
+    assert!(told().is_empty(), "{:?}", told());
+    let shown = admin.create(&path, route).await.unwrap();
+    assert_eq!(shown["hostRoute"][0]["nexthop"], "10.1.0.7");
+    assert_eq!(told(), ["192.168.7.0/24 via 10.1.0.7"]);
+    let other = json!({ "prefix": "192.168.7.0/24", "nexthop": "10.1.0.8" });
+    assert!(admin.create_fails(&path, other).await.unwrap().details.contains("already"));
+    admin.delete(&format!("{path}?prefix=192.168.7.0/24")).await.unwrap();
+    assert!(told().is_empty());
+}

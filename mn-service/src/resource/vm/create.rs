@@ -140,6 +140,8 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     if let Err(error) = tags::check_system("VmInstanceVO", &system_tags) {
         problems.extend(error.details.lines().map(str::to_owned));
     }
+    let hostname = spec::tag_value(&system_tags, "hostname").and_then(super::hostname_problem);
+    problems.extend(hostname.map(|problem| format!("systemTags: {problem}")));
     let nics = new_nics(conn, &l3s, &system_tags, &mut problems).await?;
     let data = data_volumes(conn, &msg.name, msg.data_disk_offering_uuids, msg.data_disk_sizes, &mut problems).await?;
     let zone = given(msg.zone_uuid);

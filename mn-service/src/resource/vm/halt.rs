@@ -7,11 +7,11 @@ use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::EntityTrait;
 
-use super::power::PATIENCE_SECONDS;
+use super::{power::PATIENCE_SECONDS, spec};
 use crate::{
     agents,
     app::{App, OrInternal},
-    resource::allocation,
+    resource::{allocation, l3_network},
 };
 
 /// VMs that are stopped at the same time.
@@ -59,6 +59,8 @@ async fn stop(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
     agents::run(&agent, job, &format!("stop-{uuid}"), stop, app.host_patience())
         .await
         .map_err(|e| agents::failure(ErrorCode::StopVm, format!("VM {uuid} could not be stopped"), host, &e))?;
+    let nics = spec::nics(app.db.read(), uuid).await?;
+    l3_network::forget_leases(app, host, &nics).await;
     let uuid = uuid.to_owned();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
 }

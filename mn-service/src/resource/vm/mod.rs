@@ -19,6 +19,7 @@ use mn_service_types::{ApiError, ErrorCode, contract, date::now_millis, error::A
 use mn_service_workflow::{Registry, RegistryError};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
+pub(super) use configure::hostname_problem;
 pub use delete::expunge_due;
 pub use halt::stop_all;
 

@@ -355,7 +355,7 @@ async fn pull_out(app: &App, job: &str, step: &str, vm: &str, nic: &str) -> ApiR
         let what = format!("NIC {} could not be unplugged from VM {} ({})", nic.uuid, vm.name, vm.uuid);
         agents::failure(ErrorCode::Operation, what, &host, &e)
     })?;
-    l3_network::remove_leases(app, &format!("{job}-{step}"), &host, std::slice::from_ref(&nic)).await
+    l3_network::remove_leases(app, &host, std::slice::from_ref(&nic)).await
 }
 
 /// State of detaching.
