@@ -213,7 +213,7 @@ async fn networks_that_reach_the_vm_are_offered_and_only_those() {
         let answer = admin.get(&path).await.unwrap().unwrap();
         answer["inventories"].as_array().unwrap().iter().map(|l3| uuid(l3).unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(offered(format!("/vm-instances/{id}/l3-networks-candidates")).await, [second.clone()]);
+    assert_eq!(offered(format!("/vm-instances/{id}/l3-networks-candidates")).await, std::slice::from_ref(&second));
     let nic = uuid(&vm["vmNics"][0]).unwrap();
     assert_eq!(offered(format!("/vm-instances/nics/{nic}/l3-networks-candidates")).await, [second]);
     let error = admin.create_fails(&format!("/vm-instances/{id}/l3-networks/{far}"), json!({})).await.unwrap();

@@ -63,8 +63,8 @@ impl Columns {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Change {
     Columns {
-        old: Columns,
-        new: Columns,
+        old: Box<Columns>,
+        new: Box<Columns>,
     },
     /// System tags that begin with `beginning` become `new`.
     Tags {
@@ -89,6 +89,10 @@ impl Change {
             Self::Tags { beginning, old, new } => Self::Tags { beginning, old: new, new: old },
         }
     }
+}
+
+fn columns(old: Columns, new: Columns) -> Change {
+    Change::Columns { old: Box::new(old), new: Box::new(new) }
 }
 
 /// State of the workflow.
@@ -163,7 +167,7 @@ async fn update(call: Call, msg: UpdateVmInstance) -> ApiResult<Plan<Configure>>
         guest_os: msg.guest_os_type.or_else(|| old.guest_os.clone()),
         offering: old.offering.clone(),
     };
-    Ok(Plan::Run(Configure { job: call.job.clone(), vm: vm.uuid, change: Change::Columns { old, new }, state }))
+    Ok(Plan::Run(Configure { job: call.job.clone(), vm: vm.uuid, change: columns(old, new), state }))
 }
 
 /// CS-VM-121, CS-IOF-004.
@@ -191,7 +195,7 @@ async fn change_offering(call: Call, msg: ChangeInstanceOffering) -> ApiResult<P
     let old = Columns::of(&vm);
     let new =
         Columns { cpu: offering.cpu_num, memory: offering.memory_size, offering: Some(offering.uuid), ..old.clone() };
-    Ok(plan(&call, vm.uuid, Change::Columns { old, new }))
+    Ok(plan(&call, vm.uuid, columns(old, new)))
 }
 
 /// System tags of a VM that begin with a word.

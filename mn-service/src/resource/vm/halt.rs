@@ -11,7 +11,7 @@ use super::{power::PATIENCE_SECONDS, spec};
 use crate::{
     agents,
     app::{App, OrInternal},
-    resource::{allocation, l3_network},
+    resource::{allocation, host, l3_network},
 };
 
 /// VMs that are stopped at the same time.
@@ -54,6 +54,8 @@ async fn stop(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
     ticket.turn().await;
     let Some(vm) = find(app, uuid).await? else { return Ok(()) };
     let Some(host) = &vm.host_uuid else { return Ok(()) };
+    // A host that is away would keep everybody waiting.
+    host::check_connected(app.db.read(), host).await?;
     let agent = app.agents.of(app.db.read(), host).await?;
     let stop = StopVm { vm: agents::id(uuid)?, mode: StopMode::Graceful { seconds: PATIENCE_SECONDS } };
     agents::run(&agent, job, &format!("stop-{uuid}"), stop, app.host_patience())
