@@ -81,7 +81,8 @@ async fn set_state(app: &App, uuid: &str, state: &str) -> ApiResult<()> {
 /// From here on nobody logs in, and nobody who is logged in makes anything new.
 async fn close(app: Arc<App>, state: Removal) -> StepResult<Removal> {
     set_state(&app, &state.uuid, "Disabled").await?;
-    app.sessions.close_all(&app.db, &state.uuid).await?;
+    let (sessions, uuid) = (&app.sessions, state.uuid.as_str());
+    app.write(|tx| async move { sessions.close_others(&*tx, uuid, None).await }).await?;
     Ok(state)
 }
 

@@ -11,6 +11,7 @@ pub mod account;
 pub mod account_removal;
 pub mod affinity;
 pub mod allocation;
+pub mod audit;
 pub mod backup_storage;
 pub mod cluster;
 pub mod console;
@@ -23,9 +24,11 @@ pub mod l2_network;
 pub mod l3_network;
 pub mod management_node;
 pub mod offering;
+pub mod preview;
 pub mod primary_storage;
 pub mod provisioning;
 pub mod quota;
+pub mod recycle_bin;
 pub mod sharing;
 pub mod snapshot;
 pub mod tag;
@@ -40,6 +43,7 @@ pub fn apis() -> Apis {
         account::register,
         account_removal::register,
         affinity::register,
+        audit::register,
         backup_storage::register,
         cluster::register,
         console::register,
@@ -50,6 +54,7 @@ pub fn apis() -> Apis {
         l3_network::register,
         management_node::register,
         offering::register,
+        preview::register,
         primary_storage::register,
         quota::register,
         sharing::register,

@@ -14,11 +14,11 @@ use node_manager_types::{
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     Options,
     faults::{Faults, normalize},
+    screen,
     state::{Event, HostState, SimDhcp, SimVm, next},
     storage::Depot,
 };
@@ -286,17 +286,11 @@ impl Hypervisor for Simulated {
 
     async fn console(&self, vm: VmId) -> Result<Box<dyn Console>> {
         self.running(vm, |_| Ok(()))?;
-        let (ours, theirs) = tokio::io::duplex(4096);
-        // Greets like a VNC server and returns what it hears.
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let mut heard = vec![0; 1024];
-            let mut say = write.write_all(b"RFB 003.008\n").await;
-            while say.is_ok() {
-                match read.read(&mut heard).await {
-                    Ok(n) if n > 0 => say = write.write_all(&heard[..n]).await,
-                    _ => break,
-                }
+            // Clients leave by hanging up.
+            if let Err(cause) = screen::serve(theirs, &vm.to_string()).await {
+                tracing::debug!(%vm, %cause, "a simulated console ended");
             }
         });
         Ok(Box::new(ours))

@@ -2,11 +2,17 @@
 
 mod accounts;
 mod affinity;
+mod audit;
 mod capacity;
 mod contract;
 mod nic;
+mod preview;
 mod protocol;
+mod recycle_bin;
+mod session;
 mod storage;
+mod ui;
 mod vm;
 mod vm_settings;
+mod webhook;
 mod zone;

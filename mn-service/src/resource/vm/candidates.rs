@@ -1,258 +1,142 @@
-//! What could be done with VMs: places for new ones, and volumes, networks, ISOs and hosts for those that are there
-//! (CS-VM-004, CS-VM-171, CS-VM-190).
-
-use std::collections::BTreeSet;
+//! Dry runs of the scheduler: where a VM would fit, and why the other hosts do not take it.
 
 use mn_service_db::{
-    entity::{host, image as image_row, instance_offering, l3_network, vm_instance, vm_nic, volume},
-    query::{self, Op, Query},
+    entity::{host, instance_offering},
+    query::{Condition, Op, Query},
 };
 use mn_service_types::{ApiError, error::ApiResult};
-use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
+use sea_orm::EntityTrait;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{INVENTORY, find, image_server, iso, nic, placement, power};
+use super::{create, image_server, placement};
 use crate::{
     api::{Apis, Call},
     app::OrInternal,
-    http,
-    resource::{affinity, image, provisioning::StorageLimits, volume as volumes},
+    resource::{affinity, image, provisioning::StorageLimits},
 };
 
 mn_service_types::messages! {
-    GetCandidateZonesClustersHostsForCreatingVm { instance_offering_uuid: Option<String>, image_uuid: String, l3_network_uuids: Vec<String>, root_disk_size: Option<i64>, cpu_num: Option<i32>, memory_size: Option<i64>, zone_uuid: Option<String>, cluster_uuid: Option<String> }
-    GetVmCapabilities { uuid: String }
-    GetVmAttachableDataVolume { vm_instance_uuid: String }
-    GetDataVolumeAttachableVm { volume_uuid: String }
-    GetVmAttachableL3Network { vm_instance_uuid: String }
-    GetCandidateIsoForAttachingVm { vm_instance_uuid: String }
-    GetCandidateVmForAttachingIso { iso_uuid: String }
-    GetVmStartingCandidateClustersHosts { uuid: String }
-    GetCandidateL3NetworksForChangeVmNicNetwork { vm_nic_uuid: String }
+    GetCandidateZonesClustersHostsForCreatingVm {
+        instance_offering_uuid: Option<String>, image_uuid: String, l3_network_uuids: Vec<String>,
+        root_disk_offering_uuid: Option<String>, root_disk_size: Option<i64>, data_disk_offering_uuids: Option<Vec<String>>,
+        cpu_num: Option<i32>, memory_size: Option<i64>, zone_uuid: Option<String>, cluster_uuid: Option<String>,
+    }
+    ExplainVmPlacement {
+        instance_offering_uuid: Option<String>, image_uuid: String, l3_network_uuids: Vec<String>,
+        root_disk_offering_uuid: Option<String>, root_disk_size: Option<i64>, data_disk_offering_uuids: Option<Vec<String>>,
+        cpu_num: Option<i32>, memory_size: Option<i64>, zone_uuid: Option<String>, cluster_uuid: Option<String>,
+        host_uuid: Option<String>,
+    }
 }
 
 pub(super) fn register(apis: &mut Apis) {
-    apis.sync(places);
-    apis.sync(capabilities);
-    apis.sync(volumes_for_vm);
-    apis.sync(vms_for_volume);
-    apis.sync(networks_for_vm);
-    apis.sync(networks_for_nic);
-    apis.sync(isos_for_vm);
-    apis.sync(vms_for_iso);
-    apis.sync(hosts_to_start);
+    apis.sync(candidates);
+    apis.sync(explain);
 }
 
-/// Resources that one query answers; the default limit of a page.
-const PAGE: usize = 1000;
-
-/// The structures with these uuids that the caller may see.
-async fn shown<C: ConnectionTrait>(
-    conn: &C,
-    call: &Call,
-    inventory: &'static str,
-    uuids: &[String],
-) -> ApiResult<Vec<Value>> {
-    let mut inventories = Vec::new();
-    for page in uuids.chunks(PAGE) {
-        let mut query = Query::new(inventory).with("uuid", Op::In, page.join(","));
-        query.viewer = http::viewer(&call.caller);
-        inventories.extend(query::run(conn, &query).await?.inventories);
-    }
-    Ok(inventories)
-}
-
-async fn answer(call: &Call, inventory: &'static str, uuids: &[String]) -> ApiResult<Map<String, Value>> {
-    let found = shown(call.app.db.read(), call, inventory, uuids).await?;
-    Ok(Map::from_iter([("inventories".to_owned(), Value::Array(found))]))
-}
-
-/// A VM of the caller.
-async fn own_vm(call: &Call, uuid: &str) -> ApiResult<vm_instance::Model> {
+/// What the VM of such a call would need, by the rules of its creation.
+async fn wanted(call: &Call, msg: ExplainVmPlacement) -> ApiResult<placement::Wanted> {
     let conn = call.app.db.read();
-    let vm = find(conn, uuid).await?;
-    if crate::access::may_use(conn, &call.caller, uuid).await? {
-        return Ok(vm);
-    }
-    Err(ApiError::not_found("VmInstanceVO", uuid))
-}
-
-/// A dry run of the scheduler: where a VM would fit, and beyond the contract why the other hosts do not
-/// (`refused`).
-async fn places(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm) -> ApiResult<Map<String, Value>> {
-    let app = &call.app;
-    let conn = app.db.read();
-    let offering = match &msg.instance_offering_uuid {
+    let given = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let offering = match given(msg.instance_offering_uuid) {
         Some(uuid) => instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?,
         None => None,
     };
     let found = image::load(conn, &msg.image_uuid).await?;
-    let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
+    let root = create::root_size(conn, &msg.root_disk_offering_uuid, msg.root_disk_size).await?;
     let mut problems = Vec::new();
-    let zone = msg.zone_uuid.filter(|zone| !zone.is_empty());
-    let given = call.tags().system_tags;
-    let group = affinity::named(conn, &call.caller, &given, zone.as_deref(), &mut problems).await?;
+    let data = create::data_volumes(conn, "", msg.data_disk_offering_uuids, None, &mut problems).await?;
+    let zone = given(msg.zone_uuid);
+    let group = affinity::named(conn, &call.caller, &call.tags().system_tags, zone.as_deref(), &mut problems).await?;
     if !problems.is_empty() {
         return Err(ApiError::invalid(&problems));
     }
-    let wanted = placement::Wanted {
+    let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
+    Ok(placement::Wanted {
         cpu: i64::from(cpu),
         memory: msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0),
         l3s: msg.l3_network_uuids,
         backup_storage: image_server(conn, &msg.image_uuid).await?,
         zone: zone.or_else(|| group.as_ref()?.zone_uuid.clone()),
+        cluster: given(msg.cluster_uuid),
+        host: given(msg.host_uuid),
+        primary_storage: None,
+        disk: root.map_or(found.size, |(size, _)| size) + data.iter().map(|volume| volume.size).sum::<i64>(),
         affinity_group: group.map(|group| group.uuid),
-        cluster: msg.cluster_uuid,
-        disk: msg.root_disk_size.unwrap_or(found.size),
-        ..Default::default()
+    })
+}
+
+async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm) -> ApiResult<Map<String, Value>> {
+    let conn = call.app.db.read();
+    let msg = ExplainVmPlacement {
+        instance_offering_uuid: msg.instance_offering_uuid,
+        image_uuid: msg.image_uuid,
+        l3_network_uuids: msg.l3_network_uuids,
+        root_disk_offering_uuid: msg.root_disk_offering_uuid,
+        root_disk_size: msg.root_disk_size,
+        data_disk_offering_uuids: msg.data_disk_offering_uuids,
+        cpu_num: msg.cpu_num,
+        memory_size: msg.memory_size,
+        zone_uuid: msg.zone_uuid,
+        cluster_uuid: msg.cluster_uuid,
+        host_uuid: None,
     };
-    let (fits, refused) = placement::explain(conn, &wanted, StorageLimits::of(&app.settings)).await?;
-    let lists: [(&str, &'static str, Vec<String>); 3] = [
+    let wanted = wanted(&call, msg).await?;
+    let (fits, _) = placement::explain(conn, &wanted, StorageLimits::of(&call.app.settings)).await?;
+    let lists: [(&str, &str, Vec<String>); 3] = [
         ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
         ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),
         ("hosts", "HostInventory", fits.iter().map(|p| p.host.clone()).collect()),
     ];
     let mut body = Map::new();
     for (key, inventory, uuids) in lists {
-        let uuids: Vec<String> = uuids.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        body.insert(key.to_owned(), Value::Array(shown(conn, &call, inventory, &uuids).await?));
+        let mut query = Query::new(inventory);
+        query.conditions.push(Condition::new("uuid", Op::In, uuids.join(",")));
+        let page = mn_service_db::query::run(conn, &query).await?;
+        body.insert(key.to_owned(), Value::Array(page.inventories));
     }
-    body.insert("refused".to_owned(), json!(refused));
     Ok(body)
 }
 
-async fn capabilities(call: Call, msg: GetVmCapabilities) -> ApiResult<Map<String, Value>> {
-    let vm = find(call.app.db.read(), &msg.uuid).await?;
-    // CS-VM-160: what was made from a template can return to it.
-    let reimage = super::reimage::template(call.app.db.read(), &vm).await?.is_some();
-    // Local storage: neither live migration nor memory snapshots (CS-MAT-003).
-    let capabilities =
-        json!({ "LiveMigration": false, "VolumeMigration": false, "Reimage": reimage, "MemorySnapshot": false });
-    Ok(Map::from_iter([("capabilities".to_owned(), capabilities)]))
+/// `HostCandidateInventory`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    host_uuid: String,
+    host_name: String,
+    cluster_uuid: String,
+    zone_uuid: String,
+    fits: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_storage_uuid: Option<String>,
+    /// Everything that the host lacks.
+    reasons: Vec<String>,
 }
 
-/// CS-VM-171, CS-VOL-028: volumes on the VM's host, and those that are nowhere yet.
-async fn volumes_for_vm(call: Call, msg: GetVmAttachableDataVolume) -> ApiResult<Map<String, Value>> {
+/// Every host, those that fit first.
+async fn explain(call: Call, msg: ExplainVmPlacement) -> ApiResult<Map<String, Value>> {
     let conn = call.app.db.read();
-    let vm = own_vm(&call, &msg.vm_instance_uuid).await?;
-    let free = volume::Entity::find()
-        .filter(volume::Column::Type.eq("Data"))
-        .filter(volume::Column::State.eq("Enabled"))
-        .filter(volume::Column::Status.is_in(["Ready", "NotInstantiated"]))
-        .filter(volume::Column::VmInstanceUuid.is_null())
-        .order_by_asc(volume::Column::Uuid);
-    let mut fitting = Vec::new();
-    for volume in free.all(conn).await.or_internal()? {
-        if volumes::attach_problems(&call.app, conn, &volume, &vm).await?.is_empty() {
-            fitting.push(volume.uuid);
+    let wanted = wanted(&call, msg).await?;
+    let (mut fits, mut refused) = placement::explain(conn, &wanted, StorageLimits::of(&call.app.settings)).await?;
+    let mut found = Vec::new();
+    for row in host::Entity::find().all(conn).await.or_internal()? {
+        let place = fits.iter().position(|p| p.host == row.uuid).map(|index| fits.swap_remove(index));
+        let lacks = refused.iter().position(|r| r.uuid == row.uuid).map(|index| refused.swap_remove(index).reasons);
+        // A host that was added after the others were looked at is in neither list.
+        if place.is_none() && lacks.is_none() {
+            continue;
         }
+        found.push(Candidate {
+            host_uuid: row.uuid,
+            host_name: row.name,
+            cluster_uuid: row.cluster_uuid,
+            zone_uuid: row.zone_uuid,
+            fits: place.is_some(),
+            primary_storage_uuid: place.map(|place| place.primary_storage),
+            reasons: lacks.unwrap_or_default(),
+        });
     }
-    answer(&call, "VolumeInventory", &fitting).await
-}
-
-async fn vms_for_volume(call: Call, msg: GetDataVolumeAttachableVm) -> ApiResult<Map<String, Value>> {
-    let conn = call.app.db.read();
-    let volume = volumes::load(conn, &msg.volume_uuid).await?;
-    if !crate::access::may_use(conn, &call.caller, &volume.uuid).await? {
-        return Err(ApiError::not_found("VolumeVO", &volume.uuid));
-    }
-    let mut fitting = Vec::new();
-    if volume.vm_instance_uuid.is_none() {
-        let vms = vm_instance::Entity::find()
-            .filter(vm_instance::Column::State.is_in(["Running", "Stopped"]))
-            .order_by_asc(vm_instance::Column::Uuid);
-        for vm in vms.all(conn).await.or_internal()? {
-            if volumes::attach_problems(&call.app, conn, &volume, &vm).await?.is_empty() {
-                fitting.push(vm.uuid);
-            }
-        }
-    }
-    answer(&call, INVENTORY, &fitting).await
-}
-
-/// Networks that a VM could have a card on, beside `but`.
-async fn networks(call: &Call, vm: &vm_instance::Model, but: Option<&str>) -> ApiResult<Map<String, Value>> {
-    let conn = call.app.db.read();
-    let mut fitting = Vec::new();
-    let all = l3_network::Entity::find().order_by_asc(l3_network::Column::Uuid).all(conn).await.or_internal()?;
-    for l3 in all.into_iter().filter(|l3| but != Some(l3.uuid.as_str())) {
-        if nic::attach_problems(&call.app, conn, vm, &l3.uuid).await?.is_empty() {
-            fitting.push(l3.uuid);
-        }
-    }
-    answer(call, "L3NetworkInventory", &fitting).await
-}
-
-async fn networks_for_vm(call: Call, msg: GetVmAttachableL3Network) -> ApiResult<Map<String, Value>> {
-    let vm = own_vm(&call, &msg.vm_instance_uuid).await?;
-    networks(&call, &vm, None).await
-}
-
-async fn networks_for_nic(
-    call: Call,
-    msg: GetCandidateL3NetworksForChangeVmNicNetwork,
-) -> ApiResult<Map<String, Value>> {
-    let row = vm_nic::Entity::find_by_id(&msg.vm_nic_uuid).one(call.app.db.read()).await.or_internal()?;
-    let row = row.ok_or_else(|| ApiError::not_found("VmNicVO", &msg.vm_nic_uuid))?;
-    let vm = own_vm(&call, row.vm_instance_uuid.as_deref().unwrap_or_default()).await?;
-    networks(&call, &vm, row.l3_network_uuid.as_deref()).await
-}
-
-async fn isos_for_vm(call: Call, msg: GetCandidateIsoForAttachingVm) -> ApiResult<Map<String, Value>> {
-    let conn = call.app.db.read();
-    let vm = own_vm(&call, &msg.vm_instance_uuid).await?;
-    let held: Vec<String> = iso::drives(conn, &vm.uuid).await?.into_iter().filter_map(|drive| drive.iso_uuid).collect();
-    let isos = image_row::Entity::find()
-        .filter(image_row::Column::MediaType.eq("ISO"))
-        .order_by_asc(image_row::Column::Uuid)
-        .all(conn)
-        .await
-        .or_internal()?;
-    let mut fitting = Vec::new();
-    for iso in isos.into_iter().filter(|iso| !held.contains(&iso.uuid)) {
-        if iso::iso_problems(conn, &vm, &iso).await?.is_empty() {
-            fitting.push(iso.uuid);
-        }
-    }
-    answer(&call, "ImageInventory", &fitting).await
-}
-
-async fn vms_for_iso(call: Call, msg: GetCandidateVmForAttachingIso) -> ApiResult<Map<String, Value>> {
-    let conn = call.app.db.read();
-    let iso = image::load(conn, &msg.iso_uuid).await?;
-    let vms = vm_instance::Entity::find()
-        .filter(vm_instance::Column::State.is_in(["Running", "Stopped"]))
-        .order_by_asc(vm_instance::Column::Uuid);
-    let mut fitting = Vec::new();
-    for vm in vms.all(conn).await.or_internal()? {
-        let drives = iso::drives(conn, &vm.uuid).await?;
-        let holds = drives.iter().any(|drive| drive.iso_uuid.as_ref() == Some(&iso.uuid));
-        let room = drives.iter().any(|drive| drive.iso_uuid.is_none());
-        if room && !holds && iso::iso_problems(conn, &vm, &iso).await?.is_empty() {
-            fitting.push(vm.uuid);
-        }
-    }
-    answer(&call, INVENTORY, &fitting).await
-}
-
-/// CS-VM-041, CS-VM-043: where a stopped VM may start.
-async fn hosts_to_start(call: Call, msg: GetVmStartingCandidateClustersHosts) -> ApiResult<Map<String, Value>> {
-    let conn = call.app.db.read();
-    let vm = find(conn, &msg.uuid).await?;
-    super::check_state(&vm, &call.api.message_class())?;
-    let mut fitting = Vec::new();
-    let home = power::home(conn, &vm.uuid).await?;
-    if let Some(host) = home.or_else(|| vm.last_host_uuid.clone())
-        && let Some(row) = host::Entity::find_by_id(&host).one(conn).await.or_internal()?
-        && power::host_problems(conn, &vm, &row).await?.is_empty()
-    {
-        fitting.push(row);
-    }
-    let clusters: BTreeSet<String> = fitting.iter().map(|host| host.cluster_uuid.clone()).collect();
-    let clusters: Vec<String> = clusters.into_iter().collect();
-    let hosts: Vec<String> = fitting.into_iter().map(|host| host.uuid).collect();
-    Ok(Map::from_iter([
-        ("hosts".to_owned(), Value::Array(shown(conn, &call, "HostInventory", &hosts).await?)),
-        ("clusters".to_owned(), Value::Array(shown(conn, &call, "ClusterInventory", &clusters).await?)),
-    ]))
+    found.sort_by(|a, b| b.fits.cmp(&a.fits).then_with(|| a.host_name.cmp(&b.host_name)));
+    Ok(Map::from_iter([("inventories".to_owned(), json!(found))]))
 }

@@ -46,10 +46,11 @@ mn_service_types::messages! {
 
 /// A volume to make.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct NewVolume {
+pub(super) struct NewVolume {
     uuid: String,
     name: String,
-    size: i64,
+    /// Bytes.
+    pub(super) size: i64,
     offering: Option<String>,
 }
 
@@ -203,7 +204,8 @@ fn sealed_tags(app: &App, vm: &str, given: Vec<String>) -> ApiResult<Vec<String>
     given.into_iter().map(seal).collect()
 }
 
-async fn root_size<C: ConnectionTrait>(
+/// Size of the root volume where the call names one, and the offering that says so.
+pub(super) async fn root_size<C: ConnectionTrait>(
     conn: &C,
     offering: &Option<String>,
     size: Option<i64>,
@@ -216,7 +218,8 @@ async fn root_size<C: ConnectionTrait>(
     Ok(row.map(|row| (row.disk_size, Some(row.uuid))))
 }
 
-async fn data_volumes<C: ConnectionTrait>(
+/// Data volumes that the call asks for.
+pub(super) async fn data_volumes<C: ConnectionTrait>(
     conn: &C,
     vm_name: &str,
     offerings: Option<Vec<String>>,

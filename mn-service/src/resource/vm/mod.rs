@@ -7,6 +7,7 @@ mod delete;
 mod halt;
 mod iso;
 mod nic;
+mod offers;
 pub mod placement;
 mod power;
 mod reimage;
@@ -20,7 +21,6 @@ use mn_service_workflow::{Registry, RegistryError};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
 pub(super) use configure::hostname_problem;
-pub use delete::expunge_due;
 pub use halt::stop_all;
 
 use crate::{
@@ -45,6 +45,7 @@ pub(super) fn register(apis: &mut Apis) {
     configure::register(apis);
     settings::register(apis);
     candidates::register(apis);
+    offers::register(apis);
     iso::register(apis);
     reimage::register(apis);
 }

@@ -129,19 +129,22 @@ async fn report_unknown(app: &App, host: &str, uuid: &str) -> ApiResult<()> {
     }
     tracing::warn!(vm = uuid, host, "the host runs a VM that is not in the database");
     let (host, uuid) = (host.to_owned(), uuid.to_owned());
+    let now = now_millis();
     app.write(|tx| async move {
         let row = audit::ActiveModel {
-            api: Set("UnknownVmOnHost".to_owned()),
-            account_uuid: Set(ADMIN_ACCOUNT.to_owned()),
+            api_name: Set("UnknownVmOnHost".to_owned()),
+            operator_account_uuid: Set(ADMIN_ACCOUNT.to_owned()),
             client_ip: Set(Some("system".to_owned())),
             resource_type: Set(Some("HostVO".to_owned())),
             resource_uuid: Set(Some(host)),
-            request: Set(serde_json::json!({ "vm": uuid }).to_string()),
+            request_dump: Set(serde_json::json!({ "vm": uuid }).to_string()),
             success: Set(Some(false)),
             error: Set(Some(format!(
                 "VM {uuid} runs on the host and is not in the database; stop it there or recover its records"
             ))),
-            started: Set(now_millis()),
+            start_time: Set(now),
+            create_time: Set(now),
+            duration: Set(0),
             ..Default::default()
         };
         audit::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;

@@ -34,7 +34,6 @@ mod create;
 mod delete;
 
 pub(in crate::resource) use attach::attach_problems;
-pub use delete::expunge_due;
 
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryVolume");
