@@ -10,7 +10,9 @@ use system_tests::{Cloud, cloud::uuid};
 /// A second network on the same cluster, 10.2.0.10 to 10.2.0.20, with DHCP.
 async fn second_network(cloud: &Cloud) -> String {
     let admin = cloud.admin();
-    let l3 = json!({ "name": "second", "l2NetworkUuid": cloud.l2, "category": "Private" });
+    // A server with an address of its own choice could sit on one that a test asks for.
+    let tag = "flatNetwork::DhcpServer::10.2.0.20::ipUuid::null";
+    let l3 = json!({ "name": "second", "l2NetworkUuid": cloud.l2, "category": "Private", "systemTags": [tag] });
     let l3 = uuid(&admin.create("/l3-networks", l3).await.unwrap()).unwrap();
     let range = json!({ "name": "r", "startIp": "10.2.0.10", "endIp": "10.2.0.20", "netmask": "255.255.255.0", "gateway": "10.2.0.1" });
     admin.create(&format!("/l3-networks/{l3}/ip-ranges"), range).await.unwrap();
