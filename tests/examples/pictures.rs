@@ -1,5 +1,7 @@
 //! Takes the pictures of the web UI that the documentation shows:
 //! `ZSTACK_UI_DIR=$(cargo xtask ui) cargo run -p system-tests --example pictures -- docs/images`.
+//! A simulated screen is colours only; with the address of the web UI of a cloud that runs (`cargo xtask run`) as a second
+//! argument, and its password in `ZSTACK_PASSWORD`, the console of its VM is taken instead.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,7 +9,7 @@ use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest, Sha512};
-use system_tests::{Browser, Cloud};
+use system_tests::{Browser, Client, Cloud};
 
 const PASSWORD: &str = "a password of our own";
 
@@ -71,11 +73,32 @@ async fn main() -> Result<()> {
     browser.click("[data-testid=action-delete]").await;
     browser.see_text(".remove-dialog tr", "Virtual machines").await;
     take(&browser, &folder, "delete").await?;
-    browser.open(&format!("/console/{first}")).await?;
-    browser.see("[data-testid=console][data-status=connected]").await;
-    take(&browser, &folder, "console").await?;
     browser.open("/").await?;
     browser.choose(".header .ant-select-selector", "中文").await;
     take(&browser, &folder, "dashboard-zh").await?;
+    browser.close().await?;
+    match std::env::args().nth(2) {
+        Some(url) => console(&url, &std::env::var("ZSTACK_PASSWORD")?, &folder).await,
+        None => Ok(()),
+    }
+}
+
+/// The console of the first VM of a cloud that runs, with a command on it.
+async fn console(url: &str, password: &str, folder: &std::path::Path) -> Result<()> {
+    let mut client = Client::new(url);
+    client.log_in("admin", password).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let running = client.query("/vm-instances?q=state=Running&sort=createDate").await?;
+    let vm = running.first().context("the cloud has no running VM")?["uuid"].as_str().unwrap_or_default();
+    let browser = Browser::start(url).await?;
+    browser.resize(1360, 850).await?;
+    browser.open("/").await?;
+    browser.log_in(password).await?;
+    browser.open(&format!("/console/{vm}")).await?;
+    browser.see("[data-testid=console][data-status=connected]").await;
+    const ENTER: char = '\u{E007}';
+    for key in [ENTER].into_iter().chain("uname -a".chars()).chain([ENTER]) {
+        browser.press(key).await?;
+    }
+    take(&browser, folder, "console").await?;
     browser.close().await
 }

@@ -105,7 +105,7 @@ impl Site {
         let (api, console, agent_at) = (free_port(), free_port(), free_port());
         let data = dir.path().join("mn");
         let config = format!(
-            "listen = \"{api}\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nagent_port = {}\nallow_emulation = true\n",
+            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nagent_port = {}\nallow_emulation = true\n",
             data.display(),
             agent_at.port()
         );
