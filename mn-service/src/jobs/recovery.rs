@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mn_service_db::entity::job;
+use mn_service_db::entity::{job, saga, saga_event};
 use mn_service_types::{ApiError, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult};
 use mn_service_workflow::Running;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder, prelude::*};
@@ -13,6 +13,10 @@ use crate::{
     app::{App, OrInternal},
     queue::Ticket,
 };
+
+/// The one kind of interrupted jobs that does not wait until the hosts were asked, because it asks them, and whoever asks
+/// a host after the start waits for it. It begins anew: done twice it ends as done once.
+const ASKS_HOSTS: &str = "ReconnectHost";
 
 /// Takes up the jobs that a crash or restart interrupted, in the order in which they were accepted. Called once,
 /// before requests are served.
@@ -33,7 +37,12 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
                 if let Some(deadline) = row.deadline {
                     app.deadlines.set(id_of(&call), deadline);
                 }
-                interrupted.push((call, ticket, row.webhook));
+                if row.api == ASKS_HOSTS {
+                    forget_workflow(app, &row.uuid).await?;
+                    tokio::spawn(run(call, ticket, row.webhook, None));
+                } else {
+                    interrupted.push((call, ticket, row.webhook));
+                }
             }
             Err(error) => {
                 tracing::error!(job = %row.uuid, api = %row.api, %error, "a job from before the restart cannot be taken up");
@@ -52,6 +61,20 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     }
     tokio::spawn(go_on(app.clone(), interrupted));
     Ok(count)
+}
+
+async fn forget_workflow(app: &App, job: &str) -> ApiResult<()> {
+    let job = job.to_owned();
+    app.write(|tx| async move {
+        saga_event::Entity::delete_many()
+            .filter(saga_event::Column::SagaUuid.eq(&job))
+            .exec(&*tx)
+            .await
+            .or_internal()?;
+        saga::Entity::delete_by_id(&job).exec(&*tx).await.or_internal()?;
+        Ok(())
+    })
+    .await
 }
 
 /// Longest wait for hosts before interrupted jobs go on without them.

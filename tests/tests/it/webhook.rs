@@ -191,11 +191,7 @@ async fn a_call_over_its_time_is_taken_back_section_7() {
     let headers = [("X-Job-UUID", job.as_str()), ("X-API-Timeout", "1")];
     let (_, answer) = cloud.admin().send_with(Method::POST, "/vm-instances", body, &headers).await.unwrap();
     assert_eq!(answer["apiTimeout"], 1000, "milliseconds");
-    eventually(Duration::from_secs(10), || async {
-        if cloud.sim.held(cloud.host(0), "CreateVolume") > 0 { Ok(()) } else { Err("not yet") }
-    })
-    .await;
-    // Its second began when it was accepted, which is past.
+    // Its second began before it was acknowledged. However far it came in it, it does not get past the held step.
     tokio::time::sleep(Duration::from_secs(1)).await;
     cloud.sim.release(cloud.host(0), "CreateVolume");
     let error = cloud.admin().follow(&format!("/api-jobs/{job}")).await.unwrap().unwrap_err();
