@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use mn_service_db::entity::{job, saga, saga_event, volume_snapshot};
+use mn_service_db::entity::{job, saga, saga_event, vm_cd_rom, vm_nic, volume_snapshot};
 use mn_service_types::{Api, ApiError, ErrorCode, contract, date::now_millis, error::ApiResult, error::ErrorBody};
 use mn_service_workflow::{Outcome, Running};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
@@ -140,19 +140,26 @@ fn purpose(job: &str) -> String {
     format!("job:{job}")
 }
 
-/// Queues of a call: those of its parameters, and for snapshots that of their volume, whose layers they are.
+/// Queues of a call: those of its parameters, for snapshots that of their volume, whose layers they are, and for cards
+/// and CD drives that of their VM.
 async fn keys(call: &Call) -> ApiResult<Vec<String>> {
     let mut keys = queue_keys(call.api, &call.params);
-    let snapshots: Vec<&str> = call
-        .api
-        .params
-        .iter()
-        .filter(|param| param.location == "url" && param.resource_type.as_deref() == Some("VolumeSnapshotVO"))
-        .filter_map(|param| call.text(&param.name))
-        .collect();
-    for uuid in snapshots {
-        let row = volume_snapshot::Entity::find_by_id(uuid).one(call.app.db.read()).await.or_internal()?;
-        keys.extend(row.and_then(|row| row.volume_uuid));
+    let conn = call.app.db.read();
+    for param in call.api.params.iter().filter(|param| param.location == "url") {
+        let (Some(kind), Some(uuid)) = (param.resource_type.as_deref(), call.text(&param.name)) else { continue };
+        let whole = match kind {
+            "VolumeSnapshotVO" => {
+                volume_snapshot::Entity::find_by_id(uuid).one(conn).await.or_internal()?.and_then(|row| row.volume_uuid)
+            }
+            "VmNicVO" => {
+                vm_nic::Entity::find_by_id(uuid).one(conn).await.or_internal()?.and_then(|row| row.vm_instance_uuid)
+            }
+            "VmCdRomVO" => {
+                vm_cd_rom::Entity::find_by_id(uuid).one(conn).await.or_internal()?.map(|row| row.vm_instance_uuid)
+            }
+            _ => None,
+        };
+        keys.extend(whole);
     }
     Ok(keys)
 }
@@ -405,7 +412,12 @@ pub async fn render<C: ConnectionTrait>(api: &Api, reply: &Reply, conn: &C) -> A
         Reply::Inventory(inventory, uuid) => {
             let found = mn_service_db::query::load(conn, inventory, uuid).await?;
             let found = found.ok_or_else(|| ApiError::not_found(inventory, uuid))?;
-            Map::from_iter([("inventory".to_owned(), found)])
+            let mut body = Map::from_iter([("inventory".to_owned(), found)]);
+            // Parts that failed beside a success; here a part that fails fails the whole.
+            if api.response_fields.contains_key("failures") {
+                body.insert("failures".to_owned(), json!([]));
+            }
+            body
         }
     };
     if api.response_mode == "fieldsTo=all" {

@@ -227,6 +227,23 @@ impl Hypervisor for Simulated {
         Ok(())
     }
 
+    async fn change_medium(&self, vm: VmId, index: u32, path: Option<&str>) -> Result<()> {
+        self.enter("change_medium").await?;
+        if let Some(missing) = path.filter(|path| !self.has_file(path)) {
+            return Err(error(ErrorKind::NotFound, format!("{missing} is not there; is its storage mounted?")));
+        }
+        self.running(vm, |found| {
+            let Some(spec) = &mut found.spec else { return Ok(()) };
+            match spec.cdroms.iter_mut().find(|drive| drive.index == index) {
+                Some(drive) => {
+                    drive.path = path.map(str::to_owned);
+                    Ok(())
+                }
+                None => Err(error(ErrorKind::NotFound, format!("{vm:?} was started without CD drive {index}"))),
+            }
+        })
+    }
+
     async fn resize_disk(&self, vm: VmId, path: &str, size: ByteSize) -> Result<bool> {
         if !self.state().vms.contains_key(&vm) {
             return Ok(false);

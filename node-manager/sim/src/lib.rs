@@ -196,6 +196,11 @@ impl SimHandle {
         self.of(host).faults.fail_next(op, kind, message);
     }
 
+    /// Forgets failures that no operation has met yet.
+    pub fn clear_failures(&self, host: HostId) {
+        self.of(host).faults.clear_failures();
+    }
+
     /// Makes the host answer nobody for a while; zero ends that.
     pub fn silent(&self, host: HostId, time: Duration) {
         self.of(host).faults.silent(time);

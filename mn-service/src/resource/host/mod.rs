@@ -205,24 +205,29 @@ async fn stop_vms(app: Arc<App>, state: ChangeState) -> StepResult<ChangeState> 
     if state.event != "maintain" {
         return Ok(state);
     }
-    let vms = vm_instance::Entity::find()
+    let vms: Vec<String> = vm_instance::Entity::find()
+        .select_only()
+        .column(vm_instance::Column::Uuid)
         .filter(vm_instance::Column::HostUuid.eq(&state.uuid))
+        .into_tuple()
         .all(app.db.read())
         .await
         .or_internal()?;
     let row = find(app.db.read(), &state.uuid).await?;
-    let ignore = app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected";
-    for vm in vms {
-        if let Err(error) = super::vm::stop_now(&app, &state.job, &vm).await {
-            if !ignore {
-                let failure = ApiError::new(
-                    ErrorCode::EnterMaintenance,
-                    format!("host {} cannot enter maintenance: VM {} ({}) does not stop", row.name, vm.name, vm.uuid),
-                );
-                return Err(failure.caused_by(error).into());
-            }
-            tracing::warn!(vm = %vm.uuid, %error, "left running while its host enters maintenance");
+    let left = super::vm::stop_all(&app, &state.job, &vms).await;
+    if app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected" {
+        for left in &left {
+            tracing::warn!(vm = left.vm, error = %left.error, "left running while its host enters maintenance");
         }
+        return Ok(state);
+    }
+    if let Some(first) = left.first() {
+        let each: Vec<&str> = left.iter().map(|left| left.vm.as_str()).collect();
+        let failure = ApiError::new(
+            ErrorCode::EnterMaintenance,
+            format!("host {} cannot enter maintenance: VM {} does not stop", row.name, each.join(", VM ")),
+        );
+        return Err(failure.caused_by(first.error.clone()).into());
     }
     Ok(state)
 }
@@ -266,6 +271,7 @@ async fn update(call: Call, tx: Tx, msg: UpdateKVMHost) -> ApiResult<Reply> {
         row.secret = Set(Some(sealed));
     }
     host::Entity::update(row).exec(&*tx).await.or_internal()?;
+    ping::try_at_once(&msg.uuid);
     Ok(Reply::Inventory(INVENTORY, msg.uuid))
 }
 
