@@ -47,13 +47,6 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-impl Options {
-    /// All cases, as a stage of the test suite.
-    pub(crate) fn all() -> Self {
-        Self { cases: Vec::new(), json: false, keep: false }
-    }
-}
-
 /// Runs cases; fails when one does.
 pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     if options.cases == ["list"] {
