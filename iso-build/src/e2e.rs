@@ -8,6 +8,7 @@ mod cable;
 mod case;
 mod cases;
 mod channel;
+mod emulator;
 mod image;
 mod lab;
 mod machine;
@@ -23,7 +24,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    time::timeout,
+};
 
 use self::{case::Case, image::Image, lab::Lab, report::Outcome};
 use crate::{
@@ -61,9 +66,12 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
     let image = image::image(work.path(), progress).await?;
     let (started, logs) = (Instant::now(), logs()?);
+    // What is left behind by a sudden end are files of the machines.
+    let mut terminated = signal(SignalKind::terminate())?;
     let outcomes = tokio::select! {
         outcomes = run_all(&cases, &image, &logs, options.keep, progress) => outcomes?,
         _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        _ = terminated.recv() => bail!("stopped"),
     };
     let seconds = started.elapsed().as_secs_f64();
     report::show(&outcomes, seconds);

@@ -7,9 +7,8 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde_json::json;
 
-use super::qmp::Qmp;
+use super::machine::Machine;
 
 /// What a network card is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(super) enum Socket {
 pub(crate) struct Cable {
     ends: [PathBuf; 2],
     plugged: Mutex<usize>,
-    cards: Mutex<Vec<(Arc<Qmp>, usize)>>,
+    cards: Mutex<Vec<(Arc<Machine>, usize)>>,
 }
 
 impl Cable {
@@ -53,7 +52,7 @@ impl Cable {
     }
 
     /// Remembers which card of which machine an end is plugged into.
-    pub(super) fn belongs(&self, machine: Arc<Qmp>, nic: usize) {
+    pub(super) fn belongs(&self, machine: Arc<Machine>, nic: usize) {
         self.cards.lock().unwrap_or_else(PoisonError::into_inner).push((machine, nic));
     }
 
@@ -70,7 +69,7 @@ impl Cable {
     async fn switch(&self, up: bool) -> Result<()> {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (machine, nic) in cards {
-            machine.execute("set_link", json!({ "name": format!("nic{nic}"), "up": up })).await?;
+            machine.set_link(nic, up).await?;
         }
         Ok(())
     }

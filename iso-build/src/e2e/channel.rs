@@ -35,29 +35,29 @@ pub(crate) struct Output {
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Output>>>>;
 
-/// The channel to one machine. It lives as long as its QEMU, over any number of boots.
+/// The channel to one machine. It lives as long as its QEMU, which is one boot.
 #[derive(Debug)]
 pub(super) struct Channel {
     write: tokio::sync::Mutex<(u64, OwnedWriteHalf)>,
     waiting: Waiting,
-    boot: watch::Receiver<String>,
+    up: watch::Receiver<bool>,
     reader: JoinHandle<()>,
 }
 
 impl Channel {
-    /// Listens to a machine from its first boot on.
+    /// Listens to a machine.
     pub(super) fn open(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         let waiting = Waiting::default();
-        let (said, boot) = watch::channel(String::new());
+        let (said, up) = watch::channel(false);
         let pending = waiting.clone();
         let reader = tokio::spawn(async move {
             let mut lines = BufReader::new(read).split(b'\n');
             // Ends with QEMU; whoever waits then notices that nobody will answer.
             while let Ok(Some(line)) = lines.next_segment().await {
                 match Message::parse(&String::from_utf8_lossy(&line)) {
-                    Some(Message::Hello(boot)) => {
-                        let _ = said.send(boot);
+                    Some(Message::Hello) => {
+                        let _ = said.send(true);
                     }
                     Some(Message::Done(number, output)) => {
                         let waiter = pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
@@ -71,20 +71,13 @@ impl Channel {
             }
             pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
-        Self { write: tokio::sync::Mutex::new((0, write)), waiting, boot, reader }
+        Self { write: tokio::sync::Mutex::new((0, write)), waiting, up, reader }
     }
 
-    /// The boot that said hello last; empty before the first.
-    pub(super) fn boot(&self) -> String {
-        self.boot.borrow().clone()
-    }
-
-    /// Waits for a boot other than `old`, and forgets what was asked of that one.
-    pub(super) async fn next_boot(&self, old: &str) -> Result<String> {
-        let mut boot = self.boot.clone();
-        let new = boot.wait_for(|new| new != old).await.context("QEMU ended")?.clone();
-        self.forget();
-        Ok(new)
+    /// Waits until the machine takes commands.
+    pub(super) async fn up(&self) -> Result<()> {
+        self.up.clone().wait_for(|up| *up).await.context("QEMU ended")?;
+        Ok(())
     }
 
     /// Nobody will answer what was asked until now.
@@ -122,7 +115,7 @@ impl Drop for Channel {
 
 #[derive(Debug, PartialEq)]
 enum Message {
-    Hello(String),
+    Hello,
     Done(u64, Output),
 }
 
@@ -132,7 +125,7 @@ impl Message {
         let decode = |word: &str, key: &str| STANDARD.decode(word.strip_prefix(key)?).ok();
         // A line that lost its beginning or its end is none: every field has a form.
         match words.as_slice() {
-            ["hello", boot, _uptime] if boot.len() == 36 => Some(Self::Hello((*boot).to_owned())),
+            ["hello", boot] if boot.len() == 36 => Some(Self::Hello),
             ["done", number, code, stdout, stderr] => {
                 let (stdout, stderr) = (decode(stdout, "out:")?, decode(stderr, "err:")?);
                 Some(Self::Done(number.parse().ok()?, Output { code: code.parse().ok()?, stdout, stderr }))
@@ -149,28 +142,27 @@ mod tests {
     use super::*;
 
     const BOOT: &str = "c1d85c28-ba9c-4a0c-9a27-7c22a4a7a3fb";
-    const NEXT: &str = "0b2c1f6e-27a4-4c3b-8a3c-2a1df8f8a0aa";
 
     #[test]
     fn torn_lines_are_no_messages() {
-        assert_eq!(Message::parse(&format!("hello {BOOT} 3.1\r")), Some(Message::Hello(BOOT.to_owned())));
+        assert_eq!(Message::parse(&format!("hello {BOOT}\r")), Some(Message::Hello));
         let output = Output { code: 2, stdout: b"a\n".to_vec(), stderr: Vec::new() };
         assert_eq!(Message::parse("done 7 2 out:YQo= err:"), Some(Message::Done(7, output)));
-        for torn in ["hello c1d85c28 3", "done 7 2 out:YQo=", "done 7 2 out:YQ err:", "ne 7 2 out:YQo= err:", ""] {
+        for torn in ["hello c1d85c28", "done 7 2 out:YQo=", "done 7 2 out:YQ err:", "ne 7 2 out:YQo= err:", ""] {
             assert_eq!(Message::parse(torn), None, "{torn}");
         }
     }
 
     #[tokio::test]
-    async fn commands_get_their_own_answers_and_a_reboot_ends_the_wait() {
+    async fn commands_get_their_own_answers_and_the_end_of_the_machine_ends_the_wait() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let listener = UnixListener::bind(&socket).unwrap();
         let channel = Channel::open(UnixStream::connect(&socket).await.unwrap());
         let (read, mut machine) = listener.accept().await.unwrap().0.into_split();
         let mut lines = BufReader::new(read).lines();
-        machine.write_all(format!("hello {BOOT} 3.1\n").as_bytes()).await.unwrap();
-        assert_eq!(channel.next_boot("").await.unwrap(), BOOT);
+        machine.write_all(format!("hello {BOOT}\n").as_bytes()).await.unwrap();
+        channel.up().await.unwrap();
 
         let limit = Duration::from_secs(5);
         let (one, two, ()) = tokio::join!(channel.run("echo 1", limit), channel.run("exit 3", limit), async {
@@ -180,12 +172,12 @@ mod tests {
         });
         assert_eq!((one.unwrap().stdout, two.unwrap().code), (b"1\n".to_vec(), 3));
 
-        let (lost, next) = tokio::join!(channel.run("reboot", limit), async {
+        let (lost, ()) = tokio::join!(channel.run("reboot", limit), async {
             lines.next_line().await.unwrap();
-            machine.write_all(format!("done 3 0 ou\nhello {NEXT} 2.0\n").as_bytes()).await.unwrap();
-            channel.next_boot(BOOT).await
+            machine.write_all(b"done 3 0 ou\n").await.unwrap();
+            drop((lines, machine));
         });
         assert!(lost.unwrap_err().to_string().contains("lost power"));
-        assert_eq!(next.unwrap(), NEXT);
+        assert!(channel.run("true", limit).await.is_err(), "nobody is there");
     }
 }

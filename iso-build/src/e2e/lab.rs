@@ -61,7 +61,7 @@ impl Lab {
         let machine = Arc::new(Machine::boot(name, number, &self.image, &sockets?, places).await?);
         for (nic, cable) in cards.iter().enumerate() {
             if let Some(cable) = cable {
-                cable.belongs(machine.control(), nic);
+                cable.belongs(machine.clone(), nic);
             }
         }
         self.machines.lock().unwrap_or_else(PoisonError::into_inner).push(machine.clone());

@@ -355,8 +355,11 @@ impl Planner<'_> {
     }
 
     fn up(&mut self, name: &str) {
-        let wanted = self.to.links.get(name).is_some_and(|link| link.up);
-        if wanted && self.now.links.get(name).is_some_and(|link| !link.up) {
+        let (Some(wanted), Some(present)) = (self.to.links.get(name), self.now.links.get(name)) else { return };
+        // A bond takes cards that are down, and switches them on.
+        let joins = wanted.master.as_ref().filter(|master| present.master.as_ref() != Some(*master));
+        let bond = joins.and_then(|master| self.to.links.get(master)).map(|master| &master.device);
+        if wanted.up && !present.up && !matches!(bond, Some(Device::Bond { .. })) {
             self.step(Step::Up { link: name.to_owned() });
         }
     }

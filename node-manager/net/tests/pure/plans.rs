@@ -188,6 +188,18 @@ fn members_come_and_go_and_the_address_of_the_bond_stays() {
 }
 
 #[test]
+fn os_scr_050_a_card_that_is_off_joins_as_it_is() {
+    let network = |members: &[&str], off| {
+        let members: std::collections::BTreeSet<String> = members.iter().map(|m| (*m).to_owned()).collect();
+        let mut network = Network::default();
+        network.links.insert("bond0".to_owned(), Link::new(Kind::Bond(Bond { members, ..Bond::default() })));
+        network.links.insert("em1".to_owned(), Link { off, ..nic(0) });
+        network
+    };
+    insta::assert_snapshot!(lines(&network(&[], true), &network(&["em1"], false)), @"1. put em1 into bond0");
+}
+
+#[test]
 fn names_that_change_places_step_aside() {
     let mut from = Network::default();
     from.links.insert("eth0".to_owned(), nic(0));
