@@ -8,6 +8,7 @@ mod cable;
 mod case;
 mod cases;
 mod channel;
+mod disk;
 mod emulator;
 mod image;
 mod lab;

@@ -2,6 +2,7 @@
 
 pub(super) mod bond;
 pub(super) mod bridge;
+pub(super) mod cloud;
 pub(super) mod guest;
 pub(super) mod network;
 pub(super) mod power;

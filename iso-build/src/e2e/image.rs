@@ -121,7 +121,7 @@ const FOLDERS: [&str; 14] = [
     "var/log",
     "etc/systemd/system",
 ];
-const TEXTS: [(&str, &str); 9] = [
+const TEXTS: [(&str, &str); 10] = [
     ("etc/group", include_str!("../../e2e/group")),
     ("etc/os-release", "ID=zstack-e2e\nPRETTY_NAME=\"Machine under test\"\n"),
     (
@@ -131,6 +131,7 @@ const TEXTS: [(&str, &str); 9] = [
     ("etc/systemd/system.conf", include_str!("../../e2e/system.conf")),
     ("etc/systemd/system/zs-e2e-agent.service", include_str!("../../e2e/agent.service")),
     ("etc/systemd/system/zs-e2e-console.service", include_str!("../../e2e/console.service")),
+    ("etc/systemd/system/systemd-udev-trigger.service.d/devices.conf", include_str!("../../e2e/devices.conf")),
     ("usr/lib/e2e/agent", include_str!("../../e2e/agent")),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ("etc/hosts", "127.0.0.1 localhost\n"),

@@ -13,13 +13,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use tokio::time::timeout;
 
-pub(crate) use super::channel::Output;
 use super::{
     cable::Socket,
+    disk,
     emulator::{self, Emulator},
     image::Image,
     wait::until,
 };
+pub(crate) use super::{channel::Output, disk::Files};
 use crate::program::{Program, last_lines};
 
 /// Longest boot: it only limits what hangs, on a machine that is busy with other things.
@@ -249,7 +250,16 @@ impl Machine {
         let restored = emulator.qmp.monitor(&format!("loadvm {moment}")).await;
         restored.with_context(|| format!("restoring {}", self.name))?;
         emulator.channel.forget();
+        // One that stood still would go on doing so.
+        emulator.qmp.execute("cont", json!({})).await?;
         Ok(())
+    }
+
+    /// Lets the machine stand still from now on, and reads what a power cut would leave of it. It goes on after a power
+    /// cycle, or at a restored moment.
+    pub(crate) async fn freeze(&self) -> Result<Files> {
+        self.emulator().qmp.execute("stop", json!({})).await?;
+        disk::files(&self.places.folder.join("disk")).await.with_context(|| format!("the disk of {}", self.name))
     }
 
     /// Plugs the cable of a card in, or pulls it.

@@ -5,6 +5,8 @@
 //! removed, except that an uplink joins its bridge. Every look-up is for one interface: a host with a thousand networks
 //! gets another one as quickly as the first.
 
+mod claim;
+
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
@@ -151,6 +153,9 @@ impl Attachment {
             } else {
                 join(kernel, &port, &bridge).await?;
             }
+        }
+        if !self.owns(&port) {
+            claim::take(&port);
         }
         if let Uplink::Vxlan { peers, .. } = &self.uplink {
             let known: BTreeSet<IpAddr> = kernel.peers(port.index).await?.into_iter().collect();
@@ -314,6 +319,7 @@ pub async fn remove(kernel: &Kernel, mark: &str, name: &str) -> Result<()> {
             let held = Held::read(kernel, bridge).await?;
             kernel.change(port.index, "cannot take the uplink out of the bridge", |link| link.nocontroller()).await?;
             held.give(kernel, bridge, port).await?;
+            claim::give_back(&port.name).await;
         }
         kernel.delete_link(bridge.index, name).await?;
     }

@@ -16,7 +16,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     apply::{self, ApplyError, Watch},
-    files::{parse, render, store},
+    files::{Files, Note, Parsed, parse, render, store},
     kernel::{Kernel, KernelError},
     live::Live,
     model::Network,
@@ -118,6 +118,9 @@ pub struct Node {
     pub live: Live,
     /// What our files say, and links that a command has taken in as they are.
     pub old: Network,
+    ours: Files,
+    /// What our files say beyond what the commands know: somebody has edited them.
+    edited: Vec<Note>,
     _lock: Flock<std::fs::File>,
 }
 
@@ -130,8 +133,11 @@ pub struct Change {
     /// Way there.
     pub plan: Plan,
     before: State,
+    files: Vec<store::Change>,
     /// It touches what the management network needs.
     pub touches_management: bool,
+    /// What somebody has written into files of ours by hand, and goes when they are written anew.
+    pub lost: Vec<Note>,
 }
 
 /// How a change is carried out.
@@ -205,8 +211,8 @@ impl Node {
         let live = Live::read(&kernel).await?;
         let store = places.store();
         let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
-        let old = parse(&ours).network;
-        Ok(Self { places, kernel, live, old, _lock: lock })
+        let Parsed { network: old, notes: edited } = parse(&ours);
+        Ok(Self { places, kernel, live, old, ours, edited, _lock: lock })
     }
 
     /// What files of others say that would win over ours.
@@ -259,7 +265,20 @@ impl Node {
             return Err(ChangeError::Problems(problems));
         }
         let touches_management = self.touches_management(&new, &plan);
-        Ok(Change { command, new, plan, before, touches_management })
+        let files = self.rewritten(&new);
+        let goes = |note: &&Note| files.iter().any(|change| change.file() == note.file);
+        let lost = self.edited.iter().filter(goes).cloned().collect();
+        Ok(Change { command, new, plan, before, files, touches_management, lost })
+    }
+
+    /// Files that must be written anew. What somebody edited stays as it is while it means the same.
+    fn rewritten(&self, new: &Network) -> Vec<store::Change> {
+        let (meant, wanted) = (render(&parse(&self.ours).network), render(new));
+        let edited = |file: &str| self.edited.iter().any(|note| note.file == file);
+        let stays = |file: &str| edited(file) && meant.contains_key(file) && meant.get(file) == wanted.get(file);
+        let mut changes = store::changes(&self.ours, &wanted);
+        changes.retain(|change| !stays(change.file()));
+        changes
     }
 
     /// Links that the management network needs, before and after. Without a mark it is taken to be where the default
@@ -288,10 +307,7 @@ impl Node {
     /// # Errors
     /// [`ChangeError::Failed`] when it was taken back, [`ChangeError::Stuck`] when that failed.
     pub async fn carry_out(&self, change: &Change, conduct: Conduct, watch: &mut dyn Watch) -> Result<Outcome> {
-        let store = self.places.store();
-        let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
-        let files = store::changes(&ours, &render(&change.new));
-        if change.plan.is_empty() && files.is_empty() {
+        if change.plan.is_empty() && change.files.is_empty() {
             return Ok(Outcome::Unchanged);
         }
         let mut journal = Journal {
@@ -302,13 +318,13 @@ impl Node {
             old: self.old.clone(),
             new: change.new.clone(),
             before: change.before.clone(),
-            files: ours,
+            files: self.ours.clone(),
         };
         let mut actions = Actions { done: 0, halt_after: conduct.halt_after };
         let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
         journal.write(&self.places)?;
         actions.done();
-        let done = self.steps_and_files(change, &files, &mut actions, watch).await;
+        let done = self.steps_and_files(change, &mut actions, watch).await;
         if let Err(cause) = done {
             return Err(match revert(&self.places, journal).await {
                 Ok(()) => ChangeError::Failed(Box::new(cause)),
@@ -336,16 +352,10 @@ impl Node {
         Ok(Outcome::Waiting { seconds: conduct.seconds })
     }
 
-    async fn steps_and_files(
-        &self,
-        change: &Change,
-        files: &[store::Change],
-        actions: &mut Actions,
-        watch: &mut dyn Watch,
-    ) -> Result<()> {
+    async fn steps_and_files(&self, change: &Change, actions: &mut Actions, watch: &mut dyn Watch) -> Result<()> {
         apply::apply(&self.kernel, &self.old, &change.new, &mut Counted { actions, watch }).await?;
         let store = self.places.store();
-        for file in files {
+        for file in &change.files {
             let path = store.folder().join(file.file());
             store.change(file).map_err(file_error(format!("cannot write {}", path.display())))?;
             actions.done();

@@ -217,9 +217,10 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     let mut node = Node::open(places.clone()).await?;
     let mut editor = Editor::new(&node.old, &node.live);
     command.edit(&mut editor).map_err(ChangeError::Problems)?;
-    let Editor { network, before, notes, .. } = editor;
+    let Editor { network, before, mut notes, .. } = editor;
     node.old = before;
     let change = node.plan(typed, network)?;
+    notes.extend(change.lost.iter().map(|lost| format!("{lost}, and goes, because this command writes the file anew")));
     for note in &notes {
         say(&format!("note: {note}"));
     }
@@ -236,6 +237,10 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     let outcome = node.carry_out(&change, conduct, &mut Progress).await?;
     let live = Live::read(&node.kernel).await?;
     drop(node);
+    let table = command.done(&live);
+    if !table.is_empty() {
+        print(table.trim_end_matches('\n'));
+    }
     let asks = !flags.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let state = match outcome {
         Outcome::Unchanged => {
@@ -253,10 +258,6 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
             "waiting"
         }
     };
-    let table = command.done(&live);
-    if !table.is_empty() {
-        print(table.trim_end_matches('\n'));
-    }
     if flags.json {
         let seconds = (state == "waiting").then_some(flags.seconds);
         print(&object(&change, state, &notes, seconds).to_string());

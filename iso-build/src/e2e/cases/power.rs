@@ -1,4 +1,7 @@
 //! Power cuts between every two steps of a change.
+//!
+//! All that a power cut leaves is the disk. The machine is stopped after each action and its disk is read; it boots once from
+//! every disk that is different from those before. Steps in the kernel leave none.
 
 use std::time::Duration;
 
@@ -6,12 +9,17 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::network::{change, zs};
-use crate::e2e::{lab::Lab, machine::Machine, wait::until};
+use crate::e2e::{
+    lab::Lab,
+    machine::{Files, Machine},
+    wait::until,
+};
 
 /// More durable actions than any plan of this size has.
 const MOST: usize = 100;
 /// How long networkd may take after a boot.
 const SETTLE: Duration = Duration::from_secs(120);
+const JOURNAL: &str = "var/lib/zstack/network/change.json";
 const OLD: &str = "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.254";
 const NEW: &str = "zs-network-setting --apply /root/wanted.toml --confirm";
 
@@ -20,14 +28,22 @@ const NEW: &str = "zs-network-setting --apply /root/wanted.toml --confirm";
 pub(crate) async fn cuts(lab: &Lab) -> Result<()> {
     // Each looks at every other point.
     let (left, right) = tokio::try_join!(half(lab, "left", 1), half(lab, "right", 2))?;
-    let points = left.max(right);
-    ensure!(points >= 10, "the change had only {points} points to cut it at");
-    lab.note(format!("{points} power cuts"));
+    let (points, disks) = (left.last.max(right.last), left.disks + right.disks);
+    ensure!(points >= 20 && disks >= 10, "the change had only {points} points to cut it at, with {disks} disks");
+    lab.note(format!("{points} power cuts, boots from {disks} different disks"));
     Ok(())
 }
 
-/// Cuts at `first`, `first` + 2 and so on until the change ends before the cut. Returns the last cut.
-async fn half(lab: &Lab, name: &str, first: usize) -> Result<usize> {
+/// What was tried on one machine.
+struct Tried {
+    /// The last point that was not the end of the change.
+    last: usize,
+    /// Disks that it booted from.
+    disks: usize,
+}
+
+/// Cuts at `first`, `first` + 2 and so on until the change ends before the cut.
+async fn half(lab: &Lab, name: &str, first: usize) -> Result<Tried> {
     let node = lab.boot(name, &[None, None]).await?;
     change(&node, OLD).await?;
     node.power_cycle().await?;
@@ -42,13 +58,18 @@ async fn half(lab: &Lab, name: &str, first: usize) -> Result<usize> {
     ensure!(now == new, "the reboot changed the new state from {now:#} to {new:#}");
     ensure!(old != new, "the change changed nothing");
 
-    let mut last = 0;
+    let (mut last, mut disks) = (0, Vec::new());
     for point in (first..MOST).step_by(2) {
         node.restore("before").await?;
         if !halted(&node, point).await? {
-            return Ok(last);
+            return Ok(Tried { last, disks: disks.len() });
         }
         last = point;
+        let disk = without_names(node.freeze().await?);
+        if disks.contains(&disk) {
+            continue;
+        }
+        disks.push(disk);
         node.power_cycle().await?;
         let found = until("the node is in its old or its new state", SETTLE, async || {
             let now = state(&node).await?;
@@ -58,10 +79,20 @@ async fn half(lab: &Lab, name: &str, first: usize) -> Result<usize> {
             let now = state(&node).await?;
             bail!("power cut after action {point}: {error}: it has {now:#}\nwhere it had {old:#}");
         }
-        let left = node.run("ls /var/lib/zstack/network/change.json").await?;
+        let left = node.run(&format!("ls /{JOURNAL}")).await?;
         ensure!(left.code != 0, "power cut after action {point}: the change still waits for something");
     }
     bail!("the change did not end within {MOST} actions")
+}
+
+/// The journal names the process that writes it and what was typed, the point of the cut included.
+fn without_names(mut disk: Files) -> Files {
+    if let Some(journal) = disk.get_mut(JOURNAL) {
+        let text = String::from_utf8_lossy(journal);
+        let named = |line: &&str| ["\"id\":", "\"command\":"].iter().any(|key| line.trim_start().starts_with(key));
+        *journal = text.lines().filter(|line| !named(line)).collect::<String>().into_bytes();
+    }
+    disk
 }
 
 /// Starts the change and waits until it stands still after that many actions; false when it ends before.

@@ -13,18 +13,57 @@ use crate::{program::Program, progress::Progress};
 /// A program of this repository, by the package that builds it.
 struct Product {
     package: &'static str,
+    kind: Kind,
     name: &'static str,
     path: &'static str,
     /// Other names in the same folder.
     links: &'static [&'static str],
 }
 
-const PRODUCTS: [Product; 1] = [Product {
-    package: "node-manager-net",
-    name: "zs-network",
-    path: "usr/sbin/zs-network",
-    links: &["zs-show-network", "zs-network-setting", "zs-vlan", "zs-change-nic", "zs-bond-lacp", "zs-nic-to-bond"],
-}];
+/// What cargo calls it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Program,
+    /// For tests alone.
+    Example,
+}
+
+impl Kind {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Program => "--bin",
+            Self::Example => "--example",
+        }
+    }
+
+    /// Below the folder of the profile.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Program => ".",
+            Self::Example => "examples",
+        }
+    }
+}
+
+/// How they are built: see `Cargo.toml`.
+const PROFILE: &str = "guest";
+
+const PRODUCTS: [Product; 2] = [
+    Product {
+        package: "node-manager-net",
+        kind: Kind::Program,
+        name: "zs-network",
+        path: "usr/sbin/zs-network",
+        links: &["zs-show-network", "zs-network-setting", "zs-vlan", "zs-change-nic", "zs-bond-lacp", "zs-nic-to-bond"],
+    },
+    Product {
+        package: "node-manager-net",
+        kind: Kind::Example,
+        name: "attach",
+        path: "usr/lib/e2e/attach",
+        links: &[],
+    },
+];
 
 /// Units of the product, with the target that starts them.
 const UNITS: [(&str, &str, &str); 1] = [(
@@ -40,7 +79,7 @@ pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>>
     let work = tempfile::tempdir()?;
     let mut tree = Tree::default();
     for product in &PRODUCTS {
-        let (file, bare) = (built.join(product.name), work.path().join(product.name));
+        let (file, bare) = (built.join(product.kind.folder()).join(product.name), work.path().join(product.name));
         // Nine tenths of a program are for debuggers, and every boot would copy them.
         Program::new("strip").arg("-o").arg(&bare).arg(&file).stdout().await?;
         let bytes = std::fs::read(&bare)?;
@@ -62,21 +101,18 @@ pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>>
     Ok(tree.archive())
 }
 
-/// Builds the programs with the profile this one was built with. Returns the folder they are in.
+/// Builds the programs. Returns the folder they are in.
 async fn build(progress: &Progress) -> Result<PathBuf> {
     let me = std::env::current_exe().context("this program does not know where it is")?;
-    let folder = me.parent().context("this program lies in no folder")?;
-    let profile = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // Cargo's folder for the profile `dev` is the one profile folder with another name.
-    let profile = if profile == "debug" { "dev" } else { profile };
+    let target = me.parent().and_then(Path::parent).context("this program lies in no target folder")?;
     progress.hide();
     let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--profile", profile])
+        .args(["build", "--profile", PROFILE])
         .directory(&crate::repository())
         .deadline(Duration::from_secs(3600));
     for product in &PRODUCTS {
-        cargo = cargo.args(["--package", product.package, "--bin", product.name]);
+        cargo = cargo.args(["--package", product.package, product.kind.flag(), product.name]);
     }
     cargo.watched().await?;
-    Ok(folder.to_owned())
+    Ok(target.join(PROFILE))
 }

@@ -9,13 +9,18 @@ pub const LOOKS: u32 = 4;
 /// How long to wait before each look.
 pub const PAUSE: Duration = Duration::from_millis(300);
 
-/// It runs, and looks after the network that this process sees.
+/// It runs, and looks after the network that this thread sees.
 pub fn runs(places: &Places) -> bool {
     let namespace = |path: &str| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     places.is_real()
         && Path::new("/run/systemd/netif/state").exists()
-        && namespace("/proc/self/ns/net").is_some()
-        && namespace("/proc/self/ns/net") == namespace("/proc/1/ns/net")
+        && namespace("/proc/thread-self/ns/net").is_some()
+        && namespace("/proc/thread-self/ns/net") == namespace("/proc/1/ns/net")
+}
+
+/// It got the addresses of the interface with this index by DHCP.
+pub fn has_lease(index: u32) -> bool {
+    Path::new("/run/systemd/netif/leases").join(index.to_string()).exists()
 }
 
 /// Makes it and udev read the files again. Returns whether there was anybody to tell; failures are logged, because the

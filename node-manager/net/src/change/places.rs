@@ -19,6 +19,16 @@ impl Places {
         Self::below(std::env::var_os(ROOT_VARIABLE).map_or_else(|| PathBuf::from("/"), PathBuf::from))
     }
 
+    /// The node's own, whatever the environment says.
+    pub fn node() -> Self {
+        Self::below("/")
+    }
+
+    /// The folder before all paths.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Below a root.
     pub fn below(root: impl AsRef<Path>) -> Self {
         Self { root: root.as_ref().to_owned() }

@@ -197,6 +197,22 @@ fn a_file_that_would_win_over_ours_is_named() {
 }
 
 #[test]
+fn what_somebody_wrote_into_a_file_of_ours_is_not_lost_in_silence() {
+    let node = Node::new();
+    node.ok("zs-network-setting -i eth0 192.0.2.10 255.255.255.0 192.0.2.1 --confirm");
+    let file = node.path("etc/systemd/network/05-zs-eth0.network");
+    let edited = fs::read_to_string(&file).unwrap().replace("[Network]\n", "[Network]\nNTP=192.0.2.123\n");
+    fs::write(&file, &edited).unwrap();
+    // A change of something else leaves the file alone, and has nothing to say.
+    let done = node.ok("zs-network-setting -i eth1 192.0.3.10 255.255.255.0 192.0.3.1 --confirm");
+    assert!(!done.err.contains("NTP") && fs::read_to_string(&file).unwrap() == edited, "{done:?}");
+    let planned = node.ok("zs-network-setting -i eth0 192.0.2.11 255.255.255.0 192.0.2.1 --dry-run --json");
+    let said = "05-zs-eth0.network: NTP= in [Network] is not managed, and goes";
+    assert!(planned.err.contains(said) && planned.json()["notes"].to_string().contains(said), "{planned:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), edited);
+}
+
+#[test]
 fn bridges_of_the_cloud_are_one_with_their_interface() {
     let node = Node::new();
     node.ok("zs-network-setting -i eth0 192.0.2.10 255.255.255.0 192.0.2.1 --confirm");
