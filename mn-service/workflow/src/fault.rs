@@ -27,6 +27,9 @@ pub enum StepFault {
     /// The step failed; its error was saved but does not fit the error type of this build.
     #[error("{message}")]
     ErrorNotRead { message: String },
+    /// The observer refused the step (see [`crate::Observer::permit`]).
+    #[error("{reason}")]
+    Refused { reason: String },
     /// The testkit made the step fail.
     #[error("a test made this step fail")]
     Injected,
