@@ -93,9 +93,12 @@ pub fn id<K: Kind>(uuid: &str) -> ApiResult<Id<K>> {
     uuid.parse().map_err(|e: node_manager_types::id::IdError| ApiError::new(ErrorCode::InvalidArgument, e.to_string()))
 }
 
-/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once.
+/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once; another
+/// for every other job, because agents remember how a work of that id ended.
 pub fn work(job: &str, step: &str) -> JobId {
-    JobId::from_uuid(Uuid::new_v5(&Uuid::try_parse(job).unwrap_or_default(), step.as_bytes()))
+    // A job that asks for the same step a second time puts a word behind its uuid.
+    let job = Uuid::try_parse(job).unwrap_or_else(|_| Uuid::new_v5(&Uuid::nil(), job.as_bytes()));
+    JobId::from_uuid(Uuid::new_v5(&job, step.as_bytes()))
 }
 
 /// Asks a host to do something as step `step` of `job`.
@@ -147,4 +150,19 @@ pub fn failure(code: ErrorCode, what: impl Into<String>, host_uuid: &str, error:
     }
     let details = format!("{}: {}", what.into(), cause.details);
     ApiError::new(code, details).caused_by(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_has_work_of_its_own() {
+        let (one, other) = ("11111111111141118111111111111111", "22222222222242228222222222222222");
+        let undo = |job: &str| work(&format!("{job}-undo"), "remove-leases");
+        assert_eq!(work(one, "start"), work(one, "start"));
+        assert_ne!(work(one, "start"), work(other, "start"));
+        assert_ne!(undo(one), undo(other));
+        assert_ne!(undo(one), work(one, "remove-leases"));
+    }
 }

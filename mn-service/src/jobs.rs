@@ -2,7 +2,7 @@
 //! kept for the client to fetch (PROTOCOL.md sections 6.2 and 7).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,6 +34,8 @@ pub struct Jobs {
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
     /// APIs of jobs that came as legacy messages: their result names the class of the answer.
     legacy: Mutex<HashMap<String, String>>,
+    /// Queues in which jobs from before the start have the first places, until they go on.
+    interrupted: Mutex<HashSet<String>>,
 }
 
 /// What a client that polls is told.
@@ -116,6 +118,11 @@ impl Jobs {
     /// The API of a job that came as a legacy message.
     pub fn legacy_api(&self, job: &str) -> Option<String> {
         self.legacy.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
+    }
+
+    /// True while a job from before the start has its place in the queue of `key` and waits for the hosts.
+    pub fn is_interrupted(&self, key: &str) -> bool {
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
@@ -219,7 +226,9 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     for row in unfinished {
         match revive(app, &row) {
             Ok(call) => {
-                let ticket = app.queues.join(keys(&call).await?);
+                let keys = keys(&call).await?;
+                app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().cloned());
+                let ticket = app.queues.join(keys);
                 app.jobs.put(&call.job, View::Running);
                 interrupted.push((call, ticket, row.webhook));
             }
@@ -242,8 +251,9 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     Ok(count)
 }
 
-/// Longest wait for hosts before interrupted jobs go on without them.
-const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for hosts before interrupted jobs go on without them. A host that is there has answered long before; one
+/// that is not must not keep the jobs of all others waiting.
+const HOSTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Goes on with interrupted jobs once the hosts were asked: a VM must not be refused because nobody has spoken to its
 /// host since the start. Their places in the queues are taken already.
@@ -251,6 +261,7 @@ async fn go_on(app: Arc<App>, interrupted: Vec<(Call, Ticket, Option<String>)>) 
     let mut asked = app.hosts_asked.subscribe();
     // An error means that the service is gone, a timeout that a host keeps everybody waiting.
     drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked)).await);
+    app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let resumed = match app.engine() {
         Ok(engine) => engine.resume().await.map_err(ApiError::internal),
         Err(error) => Err(error),
@@ -394,6 +405,8 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
         Ended::Stuck(error) => (STUCK, error),
     };
     let body = error_body(&error);
+    // What the job noted for removal was to be removed by steps that it did not reach.
+    call.app.sweep.notify_one();
     // A job that cannot even be ended is taken up again by the next start.
     if let Err(error) = fail(call, state, &error, &body, started).await {
         tracing::error!(%error, "the failure of a job could not be written down");

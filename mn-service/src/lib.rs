@@ -15,6 +15,7 @@ pub mod change;
 pub mod config;
 pub mod console;
 pub mod deploy;
+pub mod faults;
 pub mod garbage;
 pub mod http;
 pub mod jobs;

@@ -8,6 +8,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use crate::{
     agents,
     app::{App, OrInternal, Tx},
+    garbage,
     resource::{allocation, l2_network, l3_network, primary_storage, vm},
 };
 
@@ -32,6 +33,7 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
         recount_storage(&tx, uuid).await
     })
     .await?;
+    garbage::host_is_back(app, uuid).await?;
     vm::sync::host(app, uuid, &ping).await
 }
 

@@ -253,8 +253,10 @@ pub async fn push_leases(
     Ok(())
 }
 
-/// Makes a host forget the leases of these NICs.
-pub async fn remove_leases(app: &App, job: &str, host: &str, nics: &[vm_nic::Model]) -> ApiResult<()> {
+/// Makes a host forget the leases of these NICs. Never the repetition of earlier work: between two attempts the host may
+/// have connected again and got the leases back.
+pub async fn remove_leases(app: &App, host: &str, nics: &[vm_nic::Model]) -> ApiResult<()> {
+    let job = &new_uuid();
     for (l3, nics) in by_network(nics) {
         let Some(network) = describe(app.db.read(), &app.settings, l3).await? else { continue };
         let step = format!("remove-leases-{}-{l3}", nics.first().map(|nic| nic.uuid.as_str()).unwrap_or_default());

@@ -445,6 +445,7 @@ async fn insert_nic(tx: &Tx, state: &CreateVm, nic: &NewNic, position: i32, inte
 
 /// Takes everything back that `reserve` wrote.
 async fn forget(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     app.write(|tx| async move {
         let mut deletion = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&state.uuid)).await?;
         let data = state.data.iter().map(|volume| volume.uuid.clone()).collect::<Vec<_>>();
@@ -536,12 +537,7 @@ async fn prepare_network(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm>
 }
 
 async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
-    if state.start {
-        let (placement, _) = placed(&app, &state).await?;
-        let (_, nics) = rows(&app, &state).await?;
-        l3_network::remove_leases(&app, &format!("{}-undo", state.job), &placement.host, &nics).await?;
-    }
-    Ok(())
+    Ok(super::leave_network(&app, &state.uuid).await?)
 }
 
 async fn start(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {

@@ -10,7 +10,7 @@ use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{INVENTORY, check_state, find, set_state, spec};
+use super::{INVENTORY, check_state, find, set_state, spec, sync};
 use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
@@ -44,7 +44,7 @@ pub(super) fn register(apis: &mut Apis) {
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(
         Workflow::named("vm.destroy", 1)
-            .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; the reconciler notes it"))
+            .step("stop", stop, Undo::with(resync))
             .step("leave-network", leave_network, Undo::nothing("starting the VM again brings its leases back"))
             .step(
                 "note",
@@ -85,15 +85,21 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     Ok(state)
 }
 
-async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
-    if let Some(host) = &state.host {
-        let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, &state.job, host, &nics).await?;
+/// A VM that was stopped stays stopped, and is noted so.
+async fn resync(app: Arc<App>, state: Remove) -> StepResult<()> {
+    match &state.host {
+        Some(_) => Ok(sync::one(&app, &state.uuid).await?),
+        None => Ok(()),
     }
+}
+
+async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
+    super::leave_network(&app, &state.uuid).await?;
     Ok(state)
 }
 
 async fn note(app: Arc<App>, state: Remove) -> StepResult<Remove> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         // Gone already when this runs again after a crash.

@@ -21,7 +21,7 @@ use crate::{
     api::{Apis, Call, Reply, StepError},
     app::{App, OrInternal, Tx},
     change,
-    resource::{affinity, allocation, image, l2_network, l3_network},
+    resource::{affinity, allocation, host, image, l2_network, l3_network},
 };
 
 mn_service_types::messages! {
@@ -131,6 +131,24 @@ pub async fn join_network(
     l3_network::push_leases(app, job, host, vm, nics).await
 }
 
+/// A VM runs no longer: the host where it is noted forgets its leases, and with them what its guest was told. Whoever
+/// stopped the VM does not fail or wait because of that; a host that is not there is told when it connects.
+///
+/// A host that connects gets the leases of all VMs that are noted on it. So this belongs right before the transaction
+/// that takes the note away, into the same step: a crash between the two repeats both.
+pub async fn leave_network(app: &App, vm: &str) -> ApiResult<()> {
+    let row = vm_instance::Entity::find_by_id(vm).one(app.db.read()).await.or_internal()?;
+    let Some(host) = row.and_then(|row| row.host_uuid) else { return Ok(()) };
+    if host::find(app.db.read(), &host).await?.status != "Connected" {
+        return Ok(());
+    }
+    let nics = spec::nics(app.db.read(), vm).await?;
+    if let Err(error) = l3_network::remove_leases(app, &host, &nics).await {
+        tracing::warn!(vm, host, %error, "the leases of a VM that does not run stay for now");
+    }
+    Ok(())
+}
+
 /// Powers a VM off and notes it. For maintenance and for deletes of what the VM depends on.
 pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResult<()> {
     if let Some(host) = &vm.host_uuid {
@@ -140,6 +158,7 @@ pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResul
             agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e)
         })?;
     }
+    leave_network(app, &vm.uuid).await?;
     let uuid = vm.uuid.clone();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
 }

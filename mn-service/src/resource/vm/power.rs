@@ -227,6 +227,7 @@ async fn reserve_host(tx: &Tx, state: &Power, group: Option<&str>) -> ApiResult<
 }
 
 async fn unreserve(app: Arc<App>, state: Power) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         allocation::release_hosts(&tx, std::slice::from_ref(&uuid)).await?;
@@ -255,9 +256,7 @@ async fn join_network(app: Arc<App>, state: Power) -> StepResult<Power> {
 }
 
 async fn leave_network(app: Arc<App>, state: Power) -> StepResult<()> {
-    let nics = spec::nics(app.db.read(), &state.uuid).await?;
-    l3_network::remove_leases(&app, &format!("{}-undo", state.job), host_of(&state)?, &nics).await?;
-    Ok(())
+    Ok(super::leave_network(&app, &state.uuid).await?)
 }
 
 async fn start(app: Arc<App>, state: Power) -> StepResult<Power> {
@@ -310,6 +309,7 @@ async fn note_running(app: Arc<App>, state: Power) -> StepResult<Power> {
 }
 
 async fn note_stopped(app: Arc<App>, state: Power) -> StepResult<Power> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await?;
     Ok(state)

@@ -78,6 +78,9 @@ pub async fn one(app: &App, uuid: &str) -> ApiResult<()> {
     if vm.state != state {
         tracing::info!(vm = uuid, host = %host, before = %vm.state, after = state, "the host reports another state");
     }
+    if state == "Stopped" {
+        super::leave_network(app, uuid).await?;
+    }
     let uuid = uuid.to_owned();
     app.write(|tx| async move {
         match state {
