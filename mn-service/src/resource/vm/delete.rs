@@ -16,7 +16,7 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade, garbage, jobs,
-    resource::{allocation, deletion, l3_network, volume as volumes},
+    resource::{allocation, deletion, volume as volumes},
 };
 
 mn_service_types::messages! {

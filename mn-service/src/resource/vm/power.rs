@@ -17,7 +17,7 @@ use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{affinity, allocation, host, l3_network, primary_storage},
+    resource::{affinity, allocation, host, primary_storage},
 };
 
 mn_service_types::messages! {
