@@ -93,12 +93,14 @@ pub fn id<K: Kind>(uuid: &str) -> ApiResult<Id<K>> {
     uuid.parse().map_err(|e: node_manager_types::id::IdError| ApiError::new(ErrorCode::InvalidArgument, e.to_string()))
 }
 
-/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once; another
-/// for every other job, because agents remember how a work of that id ended.
+/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once. `job` may
+/// carry a word behind its uuid, for the same step done once more or taken back.
 pub fn work(job: &str, step: &str) -> JobId {
-    // A job that asks for the same step a second time puts a word behind its uuid.
-    let job = Uuid::try_parse(job).unwrap_or_else(|_| Uuid::new_v5(&Uuid::nil(), job.as_bytes()));
-    JobId::from_uuid(Uuid::new_v5(&job, step.as_bytes()))
+    let id = match Uuid::try_parse(job) {
+        Ok(job) => Uuid::new_v5(&job, step.as_bytes()),
+        Err(_) => Uuid::new_v5(&Uuid::nil(), format!("{job}/{step}").as_bytes()),
+    };
+    JobId::from_uuid(id)
 }
 
 /// Asks a host to do something as step `step` of `job`.
@@ -157,12 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_job_has_work_of_its_own() {
-        let (one, other) = ("11111111111141118111111111111111", "22222222222242228222222222222222");
-        let undo = |job: &str| work(&format!("{job}-undo"), "remove-leases");
-        assert_eq!(work(one, "start"), work(one, "start"));
-        assert_ne!(work(one, "start"), work(other, "start"));
-        assert_ne!(undo(one), undo(other));
-        assert_ne!(undo(one), work(one, "remove-leases"));
+    fn work_is_told_apart_by_job_word_and_step() {
+        let [one, two] = ["11111111111141118111111111111111", "22222222222242228222222222222222"];
+        let jobs =
+            [one.to_owned(), two.to_owned(), format!("{one}-undo"), format!("{two}-undo"), format!("{one}-back")];
+        let ids: std::collections::BTreeSet<_> =
+            jobs.iter().flat_map(|job| ["a", "b"].map(|step| work(job, step).to_string())).collect();
+        assert_eq!(ids.len(), 10);
+        assert_eq!(work(one, "a"), work(one, "a"));
     }
 }

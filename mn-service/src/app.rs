@@ -15,12 +15,14 @@ use crate::{
     ca::Authority,
     config::Config,
     console::Consoles,
+    deadline::Deadlines,
     jobs::Jobs,
     progress::ProgressBoard,
     queue::Queues,
     secret::Sealer,
     session::{Passwords, Sessions},
     settings::Settings,
+    webhook::Webhooks,
 };
 
 /// A write transaction that a handler and its helpers share; the job commits it when the handler succeeded. A handler
@@ -45,6 +47,10 @@ pub struct App {
     pub queues: Queues,
     /// Jobs and their results.
     pub jobs: Jobs,
+    /// When running jobs have no time left.
+    pub deadlines: Arc<Deadlines>,
+    /// Results that clients wait for.
+    pub webhooks: Webhooks,
     /// How far running jobs are.
     pub progress: Arc<ProgressBoard>,
     /// Agents on hosts.
@@ -100,6 +106,8 @@ impl App {
             apis,
             queues: Queues::default(),
             jobs: Jobs::default(),
+            deadlines: Arc::default(),
+            webhooks: Webhooks::default(),
             progress: Arc::default(),
             agents,
             authority,

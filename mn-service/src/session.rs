@@ -57,6 +57,11 @@ fn hash(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// What the audit keeps of a token: enough to tell sessions apart, too little to try tokens against.
+fn begin(key: &TokenHash) -> String {
+    hex::encode(&key[..4])
+}
+
 impl Sessions {
     /// Reads the sessions that have not expired.
     pub async fn load(db: &Db) -> ApiResult<Self> {
@@ -128,7 +133,7 @@ impl Sessions {
             admin: session.account == ADMIN_ACCOUNT,
             account: session.account.clone(),
             user: session.user.clone(),
-            session: Some(hex::encode(&key[..4])),
+            session: Some(begin(&key)),
             client_ip: client_ip.to_owned(),
         })
     }
@@ -137,6 +142,12 @@ impl Sessions {
     pub fn is_valid(&self, token: &str) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
+    }
+
+    /// Account of a live token.
+    pub fn account_of(&self, token: &str) -> Option<String> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.get(&hash(token)).map(|session| session.account.clone())
     }
 
     /// `SessionInventory` of a live token.
@@ -154,13 +165,24 @@ impl Sessions {
         tx.commit().await.or_internal()
     }
 
-    /// Closes every session of an account (password changed, account deleted).
-    pub async fn close_all(&self, db: &Db, account: &str) -> ApiResult<()> {
-        self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|_, s| s.account != account);
-        let tx = db.begin().await.or_internal()?;
-        let of_account = session::Column::AccountUuid.eq(account);
-        session::Entity::delete_many().filter(of_account).exec(&tx).await.or_internal()?;
-        tx.commit().await.or_internal()
+    /// Closes the sessions of an account except the one whose token's hash begins with `kept` (see
+    /// [`Caller::session`]). Works in the caller's transaction; when that is rolled back the sessions stay closed until
+    /// the next start, and logging in again is all that it takes.
+    pub async fn close_others<C: ConnectionTrait>(&self, conn: &C, account: &str, kept: Option<&str>) -> ApiResult<()> {
+        let closed: Vec<String> = {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            let closes =
+                |key: &TokenHash, session: &Session| session.account == account && Some(begin(key).as_str()) != kept;
+            let closed =
+                live.iter().filter(|(key, session)| closes(key, session)).map(|(key, _)| hex::encode(key)).collect();
+            live.retain(|key, session| !closes(key, session));
+            closed
+        };
+        for chunk in closed.chunks(1000) {
+            let gone = session::Entity::delete_many().filter(session::Column::TokenHash.is_in(chunk.iter().cloned()));
+            gone.exec(conn).await.or_internal()?;
+        }
+        Ok(())
     }
 
     /// Writes moved expiries back and forgets expired sessions. Called by a timer.

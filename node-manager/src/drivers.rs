@@ -9,7 +9,7 @@ use node_manager_types::{
     AgentError, ByteSize, HostId, L2Id, L3Id, Progress, VmId, VolumeId,
     host::{HostFacts, Ping},
     image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
@@ -106,6 +106,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     async fn attach_nic(&self, vm: VmId, nic: &NicSpec) -> Result<()>;
     /// Unplugs a card and waits for the guest; nothing to do when it is not there.
     async fn detach_nic(&self, vm: VmId, mac: &str, context: &Context) -> Result<()>;
+    /// Puts an ISO into a CD drive, or takes it out when there is no path; nothing to do when it is so.
+    async fn change_medium(&self, vm: VmId, index: u32, path: Option<&str>) -> Result<()>;
     /// Tells a running guest the new size of a disk. `false` when the VM is not on this host.
     async fn resize_disk(&self, vm: VmId, path: &str, size: ByteSize) -> Result<bool>;
     /// Makes a running VM write to `new_path`, a prepared empty layer on top of `path`. `false` when the VM is not on
@@ -202,13 +204,9 @@ pub trait Network: Send + Sync + 'static {
     /// Removes a bridge that was made here.
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()>;
     /// Makes a DHCP server run with these leases.
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()>;
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()>;
+    /// The DHCP servers of this host and whom they answer.
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>>;
     /// Stops a DHCP server and removes its namespace.
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()>;
 }

@@ -17,7 +17,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         format!("file:{path}")
     }
     match operation {
-        Operation::CheckInterfaces(_) | Operation::MeasureStorage(_) => Vec::new(),
+        Operation::CheckInterfaces(_) | Operation::ListDhcp(_) | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
         Operation::EnsureBridge(_) | Operation::RemoveBridge(_) => vec!["bridges".to_owned()],
         Operation::ApplyDhcp(op) => vec![format!("l3:{}", op.network.l3)],
@@ -30,6 +30,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         Operation::DetachDisk(op) => vec![vm(&op.vm)],
         Operation::AttachNic(op) => vec![vm(&op.vm)],
         Operation::DetachNic(op) => vec![vm(&op.vm)],
+        Operation::ChangeMedium(op) => vec![vm(&op.vm)],
         Operation::InitStorage(op) => vec![file(&op.root.path)],
         Operation::CreateVolume(op) => vec![file(&op.path)],
         Operation::DeleteVolume(op) => vec![file(&op.path)],
@@ -52,6 +53,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
     match operation {
         Operation::CheckInterfaces(_)
         | Operation::InitStorage(_)
+        | Operation::ListDhcp(_)
         | Operation::MeasureStorage(_)
         | Operation::CreateVolume(_)
         | Operation::DeleteVolume(_)
@@ -74,6 +76,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::DetachDisk(_)
         | Operation::AttachNic(_)
         | Operation::DetachNic(_)
+        | Operation::ChangeMedium(_)
         | Operation::ResizeVolume(_)
         | Operation::TakeSnapshot(_)
         | Operation::MergeSnapshot(_) => false,
@@ -87,7 +90,8 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         Operation::CheckInterfaces(op) => reply(network.missing_interfaces(&op.names).await?),
         Operation::EnsureBridge(op) => reply(network.ensure_bridge(&op.bridge).await?),
         Operation::RemoveBridge(op) => reply(network.remove_bridge(op.l2, &op.bridge).await?),
-        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove, op.replace).await?),
+        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove).await?),
+        Operation::ListDhcp(_) => reply(network.list_dhcp().await?),
         Operation::RemoveDhcp(op) => reply(network.remove_dhcp(op.l3).await?),
 
         Operation::StartVm(op) => reply(vm.start(&op.vm).await?),
@@ -98,6 +102,8 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         Operation::DetachDisk(op) => reply(vm.detach_disk(op.vm, op.volume, context).await?),
         Operation::AttachNic(op) => reply(vm.attach_nic(op.vm, &op.nic).await?),
         Operation::DetachNic(op) => reply(vm.detach_nic(op.vm, &op.mac, context).await?),
+
+        Operation::ChangeMedium(op) => reply(vm.change_medium(op.vm, op.index, op.path.as_deref()).await?),
 
         Operation::InitStorage(op) => reply(storage.init(&op.root).await?),
         Operation::MeasureStorage(op) => reply(storage.measure(&op.root).await?),

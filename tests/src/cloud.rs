@@ -55,6 +55,15 @@ impl Cloud {
         Self::furnish(Some(world), admin, sim, hosts).await
     }
 
+    /// A cloud with `hosts` hosts and the built web UI.
+    pub async fn with_ui(hosts: usize) -> Result<Self> {
+        let sim = Sim::start(SimOptions::default()).await?;
+        let ui_dir = Some(crate::browser::ui_dir()?);
+        let world = World::with(Options { simulator: Some(sim.url.clone()), ui_dir, ..Default::default() }).await?;
+        let admin = world.admin.clone();
+        Self::furnish(Some(world), admin, sim, hosts).await
+    }
+
     /// A cloud behind a service that runs elsewhere.
     pub async fn remote(base: &str, sim: SimHandle, hosts: usize) -> Result<Self> {
         let _installed = rustls::crypto::ring::default_provider().install_default();
@@ -115,7 +124,16 @@ impl Cloud {
         let l2 = uuid(&admin.create("/l2-networks/no-vlan", l2).await?)?;
         admin.create(&format!("/l2-networks/{l2}/clusters/{cluster}"), json!({})).await?;
         let l3 = uuid(
-            &admin.create("/l3-networks", json!({ "name": "l3", "l2NetworkUuid": l2, "category": "Private" })).await?,
+            &admin
+                .create(
+                    "/l3-networks",
+                    // The DHCP server has a fixed address, so that it never sits on one that a test asks for.
+                    json!({
+                        "name": "l3", "l2NetworkUuid": l2, "category": "Private",
+                        "systemTags": ["flatNetwork::DhcpServer::10.1.0.200::ipUuid::null"],
+                    }),
+                )
+                .await?,
         )?;
         let range = json!({ "name": "range", "startIp": "10.1.0.10", "endIp": "10.1.0.200", "netmask": "255.255.255.0", "gateway": "10.1.0.1" });
         admin.create(&format!("/l3-networks/{l3}/ip-ranges"), range).await?;

@@ -8,8 +8,10 @@ use crate::{
 };
 
 pub mod account;
+pub mod account_removal;
 pub mod affinity;
 pub mod allocation;
+pub mod audit;
 pub mod backup_storage;
 pub mod cluster;
 pub mod console;
@@ -22,7 +24,12 @@ pub mod l2_network;
 pub mod l3_network;
 pub mod management_node;
 pub mod offering;
+pub mod preview;
 pub mod primary_storage;
+pub mod provisioning;
+pub mod quota;
+pub mod recycle_bin;
+pub mod sharing;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;
@@ -34,7 +41,9 @@ pub fn apis() -> Apis {
     let mut apis = Apis::default();
     for register in [
         account::register,
+        account_removal::register,
         affinity::register,
+        audit::register,
         backup_storage::register,
         cluster::register,
         console::register,
@@ -45,7 +54,10 @@ pub fn apis() -> Apis {
         l3_network::register,
         management_node::register,
         offering::register,
+        preview::register,
         primary_storage::register,
+        quota::register,
+        sharing::register,
         snapshot::register,
         tag::register,
         vm::register,
@@ -61,6 +73,7 @@ pub fn apis() -> Apis {
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
     for register in [
+        account_removal::workflows,
         backup_storage::workflows,
         deletion::workflows,
         host::workflows,

@@ -8,7 +8,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::supplement::{Given, Supplement};
+use crate::{
+    extension::Extension,
+    supplement::{Given, Supplement},
+};
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::parse);
 
@@ -100,6 +103,9 @@ pub struct Api {
     /// May run as a long job.
     #[serde(default)]
     pub long_job: bool,
+    /// Ours and not the published contract's (`extension.json`).
+    #[serde(skip)]
+    pub extension: bool,
     /// Parameters.
     pub params: Vec<Param>,
 }
@@ -166,6 +172,8 @@ pub struct Param {
     pub resource_type: Option<String>,
     /// Caller must own it or have it shared.
     pub check_account: bool,
+    /// The call is about it: only its owner may, not those it is shared with.
+    pub operation_target: bool,
     /// A delete of something unknown succeeds.
     pub success_if_not_existing: bool,
     /// Never logged, never audited in clear.
@@ -352,13 +360,19 @@ impl Contract {
             serde_json::from_str(include_str!("../contract/system-tags.json")).expect("system-tags.json");
         let supplement: Supplement =
             serde_json::from_str(include_str!("../contract/supplement.json")).expect("supplement.json");
+        let mut global_configs: Vec<GlobalConfig> =
+            serde_json::from_str(include_str!("../contract/global-config.json")).expect("global-config.json");
         let given = Given {
             apis: &mut apis,
             inventories: &mut inventories,
             enums: &mut enums.enums,
             system_tags: &mut system_tags,
+            global_configs: &mut global_configs,
         };
         supplement.merge(given).expect("supplement.json");
+        let extension: Extension =
+            serde_json::from_str(include_str!("../contract/extension.json")).expect("extension.json");
+        extension.merge(&mut apis, &mut inventories, &mut enums.enums).expect("extension.json");
         Self {
             by_name: apis.iter().enumerate().map(|(index, api)| (api.name.clone(), index)).collect(),
             apis,
@@ -366,15 +380,19 @@ impl Contract {
             enums: enums.enums,
             allowed,
             errors: errors.enums.into_values().flat_map(|e| e.codes).map(|e| (e.code.clone(), e)).collect(),
-            global_configs: serde_json::from_str(include_str!("../contract/global-config.json"))
-                .expect("global-config.json"),
+            global_configs,
             system_tags,
         }
     }
 
-    /// Every API.
+    /// Every API, ours included.
     pub fn apis(&self) -> &[Api] {
         &self.apis
+    }
+
+    /// The APIs of the published contract.
+    pub fn published(&self) -> impl Iterator<Item = &Api> {
+        self.apis.iter().filter(|api| !api.extension)
     }
 
     /// The API called `name`, for example `CreateZone`.
@@ -440,7 +458,7 @@ mod tests {
     #[test]
     fn the_contract_files_parse_and_are_whole() {
         let contract = contract();
-        assert_eq!(contract.apis().len(), 1901);
+        assert_eq!(contract.published().count(), 1901);
         assert_eq!(contract.api("CreateZone").unwrap().body_key.as_deref(), Some("params"));
         assert_eq!(contract.inventory("VmInstanceInventory").unwrap().vo.as_deref(), Some("VmInstanceVO"));
         assert!(contract.global_configs.len() > 300 && contract.system_tags.len() > 200);

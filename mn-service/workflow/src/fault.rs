@@ -30,6 +30,9 @@ pub enum StepFault {
     /// The observer refused the step (see [`crate::Observer::permit`]).
     #[error("{reason}")]
     Refused { reason: String },
+    /// The job had no time left when the step was about to begin. Its undo was run as for any failure.
+    #[error("the job ran out of time")]
+    TimedOut,
     /// The testkit made the step fail.
     #[error("a test made this step fail")]
     Injected,

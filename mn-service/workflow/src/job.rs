@@ -94,6 +94,10 @@ impl<C: Send + Sync + 'static> Job<C> {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.observed(false, |observer| observer.is_over(self.id))
+    }
+
     pub(crate) fn notify(&self, index: usize, phase: Phase) {
         let at = self.boundary(index, phase);
         self.observed((), |observer| observer.boundary(at));
@@ -145,6 +149,10 @@ impl<C: Send + Sync + 'static> Steps for Job<C> {
     async fn run_step(&self, index: usize, input: Value) -> Option<Result<Value, Failure>> {
         if !self.may_begin() {
             return None;
+        }
+        if self.is_over() {
+            self.span.in_scope(|| warn!(step = self.definition.steps[index].name, "out of time"));
+            return Some(Err((self.definition.fault)(StepFault::TimedOut)));
         }
         let permit = self.ask(index, Phase::BeforeStep);
         if self.is_interrupted() {

@@ -19,6 +19,12 @@ pub trait Observer: Send + Sync + 'static {
     fn permit(&self, _at: Boundary) -> Result<(), String> {
         Ok(())
     }
+
+    /// Asked before every step, undos excepted: true lets the step fail with [`crate::StepFault::TimedOut`] instead of
+    /// beginning.
+    fn is_over(&self, _id: Uuid) -> bool {
+        false
+    }
 }
 
 /// The observer of those who have nothing to watch.

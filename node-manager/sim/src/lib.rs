@@ -22,6 +22,7 @@
 mod drivers;
 mod faults;
 mod http;
+pub mod screen;
 mod state;
 mod storage;
 
@@ -194,6 +195,11 @@ impl SimHandle {
     /// Makes the next such operation fail before it does anything. Called twice, two fail.
     pub fn fail_next(&self, host: HostId, op: &str, kind: ErrorKind, message: &str) {
         self.of(host).faults.fail_next(op, kind, message);
+    }
+
+    /// Forgets failures that no operation has met yet.
+    pub fn clear_failures(&self, host: HostId) {
+        self.of(host).faults.clear_failures();
     }
 
     /// Makes the host answer nobody for a while; zero ends that.

@@ -16,7 +16,7 @@ use std::{
 use hostcmd::Cmd;
 use node_manager_types::{
     AgentError, ErrorKind, L3Id,
-    network::{DhcpLease, DhcpNetwork},
+    network::{DhcpLease, DhcpListing, DhcpNetwork},
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,13 +99,7 @@ impl Places {
     /// # Errors
     /// [`ErrorKind::Invalid`] for addresses outside the network, [`ErrorKind::NotFound`] without the bridge,
     /// [`ErrorKind::Host`] when the kernel or dnsmasq refuses.
-    pub async fn apply(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        forget: &[String],
-        replace: bool,
-    ) -> Result<()> {
+    pub async fn apply(&self, network: &DhcpNetwork, upsert: &[DhcpLease], forget: &[String]) -> Result<()> {
         check(network, upsert)?;
         let site = self.site(network.l3);
         let (run, dhcp, private) = (self.run.clone(), site.dhcp.clone(), site.metadata.clone());
@@ -119,7 +113,7 @@ impl Places {
         .await?;
         let before = site.remembered();
         let known = before.as_ref().map(|r| r.leases.clone()).unwrap_or_default();
-        let leases = merge(known, upsert, forget, replace)?;
+        let leases = merge(known, upsert, forget)?;
         // dnsmasq keeps an address for the card that had it until it forgets the lease.
         let freed: Vec<&DhcpLease> = before
             .iter()
@@ -158,6 +152,29 @@ impl Places {
             site.start_metadata(&self.program).await?;
         }
         Ok(())
+    }
+
+    /// The networks that are served here and the cards they know. A network whose file cannot be read is listed without
+    /// cards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] when the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<DhcpListing>> {
+        let places = self.clone();
+        blocking(move || {
+            let directory = places.data.join("metadata");
+            let entries = match fs::read_dir(&directory) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                entries => entries.map_err(|e| io_error(format_args!("cannot list {}", directory.display()), &e))?,
+            };
+            let l3s = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            let listing = |l3: L3Id| {
+                let leases = places.site(l3).remembered().map(|remembered| remembered.leases).unwrap_or_default();
+                DhcpListing { l3, macs: leases.into_iter().map(|lease| lease.mac).collect() }
+            };
+            Ok(l3s.map(listing).collect())
+        })
+        .await
     }
 
     /// Stops the server and removes everything of the network (NET-L3-048).
@@ -332,6 +349,12 @@ fn check(network: &DhcpNetwork, leases: &[DhcpLease]) -> Result<()> {
     if !(576..=65535).contains(&network.mtu) {
         return invalid(format!("MTU {} is outside 576-65535", network.mtu));
     }
+    for route in &network.routes {
+        let target = net(IpAddr::V4(route.network), route.prefix)?;
+        if target.trunc() != target || !range.contains(&IpAddr::V4(route.via)) {
+            return invalid(format!("{target} via {} is no route that guests of {} can use", route.via, range.trunc()));
+        }
+    }
     for lease in leases {
         mac(&lease.mac)?;
         if !range.contains(&IpAddr::V4(lease.ip)) || lease.ip == network.server {
@@ -356,9 +379,9 @@ fn host_name(text: &str, dots: bool) -> bool {
 }
 
 /// The leases from now on. An address belongs to one card.
-fn merge(known: Vec<DhcpLease>, upsert: &[DhcpLease], forget: &[String], replace: bool) -> Result<Vec<DhcpLease>> {
+fn merge(known: Vec<DhcpLease>, upsert: &[DhcpLease], forget: &[String]) -> Result<Vec<DhcpLease>> {
     let stays = |old: &DhcpLease| {
-        !replace && !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip)
+        !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip)
     };
     let mut leases: Vec<DhcpLease> = known.into_iter().filter(stays).collect();
     for new in upsert {
@@ -410,12 +433,17 @@ fn config(network: &DhcpNetwork, directory: &Path, pid_file: &Path) -> String {
     lines.push("dhcp-option=tag:!default,option:router".to_owned());
     lines.push(format!("dhcp-option=tag:default,option:dns-server{}", list(&network.dns)));
     lines.push("dhcp-option=tag:!default,option:dns-server".to_owned());
+    let mut routes: Vec<String> =
+        network.routes.iter().map(|route| format!("{}/{},{}", route.network, route.prefix, route.via)).collect();
     if network.metadata {
-        let route = format!("{METADATA}/32,{}", network.server);
+        routes.insert(0, format!("{METADATA}/32,{}", network.server));
+    }
+    if !routes.is_empty() {
+        let routes = routes.join(",");
         // A client that gets this option ignores the router option (RFC 3442), so the default route stands here too.
         let default = network.gateway.map(|gateway| format!(",0.0.0.0/0,{gateway}")).unwrap_or_default();
-        lines.push(format!("dhcp-option=tag:default,option:classless-static-route,{route}{default}"));
-        lines.push(format!("dhcp-option=tag:!default,option:classless-static-route,{route}"));
+        lines.push(format!("dhcp-option=tag:default,option:classless-static-route,{routes}{default}"));
+        lines.push(format!("dhcp-option=tag:!default,option:classless-static-route,{routes}"));
     }
     lines.join("\n") + "\n"
 }
@@ -432,7 +460,7 @@ fn hosts(leases: &[DhcpLease]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use node_manager_types::VmId;
+    use node_manager_types::{VmId, network::HostRoute};
 
     use super::*;
 
@@ -447,6 +475,7 @@ mod tests {
             domain: Some("cloud.example".to_owned()),
             mtu: 1450,
             metadata: true,
+            routes: Vec::new(),
         }
     }
 
@@ -477,6 +506,18 @@ mod tests {
     }
 
     #[test]
+    fn routes_stand_beside_the_default_route_for_whoever_has_one() {
+        let route = HostRoute { network: Ipv4Addr::new(198, 51, 100, 0), prefix: 24, via: Ipv4Addr::new(192, 0, 2, 7) };
+        let network = DhcpNetwork { metadata: false, routes: vec![route], ..network() };
+        let text = config(&network, Path::new("/d"), Path::new("/p"));
+        let option = |tag: &str, rest: &str| {
+            format!("dhcp-option=tag:{tag},option:classless-static-route,198.51.100.0/24,192.0.2.7{rest}\n")
+        };
+        assert!(text.contains(&option("default", ",0.0.0.0/0,192.0.2.1")), "{text}");
+        assert!(text.contains(&option("!default", "")), "{text}");
+    }
+
+    #[test]
     fn guests_are_listed_with_tag_and_name() {
         let leases = [lease(10, true), DhcpLease { hostname: None, ..lease(11, false) }];
         assert_eq!(
@@ -490,22 +531,20 @@ mod tests {
         let (a, b) = (lease(10, true), lease(11, true));
         let known = vec![a.clone(), b.clone()];
         let moved = DhcpLease { mac: lease(12, true).mac, ..a.clone() };
-        assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[], false).unwrap(), [moved.clone(), b.clone()]);
-        assert_eq!(merge(known.clone(), &[], std::slice::from_ref(&a.mac), false).unwrap(), std::slice::from_ref(&b));
-        assert_eq!(
-            merge(known.clone(), std::slice::from_ref(&moved), &[], true).unwrap(),
-            std::slice::from_ref(&moved)
-        );
-        let error = merge(Vec::new(), &[a, moved], &[], true).unwrap_err();
+        assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[]).unwrap(), [moved.clone(), b.clone()]);
+        assert_eq!(merge(known.clone(), &[], std::slice::from_ref(&a.mac)).unwrap(), std::slice::from_ref(&b));
+        let error = merge(Vec::new(), &[a, moved], &[]).unwrap_err();
         assert!(error.message.contains("belongs to one card"), "{error}");
     }
 
     #[test]
     fn impossible_networks_and_guests_are_refused() {
         let good = network();
+        let astray = HostRoute { network: Ipv4Addr::new(10, 0, 0, 0), prefix: 8, via: Ipv4Addr::new(198, 51, 100, 1) };
         let cases = [
             (DhcpNetwork { prefix: 31, ..good.clone() }, lease(10, true), "no room"),
             (DhcpNetwork { mtu: 100, ..good.clone() }, lease(10, true), "MTU"),
+            (DhcpNetwork { routes: vec![astray], ..good.clone() }, lease(10, true), "is no route"),
             (DhcpNetwork { domain: Some("a\nb".to_owned()), ..good.clone() }, lease(10, true), "DNS domain"),
             (good.clone(), DhcpLease { ip: Ipv4Addr::new(198, 51, 100, 9), ..lease(10, true) }, "not a guest address"),
             (good.clone(), DhcpLease { ip: good.server, ..lease(10, true) }, "not a guest address"),

@@ -41,6 +41,20 @@ pub struct DhcpNetwork {
     pub mtu: u16,
     /// Serve `http://169.254.169.254/` (NET-UD-001).
     pub metadata: bool,
+    /// Routes that guests are told beside the default one.
+    #[serde(default)]
+    pub routes: Vec<HostRoute>,
+}
+
+/// A route that guests are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoute {
+    /// First address of what it leads to.
+    pub network: Ipv4Addr,
+    /// Prefix length of what it leads to.
+    pub prefix: u8,
+    /// Router, an address of this network.
+    pub via: Ipv4Addr,
 }
 
 /// One guest interface that gets its address from the network's DHCP server.
@@ -58,6 +72,15 @@ pub struct DhcpLease {
     pub vm: VmId,
     /// What the metadata service tells this guest.
     pub metadata: Option<Metadata>,
+}
+
+/// What the DHCP server of one network on this host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpListing {
+    /// The network.
+    pub l3: L3Id,
+    /// Hardware addresses with a lease, lower case with colons.
+    pub macs: Vec<String>,
 }
 
 /// cloud-init NoCloud/EC2 data of one guest (NET-UD-001..003).

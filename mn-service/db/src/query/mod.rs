@@ -10,6 +10,7 @@ mod refusal;
 mod selection;
 mod sql;
 mod suggest;
+mod unserved;
 mod visibility;
 
 use mn_service_types::ApiError;

@@ -73,6 +73,19 @@ pub async fn find<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<host::M
     row.ok_or_else(|| ApiError::not_found("HostVO", uuid))
 }
 
+/// Refuses work that a host cannot hear of. Only where a call begins: a step that is under way waits for its host.
+pub async fn check_connected<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<()> {
+    let row = find(conn, uuid).await?;
+    if row.status == "Connected" {
+        return Ok(());
+    }
+    let text = format!(
+        "host {} ({uuid}) is {}; it is taken up again when it answers, or at once with ReconnectHost",
+        row.name, row.status
+    );
+    Err(ApiError::new(ErrorCode::HostDisconnected, text))
+}
+
 /// CS-HOST-030: a host that may still run VMs is not deleted by accident.
 pub async fn check_deletable(app: &App, uuid: &str) -> ApiResult<()> {
     let row = find(app.db.read(), uuid).await?;
@@ -199,24 +212,29 @@ async fn stop_vms(app: Arc<App>, state: ChangeState) -> StepResult<ChangeState> 
     if state.event != "maintain" {
         return Ok(state);
     }
-    let vms = vm_instance::Entity::find()
+    let vms: Vec<String> = vm_instance::Entity::find()
+        .select_only()
+        .column(vm_instance::Column::Uuid)
         .filter(vm_instance::Column::HostUuid.eq(&state.uuid))
+        .into_tuple()
         .all(app.db.read())
         .await
         .or_internal()?;
     let row = find(app.db.read(), &state.uuid).await?;
-    let ignore = app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected";
-    for vm in vms {
-        if let Err(error) = super::vm::stop_now(&app, &state.job, &vm).await {
-            if !ignore {
-                let failure = ApiError::new(
-                    ErrorCode::EnterMaintenance,
-                    format!("host {} cannot enter maintenance: VM {} ({}) does not stop", row.name, vm.name, vm.uuid),
-                );
-                return Err(failure.caused_by(error).into());
-            }
-            tracing::warn!(vm = %vm.uuid, %error, "left running while its host enters maintenance");
+    let left = super::vm::stop_all(&app, &state.job, &vms).await;
+    if app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected" {
+        for left in &left {
+            tracing::warn!(vm = left.vm, error = %left.error, "left running while its host enters maintenance");
         }
+        return Ok(state);
+    }
+    if let Some(first) = left.first() {
+        let each: Vec<&str> = left.iter().map(|left| left.vm.as_str()).collect();
+        let failure = ApiError::new(
+            ErrorCode::EnterMaintenance,
+            format!("host {} cannot enter maintenance: VM {} does not stop", row.name, each.join(", VM ")),
+        );
+        return Err(failure.caused_by(first.error.clone()).into());
     }
     Ok(state)
 }
@@ -260,6 +278,7 @@ async fn update(call: Call, tx: Tx, msg: UpdateKVMHost) -> ApiResult<Reply> {
         row.secret = Set(Some(sealed));
     }
     host::Entity::update(row).exec(&*tx).await.or_internal()?;
+    ping::try_at_once(&msg.uuid);
     Ok(Reply::Inventory(INVENTORY, msg.uuid))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mn_service_db::entity::{volume, volume_snapshot, volume_snapshot_tree};
 use mn_service_types::{date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
-use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,7 +18,9 @@ use crate::{
     access,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    garbage,
+    cascade::Item,
+    change, garbage,
+    preview::{ASKED, Effect, Kind, Preview},
     resource::{
         allocation,
         primary_storage::{Place, bytes},
@@ -33,6 +35,31 @@ mn_service_types::messages! {
 
 pub(super) fn register(apis: &mut Apis) {
     apis.workflow("snapshot.delete", prepare, |_: &Delete| Reply::Empty);
+    apis.preview("DeleteVolumeSnapshot", "VolumeSnapshotVO", look);
+}
+
+/// The snapshot goes with everything above it, and its tree with the last of them.
+async fn look(call: Call) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let row = load(conn, &change::target(&call)?).await?;
+    let volume = row.volume_uuid.clone().unwrap_or_default();
+    let all = of_volume(conn, &volume).await?;
+    let going = tree::subtree(&all, &row.uuid);
+    let mut preview = Preview::default();
+    for snapshot in all.iter().filter(|snapshot| going.contains(&snapshot.uuid)) {
+        let item = Item { uuid: snapshot.uuid.clone(), name: Some(snapshot.name.clone()) };
+        let reason =
+            if snapshot.uuid == row.uuid { ASKED.to_owned() } else { format!("it sits on snapshot {}", row.name) };
+        preview.effects.push(Effect::new(Kind::Delete, "VolumeSnapshotVO", &item, reason));
+    }
+    let of_tree = |snapshot: &&volume_snapshot::Model| snapshot.tree_uuid == row.tree_uuid;
+    if let Some(uuid) = row.tree_uuid.clone().filter(|_| all.iter().filter(of_tree).all(|s| going.contains(&s.uuid))) {
+        let item = Item { uuid, name: None };
+        preview.effects.push(Effect::new(Kind::Delete, "VolumeSnapshotTreeVO", &item, "its last snapshot goes"));
+    }
+    preview.refuse(check_ready(&row))?;
+    preview.refuse(volumes::opened_by(conn, &volumes::load(conn, &volume).await?).await.map(|_| ()))?;
+    Ok(preview)
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -60,22 +87,44 @@ struct Delete {
 }
 
 async fn prepare(call: Call, msg: DeleteVolumeSnapshot) -> ApiResult<Plan<Delete>> {
-    let conn = call.app.db.read();
-    let row = load(conn, &msg.uuid).await?;
+    let row = load(call.app.db.read(), &msg.uuid).await?;
     check_ready(&row)?;
-    let (place, _) = place_of(conn, &row).await?;
+    Ok(Plan::Run(begin(call.app.db.read(), &call.job, &row).await?))
+}
+
+/// Deletes a snapshot as part of another change that holds the volume's queue; one that is gone is fine.
+pub(super) async fn now(app: &Arc<App>, job: &str, snapshot: &str) -> ApiResult<()> {
+    let found = volume_snapshot::Entity::find_by_id(snapshot).one(app.db.read()).await.or_internal()?;
+    let Some(row) = found else { return Ok(()) };
+    let state = begin(app.db.read(), job, &row).await?;
+    let state = mark(app.clone(), state).await.map_err(|error| error.0)?;
+    let merged = match merge_active(app.clone(), state.clone()).await {
+        Ok(state) => records(app.clone(), state).await,
+        Err(error) => Err(error),
+    };
+    match merged {
+        Ok(state) => files(app.clone(), state).await.map(drop).map_err(|error| error.0),
+        Err(error) => {
+            unmark(app.clone(), state).await.map_err(|error| error.0)?;
+            Err(error.0)
+        }
+    }
+}
+
+async fn begin<C: ConnectionTrait>(conn: &C, job: &str, row: &volume_snapshot::Model) -> ApiResult<Delete> {
+    let (place, _) = place_of(conn, row).await?;
     let volume = row.volume_uuid.clone().unwrap_or_default();
     volumes::opened_by(conn, &volumes::load(conn, &volume).await?).await?;
     let snapshots = tree::subtree(&of_volume(conn, &volume).await?, &row.uuid);
-    Ok(Plan::Run(Delete {
-        job: call.job.clone(),
+    Ok(Delete {
+        job: job.to_owned(),
         volume,
         place,
-        tree: row.tree_uuid,
-        parent: row.parent_uuid,
+        tree: row.tree_uuid.clone(),
+        parent: row.parent_uuid.clone(),
         snapshots,
         garbage: Vec::new(),
-    }))
+    })
 }
 
 async fn mark(app: Arc<App>, state: Delete) -> StepResult<Delete> {

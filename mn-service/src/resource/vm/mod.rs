@@ -1,33 +1,33 @@
 //! Virtual machines (CS-VM-*).
 
+mod candidates;
+mod configure;
 mod create;
 mod delete;
+mod halt;
+mod iso;
+mod nic;
+mod offers;
 pub mod placement;
 mod power;
+mod reimage;
+mod settings;
 pub mod spec;
 pub mod sync;
 
 use mn_service_db::entity::{vm_instance, vm_nic};
 use mn_service_types::{ApiError, ErrorCode, contract, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError};
-use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
-use serde_json::{Map, Value, json};
 
-pub use delete::expunge_due;
+pub(super) use configure::hostname_problem;
+pub use halt::stop_all;
 
 use crate::{
-    agents,
-    api::{Apis, Call, Reply, StepError},
+    api::{Apis, Reply, StepError},
     app::{App, OrInternal, Tx},
-    change,
-    resource::{affinity, allocation, host, image, l2_network, l3_network},
+    resource::{l2_network, l3_network, quota::Counted},
 };
-
-mn_service_types::messages! {
-    GetCandidateZonesClustersHostsForCreatingVm { instance_offering_uuid: Option<String>, image_uuid: String, l3_network_uuids: Vec<String>, root_disk_size: Option<i64>, cpu_num: Option<i32>, memory_size: Option<i64>, zone_uuid: Option<String>, cluster_uuid: Option<String> }
-    GetVmCapabilities { uuid: String }
-}
 
 /// Structure of a VM on the wire.
 pub const INVENTORY: &str = "VmInstanceInventory";
@@ -41,15 +41,23 @@ pub(super) fn register(apis: &mut Apis) {
     });
     power::register(apis);
     delete::register(apis);
-    apis.record_raw("UpdateVmInstance", update);
-    apis.sync(candidates);
-    apis.sync(capabilities);
+    nic::register(apis);
+    configure::register(apis);
+    settings::register(apis);
+    candidates::register(apis);
+    offers::register(apis);
+    iso::register(apis);
+    reimage::register(apis);
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(create::workflow())?;
     power::workflows(registry)?;
-    delete::workflows(registry)
+    delete::workflows(registry)?;
+    nic::workflows(registry)?;
+    configure::workflows(registry)?;
+    iso::workflows(registry)?;
+    reimage::workflows(registry)
 }
 
 /// The row of a VM.
@@ -82,6 +90,11 @@ pub fn check_state(vm: &vm_instance::Model, message: &str) -> ApiResult<()> {
     ))
 }
 
+/// What a VM that runs counts in its account's quotas.
+fn running_demands(cpu: i32, memory: i64) -> [(Counted, i64); 3] {
+    [(Counted::RunningVms, 1), (Counted::Cpus, i64::from(cpu)), (Counted::Memory, memory)]
+}
+
 /// Sets the state of a VM.
 pub async fn set_state(tx: &Tx, uuid: &str, state: &str) -> ApiResult<()> {
     let row = vm_instance::ActiveModel {
@@ -105,7 +118,7 @@ pub async fn mark_running(tx: &Tx, uuid: &str) -> ApiResult<()> {
         ..Default::default()
     };
     vm_instance::Entity::update(row).exec(&**tx).await.or_internal()?;
-    Ok(())
+    settings::use_up_boot_order(tx, uuid).await
 }
 
 /// Makes the networks of a VM work on a host: bridges, then leases.
@@ -129,133 +142,4 @@ pub async fn join_network(
         l2_network::ensure_on_host(app, job, &l2, host).await?;
     }
     l3_network::push_leases(app, job, host, vm, nics).await
-}
-
-/// A VM runs no longer: the host where it is noted forgets its leases, and with them what its guest was told. Whoever
-/// stopped the VM does not fail or wait because of that; a host that is not there is told when it connects.
-///
-/// A host that connects gets the leases of all VMs that are noted on it. So this belongs right before the transaction
-/// that takes the note away, into the same step: a crash between the two repeats both.
-pub async fn leave_network(app: &App, vm: &str) -> ApiResult<()> {
-    let row = vm_instance::Entity::find_by_id(vm).one(app.db.read()).await.or_internal()?;
-    let Some(host) = row.and_then(|row| row.host_uuid) else { return Ok(()) };
-    if host::find(app.db.read(), &host).await?.status != "Connected" {
-        return Ok(());
-    }
-    let nics = spec::nics(app.db.read(), vm).await?;
-    if let Err(error) = l3_network::remove_leases(app, &host, &nics).await {
-        tracing::warn!(vm, host, %error, "the leases of a VM that does not run stay for now");
-    }
-    Ok(())
-}
-
-/// Powers a VM off and notes it. For maintenance and for deletes of what the VM depends on.
-pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResult<()> {
-    if let Some(host) = &vm.host_uuid {
-        let agent = app.agents.of(app.db.read(), host).await?;
-        let stop = StopVm { vm: agents::id(&vm.uuid)?, mode: StopMode::PowerOff };
-        agents::run(&agent, job, &format!("stop-{}", vm.uuid), stop, app.host_patience()).await.map_err(|e| {
-            agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e)
-        })?;
-    }
-    leave_network(app, &vm.uuid).await?;
-    let uuid = vm.uuid.clone();
-    app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
-}
-
-/// CS-VM-033: an operator may correct the recorded state; everything else is a plain update of columns.
-async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
-    let uuid = change::target(&call)?;
-    let vm = find(&*tx, &uuid).await?;
-    let mut problems = Vec::new();
-    let resized = ["cpuNum", "memorySize"]
-        .iter()
-        .any(|name| call.params.get(*name).and_then(Value::as_i64).is_some_and(|n| n > 0));
-    if resized && vm.state != "Stopped" {
-        problems.push(format!("cpuNum and memorySize change while the VM is Stopped; it is {}", vm.state));
-    }
-    if let Some(l3) = call.text("defaultL3NetworkUuid") {
-        let has = spec::nics(&*tx, &uuid).await?.iter().any(|nic| nic.l3_network_uuid.as_deref() == Some(l3));
-        if !has {
-            problems.push("defaultL3NetworkUuid must be a network of one of the VM's cards".to_owned());
-        }
-    }
-    if call.text("state") == Some("Running") && vm.host_uuid.is_none() {
-        problems.push("state: a VM without a host cannot be noted as Running; start it".to_owned());
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::invalid(&problems));
-    }
-    let mut columns = call.clone();
-    let mut params = (*call.params).clone();
-    params.remove("state");
-    // Zeroes mean "not given" (PROTOCOL.md section 15).
-    params.retain(|name, value| !(matches!(name.as_str(), "cpuNum" | "memorySize") && value == 0));
-    columns.params = std::sync::Arc::new(params);
-    change::apply_update(&columns, &tx, INVENTORY, &uuid).await?;
-    match call.text("state") {
-        Some("Stopped") => allocation::mark_stopped(&tx, std::slice::from_ref(&uuid)).await?,
-        Some(state) => set_state(&tx, &uuid, state).await?,
-        None => {}
-    }
-    Ok(Reply::Inventory(INVENTORY, uuid))
-}
-
-/// A dry run of the scheduler: where a VM would fit, and beyond the contract why the other hosts do not
-/// (`refused`).
-async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm) -> ApiResult<Map<String, Value>> {
-    let app = &call.app;
-    let conn = app.db.read();
-    let offering = match &msg.instance_offering_uuid {
-        Some(uuid) => {
-            mn_service_db::entity::instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?
-        }
-        None => None,
-    };
-    let found = image::load(conn, &msg.image_uuid).await?;
-    let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
-    let mut problems = Vec::new();
-    let zone = msg.zone_uuid.filter(|zone| !zone.is_empty());
-    let given = call.tags().system_tags;
-    let group = affinity::named(conn, &call.caller, &given, zone.as_deref(), &mut problems).await?;
-    if !problems.is_empty() {
-        return Err(ApiError::invalid(&problems));
-    }
-    let wanted = placement::Wanted {
-        cpu: i64::from(cpu),
-        memory: msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0),
-        l3s: msg.l3_network_uuids,
-        backup_storage: image_server(conn, &msg.image_uuid).await?,
-        zone: zone.or_else(|| group.as_ref()?.zone_uuid.clone()),
-        affinity_group: group.map(|group| group.uuid),
-        cluster: msg.cluster_uuid,
-        disk: msg.root_disk_size.unwrap_or(found.size),
-        ..Default::default()
-    };
-    let (fits, refused) = placement::explain(conn, &wanted, placement::storage_ratio(app)).await?;
-    let mut lists: [(&str, &str, Vec<String>); 3] = [
-        ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
-        ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),
-        ("hosts", "HostInventory", fits.iter().map(|p| p.host.clone()).collect()),
-    ];
-    let mut body = Map::new();
-    for (key, inventory, uuids) in &mut lists {
-        uuids.sort();
-        uuids.dedup();
-        let mut query = mn_service_db::query::Query::new(*inventory);
-        let all = uuids.join(",");
-        query.conditions.push(mn_service_db::query::Condition::new("uuid", mn_service_db::query::Op::In, all));
-        let page = mn_service_db::query::run(conn, &query).await?;
-        body.insert((*key).to_owned(), Value::Array(page.inventories));
-    }
-    body.insert("refused".to_owned(), json!(refused));
-    Ok(body)
-}
-
-async fn capabilities(call: Call, msg: GetVmCapabilities) -> ApiResult<Map<String, Value>> {
-    find(call.app.db.read(), &msg.uuid).await?;
-    // Local storage: neither live migration nor memory snapshots (CS-MAT-003).
-    let capabilities =
-        json!({ "LiveMigration": false, "VolumeMigration": false, "Reimage": false, "MemorySnapshot": false });
-    Ok(Map::from_iter([("capabilities".to_owned(), capabilities)]))
 }
