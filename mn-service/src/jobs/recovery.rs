@@ -60,8 +60,9 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     Ok(count)
 }
 
-/// Longest wait for hosts before interrupted jobs go on without them.
-const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for hosts before interrupted jobs go on without them. A host that is there has answered long before; one
+/// that is not must not keep the jobs of all others waiting.
+const HOSTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Goes on with interrupted jobs once the hosts were asked: a VM must not be refused because nobody has spoken to its
 /// host since the start. Their places in the queues are taken already.

@@ -170,6 +170,9 @@ async fn resync(app: Arc<App>, state: Delete) -> StepResult<()> {
 }
 
 async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    for stopped in &state.stops {
+        vm::leave_network(&app, &stopped.uuid).await?;
+    }
     let context = app.clone();
     let removed = app
         .write(|tx| async move {

@@ -58,21 +58,29 @@ pub(crate) struct Ground {
     pub(crate) cloud: Cloud,
     /// Where the program lives.
     pub(crate) place: Place,
+    /// An ISO that the host has in its cache.
+    pub(crate) iso: String,
     program: Option<Program>,
     tables: Reader,
     names: AtomicU32,
 }
 
 impl Ground {
-    /// A cloud of one host, with the image in its cache, so that figures compare.
+    /// A cloud of one host, with image and ISO in its cache, so that figures compare.
     pub(crate) async fn new() -> Self {
         let sim = Sim::start(SimOptions::default()).await.unwrap();
         let place = Place::new(&sim.url);
         let program = place.start().await;
         let cloud = Cloud::remote(&place.base, sim, 1).await.unwrap();
         let tables = Reader::open(&place.database).await;
-        let ground = Self { cloud, place, program: Some(program), tables, names: AtomicU32::new(0) };
-        let warm = ground.vm("Stopped").await;
+        let (iso, names) = (String::new(), AtomicU32::new(0));
+        let mut ground = Self { cloud, place, iso, program: Some(program), tables, names };
+        let mut params = ground.image_params();
+        params["format"] = json!("iso");
+        params["mediaType"] = json!("ISO");
+        ground.iso = ground.make("/images", params).await;
+        let warm = ground.vm("Running").await;
+        ground.insert_iso(&warm).await;
         ground.no_vm(&warm).await;
         ground
     }
@@ -201,6 +209,11 @@ impl Ground {
             _ => {}
         }
         id
+    }
+
+    /// Puts the ISO into a running VM.
+    pub(crate) async fn insert_iso(&self, vm: &str) {
+        self.admin().create(&format!("/vm-instances/{vm}/iso/{}", self.iso), json!({})).await.unwrap();
     }
 
     /// State of a VM; empty when there is none.

@@ -36,7 +36,7 @@ macro_rules! groups {
     };
 }
 
-groups! { vm_life vm_power volumes snapshots images hosts networks deletions }
+groups! { vm_life vm_power vm_changes volumes snapshots images hosts networks deletions withdrawals }
 
 #[test]
 fn every_workflow_of_the_registry_is_in_the_matrix() {

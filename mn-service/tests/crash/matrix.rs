@@ -62,7 +62,7 @@ pub(crate) struct Case {
 /// Steps of a workflow, from the registry.
 fn steps_of(workflow: &str) -> Vec<StepInfo> {
     let registry = mn_service::resource::workflows().unwrap();
-    let info = registry.workflows().into_iter().filter(|info| info.name == workflow).next_back();
+    let info = registry.workflows().into_iter().rfind(|info| info.name == workflow);
     info.unwrap_or_else(|| panic!("there is no workflow {workflow}")).steps
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// Tables that are history, not state.
 const HISTORY: [&str; 7] =
-    ["job", "audit", "session", "counter", "seaql_migrations", "sqlite_sequence", "ManagementNodeVO"];
+    ["job", "AuditsVO", "session", "counter", "seaql_migrations", "sqlite_sequence", "ManagementNodeVO"];
 
 /// The tables as they stand.
 pub(crate) struct Tables {
@@ -255,6 +255,13 @@ fn vms_of(tables: &Tables, sim: &SimHandle, host: &Value, found: &mut Vec<String
                 .with("VmNicVO", "vmInstanceUuid", uuid)
                 .map(|nic| format!("{uuid} NIC {}", text(nic, "mac").to_lowercase())),
         );
+        let drives = tables.with("VmCdRomVO", "vmInstanceUuid", uuid);
+        wanted.extend(
+            drives
+                .map(|drive| text(drive, "isoInstallPath"))
+                .filter(|iso| !iso.is_empty())
+                .map(|iso| format!("{uuid} ISO {iso}")),
+        );
     }
     let mut actual = BTreeSet::new();
     for (uuid, vm) in sim.state(host.parse().unwrap()).vms {
@@ -266,6 +273,7 @@ fn vms_of(tables: &Tables, sim: &SimHandle, host: &Value, found: &mut Vec<String
         actual.insert(format!("{uuid} {word}"));
         let spec = vm.spec.unwrap_or_else(|| panic!("VM {uuid} was started by nobody"));
         actual.extend(spec.disks.iter().map(|disk| format!("{uuid} disk {}", disk.path)));
+        actual.extend(spec.cdroms.iter().filter_map(|drive| Some(format!("{uuid} ISO {}", drive.path.as_ref()?))));
         actual.extend(spec.nics.iter().map(|nic| format!("{uuid} NIC {}", nic.mac.to_lowercase())));
     }
     compare(found, &format!("VM on host {host}"), actual, wanted);
@@ -288,7 +296,7 @@ fn files_of(tables: &Tables, sim: &SimHandle, host: &Value, found: &mut Vec<Stri
             wanted.insert(path.trim_start_matches("file://").to_owned());
         }
     }
-    // Of a storage that is deleted the data stays (CS-DEL-043).
+    // Of a storage that is deleted the data stays (CS-DEL-043), and of one that is detached it waits.
     let mut roots: Vec<&str> = Vec::new();
     for server in tables.with("BackupStorageVO", "hostUuid", host) {
         let path = |copy: &Value| {
@@ -303,6 +311,7 @@ fn files_of(tables: &Tables, sim: &SimHandle, host: &Value, found: &mut Vec<Stri
         roots.extend(storage.map(|storage| text(storage, "url")));
     }
     let ours = |path: &String| roots.iter().any(|root| path.starts_with(&format!("{root}/")));
+    wanted.retain(ours);
     let actual = sim.files(host.parse().unwrap()).into_keys().filter(ours).collect();
     compare(found, &format!("file on host {host}"), actual, wanted);
     for (layer, below) in sim.broken_layers(host.parse().unwrap()) {

@@ -53,7 +53,7 @@ impl Place {
         let (api, console) = (api.local_addr().unwrap(), console.local_addr().unwrap());
         let data = inside("data");
         let text = format!(
-            "listen = \"{api}\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n",
+            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n",
             data.display()
         );
         std::fs::write(inside("mn-service.toml"), text).unwrap();

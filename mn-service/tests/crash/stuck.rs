@@ -28,7 +28,7 @@ async fn a_failed_undo_is_a_visible_stuck_job() {
         // What the undo did not reach is still there to be seen: the rows and the file, but no VM and no lease.
         assert_eq!((tables.of("VmInstanceVO").len(), ground.cloud.volume_files(0)), (1, 1));
         assert!(ground.cloud.sim.state(ground.cloud.host(0)).vms.is_empty());
-        let audited = tables.with("audit", "job_uuid", &job).any(|row| row["success"] == 0);
+        let audited = tables.with("AuditsVO", "requestUuid", &job).any(|row| row["success"] == 0);
         assert!(audited, "the audit tells that it failed");
     };
     stuck(&ground).await;

@@ -300,14 +300,6 @@ async fn run(app: &App, job: &str, step: &str, host: &str, l3: &str, apply: Appl
     })
 }
 
-/// Like [`remove_leases`] for VMs that stopped: they are stopped whether or not their host hears of it, and a host that
-/// did not is told when it connects ([`host_connected`]).
-pub async fn forget_leases(app: &App, host: &str, nics: &[vm_nic::Model]) {
-    if let Err(error) = remove_leases(app, host, nics).await {
-        tracing::warn!(host, %error, "leases of a stopped VM stay until the host connects again");
-    }
-}
-
 async fn remove_server(app: &App, job: &str, step: &str, host: &str, l3: &str) -> ApiResult<()> {
     let agent = app.agents.of(app.db.read(), host).await?;
     let remove = RemoveDhcp { l3: agents::id(l3)? };

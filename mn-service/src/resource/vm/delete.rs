@@ -17,7 +17,7 @@ use crate::{
     cascade::{self, Item},
     change, garbage,
     preview::{ASKED, Effect, Kind, Preview},
-    resource::{allocation, deletion, host, l3_network, recycle_bin, volume as volumes},
+    resource::{allocation, deletion, host, recycle_bin, volume as volumes},
 };
 
 mn_service_types::messages! {
@@ -70,7 +70,6 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
     registry.register(
         Workflow::named("vm.destroy", 1)
             .step("stop", stop, Undo::with(resync))
-            .step("leave-network", leave_network, Undo::nothing("starting the VM again brings its leases back"))
             .step(
                 "note",
                 note,
@@ -121,15 +120,8 @@ async fn resync(app: Arc<App>, state: Remove) -> StepResult<()> {
     }
 }
 
-async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
-    if let Some(host) = &state.host {
-        let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, host, &nics).await?;
-    }
-    Ok(state)
-}
-
 async fn note(app: Arc<App>, state: Remove) -> StepResult<Remove> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         // Gone already when this runs again after a crash.
