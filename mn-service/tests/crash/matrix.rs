@@ -66,13 +66,35 @@ fn steps_of(workflow: &str) -> Vec<StepInfo> {
     info.unwrap_or_else(|| panic!("there is no workflow {workflow}")).steps
 }
 
+/// With the value `whole`, every boundary of every case is tried. Otherwise a choice of them: the first case of every
+/// workflow, killed where a thing is done but not written down yet, which is where repeating harms; and its last step
+/// fails, so that everything is undone.
+const EXTENT: &str = "ZSTACK_CRASH_MATRIX";
+
+/// What a case goes through.
+struct Extent {
+    doing: &'static [&'static str],
+    undoing: &'static [&'static str],
+    /// Every step fails, not the last one alone.
+    each_fails: bool,
+}
+
+const WHOLE: Extent = Extent { doing: &DOING, undoing: &UNDOING, each_fails: true };
+const CHOICE: Extent = Extent { doing: &["AfterStep"], undoing: &["AfterUndo"], each_fails: false };
+
 /// Cases that are looked into run alone: those whose workflow or description contains what this variable says.
 const ONLY: &str = "ZSTACK_CRASH_CASES";
 
 /// Takes cases through everything.
 pub(crate) async fn run(mut cases: Vec<Case>) {
-    if let Ok(only) = std::env::var(ONLY) {
-        cases.retain(|case| case.workflow.contains(&only) || case.what.contains(&only));
+    let mut extent = if std::env::var(EXTENT).is_ok_and(|value| value == "whole") { WHOLE } else { CHOICE };
+    match std::env::var(ONLY) {
+        Ok(only) => {
+            cases.retain(|case| case.workflow.contains(&only) || case.what.contains(&only));
+            extent = WHOLE;
+        }
+        Err(_) if !extent.each_fails => cases.dedup_by_key(|case| case.workflow),
+        Err(_) => {}
     }
     let mut ground = Ground::new().await;
     ground.agrees("a new cloud").await;
@@ -82,13 +104,18 @@ pub(crate) async fn run(mut cases: Vec<Case>) {
         let steps = steps_of(case.workflow);
         let mut treatments = 0;
         for step in &steps {
-            for phase in DOING {
+            for phase in extent.doing {
                 killed_while_doing(&mut ground, &clean, case, step, phase).await;
                 treatments += 1;
             }
         }
         for (index, step) in steps.iter().enumerate() {
-            let sides: &[&str] = if step.no_undo_because.is_some() { &DOING[..1] } else { &DOING[..2] };
+            let last = index + 1 == steps.len();
+            let sides: &[&str] = match step.no_undo_because {
+                _ if !extent.each_fails => &DOING[..usize::from(last)],
+                Some(_) => &DOING[..1],
+                None => &DOING[..2],
+            };
             for phase in sides {
                 let back = case.is_as_before(&steps, index, phase);
                 failing(&ground, &clean, case, step, phase, back).await;
@@ -98,7 +125,7 @@ pub(crate) async fn run(mut cases: Vec<Case>) {
         let Some((last, earlier)) = steps.split_last() else { continue };
         let back = case.is_as_before(&steps, earlier.len(), DOING[0]);
         for step in steps.iter().filter(|step| step.no_undo_because.is_none()) {
-            for phase in UNDOING {
+            for phase in extent.undoing {
                 killed_while_undoing(&mut ground, &clean, case, last, step, phase, back).await;
                 treatments += 1;
             }
