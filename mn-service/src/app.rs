@@ -16,10 +16,11 @@ use crate::{
     config::Config,
     console::Consoles,
     jobs::Jobs,
+    password::Passwords,
     progress::ProgressBoard,
     queue::Queues,
     secret::Sealer,
-    session::{Passwords, Sessions},
+    session::Sessions,
     settings::Settings,
 };
 

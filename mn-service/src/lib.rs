@@ -18,6 +18,7 @@ pub mod deploy;
 pub mod garbage;
 pub mod http;
 pub mod jobs;
+pub mod password;
 pub mod progress;
 pub mod queue;
 pub mod resource;

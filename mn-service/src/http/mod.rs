@@ -370,8 +370,8 @@ impl Server {
                 query.conditions.push(Condition::new(name, Op::Equal, value));
             }
         }
-        let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
-        Ok(json_response(StatusCode::OK, &page_body(&query, page)))
+        let body = mn_service_db::query::answer(&self.app.db, &query).await?;
+        Ok(json_text(StatusCode::OK, body))
     }
 }
 
@@ -390,21 +390,6 @@ fn unimplemented(api: &Api) -> ApiError {
 /// Whose resources a query may show.
 pub(crate) fn viewer(caller: &Caller) -> Viewer {
     if caller.admin { Viewer::Admin } else { Viewer::Account(caller.account.clone()) }
-}
-
-/// Body of a query's answer.
-pub(crate) fn page_body(query: &Query, page: mn_service_db::query::Page) -> Map<String, Value> {
-    let mut body = Map::new();
-    if !query.count {
-        body.insert("inventories".to_owned(), Value::Array(page.inventories));
-    }
-    if let Some(total) = page.total {
-        body.insert("total".to_owned(), json!(total));
-    }
-    if !query.count {
-        body.insert("schema".to_owned(), Value::Object(page.schema));
-    }
-    body
 }
 
 fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refusal> {
