@@ -176,10 +176,7 @@ impl Prepared {
         let matching = matching(backend, target, query)?;
         let count = (query.count || query.reply_with_count).then(|| count(backend, target, &matching));
         let page = if query.count { None } else { Some(page(backend, target, query, &matching)?) };
-        let key = |condition: &Condition| {
-            condition.op == Op::Equal && matches!(target.table.key(), [key] if key.name == condition.name)
-        };
-        Ok(Self { count, page, is_short: query.conditions.iter().any(key) })
+        Ok(Self { count, page, is_short: is_by_key(target, &query.conditions) })
     }
 
     async fn run<C: ConnectionTrait>(self, conn: &C) -> Result<Vec<u8>, ApiError> {
@@ -282,8 +279,14 @@ fn matching(backend: DbBackend, target: &Plan, query: &Query) -> Result<Sql, Ref
             filter::filter(&mut sql, target, condition)?;
         }
     }
-    visibility::restrict(&mut sql, target, ALIASES[0], &query.viewer);
+    visibility::restrict(&mut sql, target, ALIASES[0], &query.viewer, is_by_key(target, &query.conditions));
     Ok(sql)
+}
+
+/// True when one row at most can match.
+fn is_by_key(target: &Plan, conditions: &[Condition]) -> bool {
+    let on_key = |name: &str| matches!(target.table.key(), [key] if key.name == name);
+    conditions.iter().any(|condition| condition.op == Op::Equal && on_key(&condition.name))
 }
 
 /// Rows of siblings in the same table stay out.
