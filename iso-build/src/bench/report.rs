@@ -66,6 +66,7 @@ fn object(run: &Run) -> Value {
         "seconds": run.seconds,
         "processors": std::thread::available_parallelism().map_or(0, usize::from),
         "load_generator": "on the same machine",
+        "load_generator_optimised": !cfg!(debug_assertions),
         "results": results,
         "filled_memory_bytes": run.memory_filled,
         "peak_memory_bytes": run.memory_peak,

@@ -11,8 +11,13 @@ use sea_orm_migration::MigratorTrait;
 
 use crate::{DbError, Txn, direct::Direct, durable::Durable, error::is_transient, migration::Migrator};
 
-/// Connections that read at the same time.
-const READERS: u32 = 16;
+/// Connections to SQLite that read at the same time, beside those of [`Direct`]. Each has a thread, a cache of pages and
+/// one of statements.
+const READERS: u32 = 8;
+/// Connections to MariaDB.
+const SERVER_CONNECTIONS: u32 = 32;
+/// Statements that a connection to SQLite keeps prepared, at some 10 KB each.
+const STATEMENTS: usize = 256;
 /// How long a caller waits for a connection or for the writer before it fails.
 const WAIT: Duration = Duration::from_secs(30);
 /// How long one management service waits for another that migrates.
@@ -88,7 +93,7 @@ async fn open_sqlite(path: &Path, durable: bool) -> Result<Db, DbError> {
                     .foreign_keys(true)
                     .busy_timeout(WAIT)
                     .pragma("temp_store", "memory")
-                    .statement_cache_capacity(512)
+                    .statement_cache_capacity(STATEMENTS)
                     .optimize_on_close(!readers, Some(400));
                 if readers { sqlite.pragma("query_only", "on") } else { sqlite }
             });
@@ -118,7 +123,7 @@ async fn open_mariadb(url: &str) -> Result<Db, DbError> {
         options
     };
     migrate_mariadb(&Database::connect(options(1)).await?).await?;
-    let conn = Database::connect(options(2 * READERS)).await?;
+    let conn = Database::connect(options(SERVER_CONNECTIONS)).await?;
     Ok(Db { writer: conn.clone(), conn, backend: Backend::MariaDb, direct: None, durable: None, _temporary: None })
 }
 
