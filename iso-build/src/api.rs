@@ -186,8 +186,11 @@ fn error(value: &Value) -> ApiError {
     let mut details = word("details").or(word("description")).unwrap_or("no details").to_owned();
     let mut cause = &value["cause"];
     while let Some(text) = cause["details"].as_str().or(cause["description"].as_str()) {
-        details.push_str("; because: ");
-        details.push_str(text);
+        // Most errors name the cause in their own words already.
+        if !details.contains(text) {
+            details.push_str("; because: ");
+            details.push_str(text);
+        }
         cause = &cause["cause"];
     }
     ApiError { code: word("code").unwrap_or("unknown").to_owned(), details }
@@ -274,7 +277,8 @@ mod tests {
             (
                 503,
                 json!({"error": {"code": "SYS.1006", "description": "failed", "details": "no host fits",
-                "cause": {"code": "HOST.1", "details": "host1: 2 GiB short of memory"}}}),
+                "cause": {"code": "HOST.1", "details": "host1: 2 GiB short of memory",
+                "cause": {"code": "HOST.2", "details": "2 GiB short of memory"}}}}),
             ),
         ])
         .await;

@@ -15,6 +15,7 @@ mod run;
 mod services;
 mod state;
 mod suite;
+mod ui;
 mod uplink;
 mod world;
 
@@ -44,8 +45,16 @@ enum Command {
     /// Measure how fast the product is
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// List the APIs that the management service implements, of those that the published contract has
+    Contract {
+        /// One JSON object for programs, with every API of the contract
+        #[arg(long)]
+        json: bool,
+    },
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
+    /// Build the web UI (or find it built) and print the path of its folder
+    Ui,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
     #[command(hide = true)]
     Keep {
@@ -56,6 +65,9 @@ enum Command {
         arguments: Vec<String>,
     },
 }
+
+/// Longest build of one program from nothing.
+const BUILD: std::time::Duration = std::time::Duration::from_secs(3600);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -76,6 +88,19 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Test(options) => suite::run(&options, &progress).await,
         Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
         Command::Bench(bench) => bench::run(&bench, &progress).await,
+        Command::Contract { json } => {
+            packages::ensure(&[Feature::Build], &progress).await?;
+            let arguments = ["run", "--quiet", "--package", "mn-service", "--bin", "mn-service", "--", "apis"];
+            let cargo = program::Program::new("cargo").directory(&repository()).args(arguments);
+            let cargo = if json { cargo.arg("--json") } else { cargo };
+            print!("{}", cargo.deadline(BUILD).ended().await?.stdout()?);
+            Ok(())
+        }
+        Command::Ui => {
+            let path = progress.phase("ui", "web UI", ui::build(&progress)).await?;
+            println!("{}", path.display());
+            Ok(())
+        }
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;
             let path = progress.phase("guest", "test guest", guest::image(&progress)).await?;

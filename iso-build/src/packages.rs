@@ -28,6 +28,10 @@ pub(crate) enum Feature {
     Database,
     /// What the tests of the agent's rollout speak to: a real SSH server, sudo, a DHCP client.
     Rollout,
+    /// Building the web UI, where no Node.js is.
+    Ui,
+    /// A browser for the tests of the web UI.
+    Browser,
 }
 
 impl Feature {
@@ -40,6 +44,8 @@ impl Feature {
             Self::Network => &["iproute2", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],
             Self::Rollout => &["openssh-server", "sudo", "udhcpc"],
+            Self::Ui => &["nodejs", "npm"],
+            Self::Browser => &["chromium", "chromium-driver"],
         }
     }
 }

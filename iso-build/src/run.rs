@@ -101,7 +101,7 @@ impl Stop {
 }
 
 async fn once(options: &Options, progress: &Progress, stop: &mut Stop) -> Result<Alive> {
-    let (binaries, guest) = stop.or(World::prepare(progress)).await?;
+    let built = stop.or(World::prepare(progress)).await?;
     // Not a temporary folder that vanishes by itself: `erase` removes it and reports when it cannot.
     let folder = tempfile::Builder::new().prefix("zstack-once-").tempdir()?.keep();
     let mut world = match World::open(&folder).await {
@@ -111,7 +111,7 @@ async fn once(options: &Options, progress: &Progress, stop: &mut Stop) -> Result
             return Err(error);
         }
     };
-    let outcome = stop.or(world.bring_up(&binaries, guest, &options.password, progress)).await;
+    let outcome = stop.or(world.bring_up(&built, &options.password, progress)).await;
     progress.hide();
     if outcome.is_err() {
         show_logs(&world);
@@ -142,9 +142,9 @@ fn show_logs(world: &World) {
 }
 
 async fn stay(options: &Options, progress: &Progress, stop: &mut Stop) -> Result<Alive> {
-    let (binaries, guest) = stop.or(World::prepare(progress)).await?;
+    let built = stop.or(World::prepare(progress)).await?;
     let mut world = World::open(&options.state_dir).await?;
-    let outcome = stop.or(world.bring_up(&binaries, guest, &options.password, progress)).await;
+    let outcome = stop.or(world.bring_up(&built, &options.password, progress)).await;
     progress.hide();
     let alive = match outcome {
         Ok(alive) => alive,
@@ -210,13 +210,17 @@ async fn wants_vms_stopped(vms: &[(String, String)]) -> bool {
 fn summary(world: &World, alive: &Alive, password: &str) {
     // Only the default is shown: it is in the documentation anyway.
     let login =
-        if password == DEFAULT_PASSWORD { "admin / password (change it: this is the default)" } else { "admin" };
-    let Alive { vm, proof, ready } = alive;
+        if password == DEFAULT_PASSWORD { "admin / password (the web UI asks for another one)" } else { "admin" };
+    let Alive { vm, proof, ready, api, web } = alive;
     let (name, uuid, state, host, ip) = (&vm.name, &vm.uuid, &vm.state, &vm.host, &vm.ip);
-    let (url, folder, seconds) = (world.api_url(), world.path().display(), ready.as_secs_f64());
+    let (folder, seconds) = (world.path().display(), ready.as_secs_f64());
+    let web = match web {
+        Ok(url) => url.clone(),
+        Err(why) => format!("not built: {why}"),
+    };
     eprintln!(
         "\n  VM       {name} ({uuid}) is {state} on {host}, address {ip}\n  console  {}\n  ready    {seconds:.1} s \
-         after the build\n\n  API      {url}/zstack/v1\n  login    {login}\n  \
+         after the build\n\n  API      {api}/zstack/v1\n  web      {web}\n  login    {login}\n  \
          data     {folder}, logs in {folder}/log\n  stop     Ctrl-C\n",
         proof.line
     );
@@ -228,12 +232,15 @@ fn report(outcome: &Result<Alive>, phases: &[Phase]) -> Value {
     let phases: Map<String, Value> =
         phases.iter().map(|phase| (phase.name.to_owned(), json!(round(phase.seconds)))).collect();
     match outcome {
-        Ok(Alive { vm, proof, ready }) => json!({
+        Ok(Alive { vm, proof, ready, api, web }) => json!({
             "passed": true,
             "ready_seconds": round(ready.as_secs_f64()),
             "phases": phases,
             "vm": {"uuid": vm.uuid, "name": vm.name, "state": vm.state, "host": vm.host, "ip": vm.ip},
             "console_line": proof.line,
+            "api": format!("{api}/zstack/v1"),
+            "web": web.as_ref().ok(),
+            "web_error": web.as_ref().err(),
         }),
         Err(error) => json!({"passed": false, "error": format!("{error:#}"), "phases": phases}),
     }
@@ -254,13 +261,24 @@ mod tests {
             host: "host1".into(),
             ip: "10.0.0.5".into(),
         };
-        let alive = Alive { vm, proof: Proof::find(line).unwrap(), ready: Duration::from_millis(12_345) };
+        let alive = Alive {
+            vm,
+            proof: Proof::find(line).unwrap(),
+            ready: Duration::from_millis(12_345),
+            api: "http://127.0.0.1:8080".into(),
+            web: Ok("http://127.0.0.1:5000".into()),
+        };
         let phases = [Phase { name: "vm", seconds: 1.23456 }];
         let value = report(&Ok(alive), &phases);
         assert_eq!(value["ready_seconds"], 12.345);
         assert_eq!(value["phases"]["vm"], 1.235);
         assert_eq!((&value["vm"]["state"], &value["vm"]["ip"]), (&json!("Running"), &json!("10.0.0.5")));
         assert_eq!(value["console_line"], line.trim());
+        assert_eq!(
+            (&value["api"], &value["web"]),
+            (&json!("http://127.0.0.1:8080/zstack/v1"), &json!("http://127.0.0.1:5000"))
+        );
+        assert_eq!(value["web_error"], Value::Null);
     }
 
     #[test]

@@ -29,12 +29,22 @@ pub(crate) struct State {
     pub(crate) api_port: u16,
     /// Port of the console proxy.
     pub(crate) console_port: u16,
+    /// Port of the web UI.
+    #[serde(default = "State::ui_port")]
+    pub(crate) ui_port: u16,
     /// Port of the agent.
     pub(crate) agent_port: u16,
     /// Network of the guests.
     pub(crate) subnet: Ipv4Net,
     /// Processes started here that may still run.
     pub(crate) processes: Vec<Process>,
+}
+
+impl State {
+    /// What the web UI prefers; clouds of earlier versions had none.
+    pub(crate) fn ui_port() -> u16 {
+        5000
+    }
 }
 
 /// A state folder in our hands; no other run can use it meanwhile.
@@ -115,6 +125,7 @@ mod tests {
             vm: "v".into(),
             api_port: 8080,
             console_port: 4900,
+            ui_port: 5000,
             agent_port: 7443,
             subnet: "10.213.100.0/24".parse().unwrap(),
             processes: vec![Process { name: "x".into(), pid: 1, started: 2, boot: "b".into() }],

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
     packages::{self, Feature},
     program::Program,
     progress::Progress,
-    run,
+    run, ui,
 };
 
 /// Longest time for one stage; a cold build of the workspace is part of it.
@@ -41,8 +41,15 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 }
 
 async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static str, f64, bool)>) -> Result<()> {
-    let features =
-        [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network, Feature::Database, Feature::Rollout];
+    let features = [
+        Feature::Build,
+        Feature::Guest,
+        Feature::Hypervisor,
+        Feature::Network,
+        Feature::Database,
+        Feature::Rollout,
+        Feature::Browser,
+    ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
     stage(done, "clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])).await?;
@@ -57,10 +64,21 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         let again = ["test", "--package", "system-tests", "--test", "it"];
         stage(done, "mariadb", cargo_with(&again, &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
     }
+    if !options.fast {
+        stage(done, "ui", web(progress)).await?;
+    }
     if !options.fast && !options.no_proof {
         stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;
     }
     Ok(())
+}
+
+/// The web UI: its own checks, then its use in a browser. Browsers are heavy; two at a time are enough.
+async fn web(progress: &Progress) -> Result<()> {
+    let built = ui::check(progress).await?;
+    let built = built.to_str().context("the target folder's name is not UTF-8")?;
+    let tests = ["test", "--package", "system-tests", "--test", "web", "--", "--ignored", "--test-threads", "2"];
+    cargo_with(&tests, &[("ZSTACK_UI_DIR", built)]).await
 }
 
 async fn stage(

@@ -21,6 +21,7 @@ use crate::{
     progress::Progress,
     services::Service,
     state::{Folder, State, free_port},
+    ui,
     uplink::{self, Uplink},
 };
 
@@ -43,6 +44,17 @@ pub(crate) struct World {
     plan: Option<Plan>,
 }
 
+/// What a cloud is made of on this machine.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Folder of the programs.
+    binaries: PathBuf,
+    /// Disk of the test guest.
+    guest: PathBuf,
+    /// Folder of the web UI, or why there is none. The cloud works without it.
+    ui: Result<PathBuf, String>,
+}
+
 /// A VM that runs and has said so.
 #[derive(Debug)]
 pub(crate) struct Alive {
@@ -52,6 +64,10 @@ pub(crate) struct Alive {
     pub(crate) proof: Proof,
     /// From built binaries to here.
     pub(crate) ready: Duration,
+    /// Address of the API.
+    pub(crate) api: String,
+    /// Address of the web UI, or why there is none.
+    pub(crate) web: Result<String, String>,
 }
 
 impl World {
@@ -66,6 +82,7 @@ impl World {
                 vm: uuid::Uuid::new_v4().simple().to_string(),
                 api_port: 8080,
                 console_port: 4900,
+                ui_port: State::ui_port(),
                 agent_port: node_manager_types::AGENT_PORT,
                 // Chosen when the network is made, once the packages for looking are there.
                 subnet: ipnet::Ipv4Net::default(),
@@ -79,32 +96,28 @@ impl World {
         Ok(Self { folder, state, uplink, services: Vec::new(), api: None, plan: None })
     }
 
-    /// Packages, programs and the guest's disk: what a first run fetches and builds.
-    pub(crate) async fn prepare(progress: &Progress) -> Result<(PathBuf, PathBuf)> {
+    /// Packages, programs, web UI and the guest's disk: what a first run fetches and builds.
+    pub(crate) async fn prepare(progress: &Progress) -> Result<Built> {
         let features = [Feature::Build, Feature::Guest, Feature::Hypervisor, Feature::Network];
         progress.phase("packages", "system packages", packages::ensure(&features, progress)).await?;
         progress.hide();
         let binaries = progress.phase("build", "mn-service and node-manager", build(progress)).await?;
+        let ui = progress.phase("ui", "web UI", ui::build(progress)).await.map_err(|error| format!("{error:#}"));
         let guest = progress.phase("guest", "test guest", guest::image(progress)).await?;
-        Ok((binaries, guest))
+        Ok(Built { binaries, guest, ui })
     }
 
     /// Brings everything up to a VM that has reported.
-    pub(crate) async fn bring_up(
-        &mut self,
-        binaries: &Path,
-        guest: PathBuf,
-        password: &str,
-        progress: &Progress,
-    ) -> Result<Alive> {
+    pub(crate) async fn bring_up(&mut self, built: &Built, password: &str, progress: &Progress) -> Result<Alive> {
         let started = Instant::now();
+        let binaries = &built.binaries;
         let logs = self.folder.sub("log")?;
         progress.phase("libvirt", "libvirt", self.libvirt(&logs, progress)).await?;
         progress.phase("network", format!("uplink {}", self.uplink.name.clone()), self.network()).await?;
-        progress.phase("management", "mn-service", self.management(binaries, &logs, password)).await?;
+        progress.phase("management", "mn-service", self.management(built, &logs, password)).await?;
         progress.phase("agent", "node-manager", self.agent(binaries, &logs)).await?;
 
-        let plan = self.make_plan(guest)?;
+        let plan = self.make_plan(&built.guest)?;
         self.plan = Some(plan.clone());
         let api = self.api.clone().context("mn-service has no session")?;
         let cloud = Cloud { api: &api, plan: &plan };
@@ -124,7 +137,23 @@ impl World {
         if vm.state != "Running" {
             bail!("{} reported and is {} now", vm.name, vm.state);
         }
-        Ok(Alive { vm, proof, ready: started.elapsed() })
+        let ready = started.elapsed();
+        let web = match &built.ui {
+            Ok(_) => Ok(self.web().await?),
+            Err(why) => Err(why.clone()),
+        };
+        Ok(Alive { vm, proof, ready, api: self.api_url(), web })
+    }
+
+    /// Address of the web UI, once it has answered with its page.
+    async fn web(&self) -> Result<String> {
+        let url = format!("http://{HERE}:{}", self.state.ui_port);
+        let answer = reqwest::get(&url).await.and_then(reqwest::Response::error_for_status);
+        let page = answer.context("the web UI does not answer")?.text().await.context("the web UI broke off")?;
+        if !page.contains("<div id=\"root\">") {
+            bail!("{url} answers with something else than the web UI");
+        }
+        Ok(url)
     }
 
     /// Base URL of the API.
@@ -159,21 +188,24 @@ impl World {
         self.uplink.ensure(self.state.subnet).await
     }
 
-    async fn management(&mut self, binaries: &Path, logs: &Path, password: &str) -> Result<()> {
+    async fn management(&mut self, built: &Built, logs: &Path, password: &str) -> Result<()> {
         self.state.api_port = free_port(self.state.api_port)?;
         self.state.console_port = free_port(self.state.console_port)?;
         self.state.agent_port = free_port(self.state.agent_port)?;
+        self.state.ui_port = free_port(self.state.ui_port)?;
         let config = self.write_config(
             "mn-service.toml",
             &json!({
                 "listen": SocketAddr::from((HERE, self.state.api_port)),
                 "public_url": self.api_url(),
+                "ui_listen": SocketAddr::from((HERE, self.state.ui_port)),
+                "ui_dir": built.ui.as_deref().unwrap_or(Path::new("/usr/share/zstack/ui")),
                 "console_listen": SocketAddr::from((HERE, self.state.console_port)),
                 "data_dir": private(self.folder.sub("mn")?)?,
                 "agent_port": self.state.agent_port,
             }),
         )?;
-        let program = binaries.join("mn-service");
+        let program = built.binaries.join("mn-service");
         self.start("mn-service", &program, &config, logs)?;
         let (url, deadline) = (self.api_url(), Instant::now() + START);
         self.api = Some(loop {
@@ -255,12 +287,12 @@ impl World {
         Path::new("/run/zstack-dev").join(&self.uplink.name)
     }
 
-    fn make_plan(&self, guest: PathBuf) -> Result<Plan> {
+    fn make_plan(&self, guest: &Path) -> Result<Plan> {
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         // The cache is a hidden folder, and the service adds no images from hidden places
         // (`image/download.localPath.blacklist`).
         let offered = self.folder.sub("offer")?.join("guest.qcow2");
-        std::fs::copy(&guest, &offered)
+        std::fs::copy(guest, &offered)
             .with_context(|| format!("{} cannot be copied to {}", guest.display(), offered.display()))?;
         Ok(Plan {
             host: self.state.host.clone(),
@@ -293,10 +325,13 @@ impl World {
             // A log that does not go on where it stood was begun anew with the VM.
             let proof = Proof::find(log.strip_prefix(before).unwrap_or(&log));
             if let Some(proof) = proof {
-                if proof.addresses().contains(&vm.ip.as_str()) {
-                    return Ok(proof);
+                if !proof.addresses().contains(&vm.ip.as_str()) {
+                    bail!("the guest runs without the address {} that the API promised: {}", vm.ip, proof.line);
                 }
-                bail!("the guest runs without the address {} that the API promised: {}", vm.ip, proof.line);
+                if proof.get("metadata") != Some("yes") {
+                    bail!("the guest did not reach the metadata service of its network: {}", proof.line);
+                }
+                return Ok(proof);
             }
             if Instant::now() > deadline {
                 let (seconds, end) = (BOOT.as_secs(), crate::program::last_lines(&log, 20));

@@ -21,7 +21,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::app::{App, Tx};
+use crate::{
+    app::{App, Tx},
+    deadline,
+    preview::Preview,
+};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +117,10 @@ impl From<ApiError> for StepError {
 
 impl From<StepFault> for StepError {
     fn from(fault: StepFault) -> Self {
-        Self(ApiError::internal(fault))
+        Self(match fault {
+            StepFault::TimedOut => deadline::ran_too_long(),
+            fault => ApiError::internal(fault),
+        })
     }
 }
 
@@ -149,10 +156,31 @@ pub enum Action {
     },
 }
 
+/// Tells what a delete API would do.
+pub struct Previewer {
+    /// Type of the resource that the API deletes.
+    pub vo: &'static str,
+    look: Handler<Call, Preview>,
+}
+
+impl Previewer {
+    /// What `call`, which is one of the delete API, would do. Changes nothing.
+    pub async fn look(&self, call: Call) -> ApiResult<Preview> {
+        (self.look)(call).await
+    }
+}
+
+impl std::fmt::Debug for Previewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Previewer").field("vo", &self.vo).finish_non_exhaustive()
+    }
+}
+
 /// All APIs that have a behaviour.
 #[derive(Default)]
 pub struct Apis {
     actions: HashMap<&'static str, Action>,
+    previews: HashMap<&'static str, Previewer>,
     messages: Vec<(&'static str, Vec<&'static str>)>,
 }
 
@@ -178,6 +206,27 @@ impl Apis {
     /// Name and parameter names of every typed message, for the contract test.
     pub fn messages(&self) -> &[(&'static str, Vec<&'static str>)] {
         &self.messages
+    }
+
+    /// What tells the effects of a delete API.
+    pub fn previewer(&self, name: &str) -> Option<&Previewer> {
+        self.previews.get(name)
+    }
+
+    /// Names of the delete APIs whose effects can be told.
+    pub fn previewed(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.previews.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Lets `look` tell what the delete API `name` would do to a resource of type `vo`.
+    pub fn preview<F, Fut>(&mut self, name: &'static str, vo: &'static str, look: F)
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ApiResult<Preview>> + Send + 'static,
+    {
+        self.previews.insert(name, Previewer { vo, look: Arc::new(move |call| Box::pin(look(call))) });
     }
 
     fn note_message<M: Message>(&mut self) {

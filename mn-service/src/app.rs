@@ -15,6 +15,7 @@ use crate::{
     ca::Authority,
     config::Config,
     console::Consoles,
+    deadline::Deadlines,
     jobs::Jobs,
     password::Passwords,
     progress::ProgressBoard,
@@ -22,6 +23,7 @@ use crate::{
     secret::Sealer,
     session::Sessions,
     settings::Settings,
+    webhook::Webhooks,
 };
 
 /// A write transaction that a handler and its helpers share; the job commits it when the handler succeeded. A handler
@@ -46,6 +48,10 @@ pub struct App {
     pub queues: Queues,
     /// Jobs and their results.
     pub jobs: Jobs,
+    /// When running jobs have no time left.
+    pub deadlines: Arc<Deadlines>,
+    /// Results that clients wait for.
+    pub webhooks: Webhooks,
     /// How far running jobs are.
     pub progress: Arc<ProgressBoard>,
     /// Agents on hosts.
@@ -99,6 +105,8 @@ impl App {
             apis,
             queues: Queues::default(),
             jobs: Jobs::default(),
+            deadlines: Arc::default(),
+            webhooks: Webhooks::default(),
             progress: Arc::default(),
             agents,
             authority,

@@ -15,6 +15,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Base URL that clients use, when it differs from what they put in the `Host` header.
     pub public_url: Option<String>,
+    /// Address of the web UI (PLAT-UI-001); the API and the consoles are reachable there too.
+    pub ui_listen: SocketAddr,
+    /// Folder of the built web UI; default: `ui` beside this service's own program, else `/usr/share/zstack/ui`.
+    pub ui_dir: Option<PathBuf>,
     /// Address of the console proxy (PROTOCOL.md section 12).
     pub console_listen: SocketAddr,
     /// Host name or address that browsers use to reach the console proxy; default: that of the request.
@@ -48,6 +52,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             public_url: None,
+            ui_listen: SocketAddr::from(([0, 0, 0, 0], 5000)),
+            ui_dir: None,
             console_listen: SocketAddr::from(([0, 0, 0, 0], 4900)),
             console_host: None,
             data_dir: PathBuf::from("/var/lib/zstack"),

@@ -82,13 +82,15 @@ pub async fn serve(app: Arc<App>, listener: TcpListener) -> std::io::Result<()> 
     axum::serve(listener, router).await
 }
 
+/// Query of a console's web socket.
 #[derive(Debug, Deserialize)]
-struct Token {
+pub struct Token {
     #[serde(default)]
     token: String,
 }
 
-async fn join(State(app): State<Arc<App>>, Query(query): Query<Token>, upgrade: WebSocketUpgrade) -> Response {
+/// Joins a browser's web socket with the console that its token opens.
+pub async fn join(State(app): State<Arc<App>>, Query(query): Query<Token>, upgrade: WebSocketUpgrade) -> Response {
     let Some(access) = app.consoles.open(&query.token) else {
         return (StatusCode::FORBIDDEN, "the console token is unknown or too old; open the console again")
             .into_response();

@@ -1,6 +1,10 @@
 //! Jobs: every asynchronous call is written down before it is acknowledged, queued per resource, run, and its result
 //! kept for the client to fetch (PROTOCOL.md sections 6.2 and 7).
 
+mod recovery;
+
+pub use recovery::recover;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -8,11 +12,9 @@ use std::{
 };
 
 use mn_service_db::entity::{job, saga, saga_event, volume_snapshot};
-use mn_service_types::{
-    Api, ApiError, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult, error::ErrorBody,
-};
+use mn_service_types::{Api, ApiError, ErrorCode, contract, date::now_millis, error::ApiResult, error::ErrorBody};
 use mn_service_workflow::{Outcome, Running};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -21,7 +23,7 @@ use crate::{
     access,
     api::{Action, Call, Caller, Plan, Reply, StepError, queue_keys},
     app::{App, OrInternal, Tx},
-    audit,
+    audit, deadline,
     queue::Ticket,
     tags,
 };
@@ -104,8 +106,10 @@ impl Jobs {
     }
 
     /// Records the immediate success of a call that has nothing to do.
-    pub fn settle(&self, job: &str, body: &Value) {
-        self.put(job, View::Succeeded(body.to_string().into()));
+    pub fn settle(&self, job: &str, body: &Value) -> View {
+        let view = View::Succeeded(body.to_string().into());
+        self.put(job, view.clone());
+        view
     }
 
     /// Remembers that a job came as a legacy message.
@@ -120,8 +124,10 @@ impl Jobs {
 
     /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
     /// it when it polls. Nothing is written, so nobody can fill the database without a session.
-    pub fn reject(&self, job: &str, error: &ApiError) {
-        self.put(job, View::Failed(error_body(error).into()));
+    pub fn reject(&self, job: &str, error: &ApiError) -> View {
+        let view = View::Failed(error_body(error).into());
+        self.put(job, view.clone());
+        view
     }
 }
 
@@ -151,9 +157,21 @@ async fn keys(call: &Call) -> ApiResult<Vec<String>> {
     Ok(keys)
 }
 
+/// What a client asks for beside the call itself.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Where the result is posted.
+    pub webhook: Option<String>,
+    /// Milliseconds until the call has no time left; absent: what the API's contract says.
+    pub timeout_millis: Option<i64>,
+}
+
 /// Writes the job down and queues it. When this returns, the change survives a crash.
-pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
+pub async fn submit(call: Call, wishes: Wishes) -> ApiResult<()> {
     let app = call.app.clone();
+    let Wishes { webhook, timeout_millis } = wishes;
+    let contracted = i64::try_from(call.api.timeout_seconds()).unwrap_or(i64::MAX).saturating_mul(1000);
+    let deadline = now_millis().saturating_add(timeout_millis.unwrap_or(contracted));
     let message = serde_json::to_string(&*call.params).or_internal()?;
     let row = job::ActiveModel {
         uuid: Set(call.job.clone()),
@@ -167,6 +185,7 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
         webhook: Set(webhook.clone()),
         progress: Set(0),
         created: Set(now_millis()),
+        deadline: Set(Some(deadline)),
         ..Default::default()
     };
     let ticket = app.queues.join(keys(&call).await?);
@@ -174,6 +193,7 @@ pub async fn submit(call: Call, webhook: Option<String>) -> ApiResult<()> {
     job::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
     tx.commit().await.or_internal()?;
     app.jobs.put(&call.job, View::Running);
+    app.deadlines.set(id_of(&call), deadline);
     tokio::spawn(run(call, ticket, webhook, None));
     Ok(())
 }
@@ -192,7 +212,7 @@ pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResu
         params: Arc::new(params),
     };
     let id = call.job.clone();
-    submit(call, None).await?;
+    submit(call, Wishes::default()).await?;
     loop {
         match app.jobs.view(app, &id).await? {
             Some(View::Running) => app.jobs.ended(&id, WAIT).await,
@@ -203,91 +223,6 @@ pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResu
             Some(View::Succeeded(_)) | None => return Ok(()),
         }
     }
-}
-
-/// Takes up the jobs that a crash or restart interrupted, in the order in which they were accepted. Called once,
-/// before requests are served.
-pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
-    let unfinished = job::Entity::find()
-        .filter(job::Column::State.is_in([QUEUED, RUNNING]))
-        .order_by_asc(job::Column::Created)
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    let count = unfinished.len();
-    let mut interrupted = Vec::new();
-    for row in unfinished {
-        match revive(app, &row) {
-            Ok(call) => {
-                let ticket = app.queues.join(keys(&call).await?);
-                app.jobs.put(&call.job, View::Running);
-                interrupted.push((call, ticket, row.webhook));
-            }
-            Err(error) => {
-                tracing::error!(job = %row.uuid, api = %row.api, %error, "a job from before the restart cannot be taken up");
-                let ended = job::ActiveModel {
-                    uuid: Set(row.uuid),
-                    state: Set(STUCK.to_owned()),
-                    finished: Set(Some(now_millis())),
-                    error: Set(Some(error_body(&error))),
-                    ..Default::default()
-                };
-                let tx = app.db.begin().await.or_internal()?;
-                job::Entity::update(ended).exec(&tx).await.or_internal()?;
-                tx.commit().await.or_internal()?;
-            }
-        }
-    }
-    tokio::spawn(go_on(app.clone(), interrupted));
-    Ok(count)
-}
-
-/// Longest wait for hosts before interrupted jobs go on without them.
-const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Goes on with interrupted jobs once the hosts were asked: a VM must not be refused because nobody has spoken to its
-/// host since the start. Their places in the queues are taken already.
-async fn go_on(app: Arc<App>, interrupted: Vec<(Call, Ticket, Option<String>)>) {
-    let mut asked = app.hosts_asked.subscribe();
-    // An error means that the service is gone, a timeout that a host keeps everybody waiting.
-    drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked)).await);
-    let resumed = match app.engine() {
-        Ok(engine) => engine.resume().await.map_err(ApiError::internal),
-        Err(error) => Err(error),
-    };
-    let mut workflows: HashMap<String, Running<StepError>> = match resumed {
-        Ok(resumed) => resumed.into_iter().map(|r| (r.id.simple().to_string(), r.running)).collect(),
-        Err(error) => {
-            // Running them anew could do twice what a workflow has begun.
-            tracing::error!(%error, "interrupted jobs cannot be resumed; the next start tries again");
-            return;
-        }
-    };
-    for (call, ticket, webhook) in interrupted {
-        let running = workflows.remove(&call.job);
-        tokio::spawn(run(call, ticket, webhook, running));
-    }
-    for (id, _) in workflows {
-        // Its job ended as stuck, and the log stays for a person to look at; or it ended while the log was read.
-        tracing::debug!(job = %id, "a workflow without an unfinished job is left alone");
-    }
-}
-
-fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
-    let api = contract()
-        .api(&row.api)
-        .ok_or_else(|| ApiError::new(ErrorCode::Unimplemented, format!("this version does not know {}", row.api)))?;
-    let message = app.sealer.unseal(&purpose(&row.uuid), &row.sealed_message).or_internal()?;
-    let params: Params = serde_json::from_str(&message).or_internal()?;
-    let account = row.account_uuid.clone().unwrap_or_default();
-    let caller = Caller {
-        admin: account == mn_service_types::ADMIN_ACCOUNT,
-        user: account.clone(),
-        account,
-        session: row.session_ref.clone(),
-        client_ip: row.client_ip.clone().unwrap_or_default(),
-    };
-    Ok(Call { app: app.clone(), api, job: row.uuid.clone(), caller: Arc::new(caller), params: Arc::new(params) })
 }
 
 /// How the work of a job ended.
@@ -302,26 +237,33 @@ enum Ended {
 
 #[tracing::instrument(skip_all, fields(job = %call.job, api = %call.api.name))]
 async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Option<Running<StepError>>) {
-    ticket.turn().await;
+    let id = id_of(&call);
+    let in_time = tokio::select! {
+        biased;
+        () = ticket.turn() => true,
+        // What has begun before a restart is at work already.
+        () = call.app.deadlines.passed(id), if resumed.is_none() => false,
+    };
     let started = now_millis();
-    let id = Uuid::try_parse(&call.job).unwrap_or_default();
     call.app.progress.begin(id, &call.api.message_class());
     let ended = match resumed {
         Some(running) => follow(&call, running).await,
-        None => perform(&call, started).await,
+        None if in_time => perform(&call, started).await,
+        None => Ended::Failed(deadline::waited_too_long()),
     };
     call.app.progress.end(id);
+    call.app.deadlines.forget(id);
     let view = finish(&call, ended, started).await;
     drop(ticket);
     call.app.jobs.put(&call.job, view.clone());
     if let Some(url) = webhook {
-        let (ok, body) = match view {
-            View::Failed(body) => (false, body),
-            View::Succeeded(body) => (true, body),
-            View::Running => return,
-        };
-        crate::webhook::deliver(&url, &call.job, ok, &body).await;
+        call.app.webhooks.post(url, &call.job, &view);
     }
+}
+
+fn id_of(call: &Call) -> Uuid {
+    // Job uuids are checked where they come in.
+    Uuid::try_parse(&call.job).unwrap_or_default()
 }
 
 async fn perform(call: &Call, started: i64) -> Ended {

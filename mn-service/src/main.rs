@@ -1,9 +1,9 @@
 //! `mn-service`: the management service.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write, net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use mn_service::{ca::Authority, config::Config, service};
+use mn_service::{ca::Authority, config::Config, coverage::Coverage, resource, service};
 use tracing_subscriber::EnvFilter;
 
 /// The C library's allocator keeps what a thread once used for that thread, and here are many threads.
@@ -25,6 +25,12 @@ struct Args {
 enum Command {
     /// Serves until SIGTERM or Ctrl-C (default).
     Serve,
+    /// Lists the APIs that this version implements and how many of the published contract they are.
+    Apis {
+        /// One JSON object with every API of the contract, implemented or not.
+        #[arg(long)]
+        json: bool,
+    },
     /// Writes a certificate for a host's agent: ca.pem, cert.pem and key.pem.
     IssueHostCertificate {
         /// Uuid of the host, 32 hex characters.
@@ -63,13 +69,22 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::load(args.config.as_deref())?;
+    let config = || Config::load(args.config.as_deref());
     match args.command.unwrap_or(Command::Serve) {
+        Command::Apis { json } => {
+            let coverage = Coverage::of(&resource::apis());
+            let text = if json { serde_json::to_string(&coverage)? } else { coverage.to_string() };
+            match writeln!(std::io::stdout(), "{text}") {
+                // A reader that has seen enough closes the pipe.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                written => Ok(written?),
+            }
+        }
         Command::IssueHostCertificate { host_uuid, address, out } => {
             if !mn_service_types::is_uuid(&host_uuid) {
                 return Err(format!("--host-uuid {host_uuid:?} is not 32 lower-case hex characters").into());
             }
-            Authority::open(&config.data_dir.join("ca"))?.issue_host(&host_uuid, address)?.write(&out)?;
+            Authority::open(&config()?.data_dir.join("ca"))?.issue_host(&host_uuid, address)?.write(&out)?;
             Ok(())
         }
         Command::Serve => {
@@ -78,7 +93,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
                 .with_writer(std::io::stderr)
                 .init();
-            serve(config).await
+            serve(config()?).await
         }
     }
 }

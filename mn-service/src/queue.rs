@@ -62,14 +62,15 @@ impl Ticket {
     pub async fn turn(&self) {
         loop {
             let notified = self.notify.notified();
-            if self.is_first() {
+            if self.has_turn() {
                 return;
             }
             notified.await;
         }
     }
 
-    fn is_first(&self) -> bool {
+    /// True when this ticket is first in all its queues now.
+    pub fn has_turn(&self) -> bool {
         let inner = self.queues.lock();
         self.keys.iter().all(|key| inner.waiting.get(key).and_then(VecDeque::front) == Some(&self.number))
     }

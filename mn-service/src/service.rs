@@ -1,6 +1,6 @@
 //! Starting and stopping the service.
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{fs, io::Write, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use mn_service_db::entity::{account, management_node};
 use mn_service_types::{ADMIN_ACCOUNT, ApiError, date::now_millis, error::ApiResult};
@@ -13,6 +13,7 @@ use crate::{
     app::{App, OrInternal, Parts},
     ca::Authority,
     config::Config,
+    deadline::Watch,
     deploy::trust::Trust,
     http, jobs,
     password::Passwords,
@@ -91,7 +92,8 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     };
     let app = Arc::new(App::new(parts));
     first_rows(&app).await?;
-    let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, app.progress.clone());
+    let watch = Watch { progress: app.progress.clone(), deadlines: app.deadlines.clone() };
+    let engine = Engine::new(Arc::new(SagaStore::new(db)), app.clone(), resource::workflows()?, Arc::new(watch));
     app.set_engine(engine);
     let taken_up = jobs::recover(&app).await?;
     if taken_up > 0 {
@@ -169,34 +171,33 @@ async fn first_rows(app: &App) -> ApiResult<()> {
 pub struct Serving {
     /// The service.
     pub app: Arc<App>,
-    /// Where it listens.
-    pub address: std::net::SocketAddr,
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// Where the web UI listens.
+    pub ui_address: SocketAddr,
     stop: tokio::sync::watch::Sender<bool>,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    servers: tokio::task::JoinSet<std::io::Result<()>>,
     timers: tokio::task::JoinSet<()>,
 }
 
 /// Starts answering and runs the timers.
 pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
-    let listen = app.config.listen;
-    let at = |source| StartError::Io {
-        what: format!("cannot listen on {listen}; is another service using the port?"),
-        source,
-    };
-    let listener = TcpListener::bind(listen).await.map_err(at)?;
-    let address = listener.local_addr().map_err(at)?;
+    let api = bind(app.config.listen, "listen").await?;
+    let ui = bind(app.config.ui_listen, "ui_listen, the web UI").await?;
+    let at = |source| StartError::Io { what: "a listening socket has no address".to_owned(), source };
+    let (address, ui_address) = (api.local_addr().map_err(at)?, ui.local_addr().map_err(at)?);
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let router = http::router(app.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let mut signal = stopped.clone();
-    let shutdown = async move {
-        // An error means that the sender is gone, which is a stop too.
-        let _gone = signal.wait_for(|stop| *stop).await;
-    };
-    let server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
-    let console_listen = app.config.console_listen;
-    let console_at =
-        |source| StartError::Io { what: format!("cannot listen on {console_listen} for the console proxy"), source };
-    let console_listener = TcpListener::bind(console_listen).await.map_err(console_at)?;
+    let mut servers = tokio::task::JoinSet::new();
+    for (listener, router) in [(api, http::router(app.clone())), (ui, crate::ui::router(&app))] {
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let mut signal = stopped.clone();
+        let shutdown = async move {
+            // An error means that the sender is gone, which is a stop too.
+            let _gone = signal.wait_for(|stop| *stop).await;
+        };
+        servers.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+    }
+    let console_listener = bind(app.config.console_listen, "console_listen, the console proxy").await?;
     write_pid(&app.config)?;
     let mut timers = crate::timers::start(&app);
     let consoles = app.clone();
@@ -205,8 +206,16 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
             tracing::error!(%error, "the console proxy ended");
         }
     });
-    tracing::info!(%address, "serving");
-    Ok(Serving { app, address, stop, server, timers })
+    tracing::info!(%address, %ui_address, "serving");
+    Ok(Serving { app, address, ui_address, stop, servers, timers })
+}
+
+/// Takes an address; `key` is where the configuration names it.
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Io {
+        what: format!("cannot listen on {address} ({key}); is another service using the port?"),
+        source,
+    })
 }
 
 fn write_pid(config: &Config) -> Result<(), StartError> {
@@ -225,8 +234,7 @@ impl Serving {
             engine.shutdown(GRACE).await;
         }
         // Clients that keep a connection open are not waited for.
-        self.server.abort();
-        let _ended = self.server.await;
+        self.servers.shutdown().await;
         if let Err(error) = self.app.sessions.flush(&self.app.db).await {
             tracing::warn!(%error, "session expiries were not written back");
         }

@@ -57,9 +57,12 @@ impl Live {
         }
     }
 
-    fn retain(&mut self, keep: impl Fn(&Session) -> bool) {
-        let gone: Vec<TokenHash> = self.by_token.iter().filter(|(_, s)| !keep(s)).map(|(token, _)| *token).collect();
+    /// Drops sessions and returns their tokens' hashes.
+    fn drop_all(&mut self, goes: impl Fn(&TokenHash, &Session) -> bool) -> Vec<TokenHash> {
+        let gone: Vec<TokenHash> =
+            self.by_token.iter().filter(|(token, session)| goes(token, session)).map(|(token, _)| *token).collect();
         gone.iter().for_each(|token| self.remove(token));
+        gone
     }
 
     fn left(&mut self, account: &str) {
@@ -95,6 +98,11 @@ struct Session {
 
 fn hash(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
+}
+
+/// What the audit keeps of a token: enough to tell sessions apart, too little to try tokens against.
+fn begin(key: &TokenHash) -> String {
+    hex::encode(&key[..4])
 }
 
 impl Sessions {
@@ -177,7 +185,7 @@ impl Sessions {
             admin: session.account == ADMIN_ACCOUNT,
             account: session.account.clone(),
             user: session.user.clone(),
-            session: Some(hex::encode(&key[..4])),
+            session: Some(begin(&key)),
             client_ip: client_ip.to_owned(),
         })
     }
@@ -185,6 +193,11 @@ impl Sessions {
     /// True while the token is good; does not move its expiry.
     pub fn is_valid(&self, token: &str) -> bool {
         self.live().by_token.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
+    }
+
+    /// Account of a live token.
+    pub fn account_of(&self, token: &str) -> Option<String> {
+        self.live().by_token.get(&hash(token)).map(|session| session.account.clone())
     }
 
     /// `SessionInventory` of a live token.
@@ -201,13 +214,18 @@ impl Sessions {
         tx.commit().await.or_internal()
     }
 
-    /// Closes every session of an account (password changed, account deleted).
-    pub async fn close_all(&self, db: &Db, account: &str) -> ApiResult<()> {
-        self.live_mut().retain(|s| s.account != account);
-        let tx = db.begin().await.or_internal()?;
-        let of_account = session::Column::AccountUuid.eq(account);
-        session::Entity::delete_many().filter(of_account).exec(&tx).await.or_internal()?;
-        tx.commit().await.or_internal()
+    /// Closes the sessions of an account except the one whose token's hash begins with `kept` (see
+    /// [`Caller::session`]). Works in the caller's transaction; when that is rolled back the sessions stay closed until
+    /// the next start, and logging in again is all that it takes.
+    pub async fn close_others<C: ConnectionTrait>(&self, conn: &C, account: &str, kept: Option<&str>) -> ApiResult<()> {
+        let closes =
+            |key: &TokenHash, session: &Session| session.account == account && Some(begin(key).as_str()) != kept;
+        let closed: Vec<String> = self.live_mut().drop_all(closes).iter().map(hex::encode).collect();
+        for chunk in closed.chunks(1000) {
+            let gone = session::Entity::delete_many().filter(session::Column::TokenHash.is_in(chunk.iter().cloned()));
+            gone.exec(conn).await.or_internal()?;
+        }
+        Ok(())
     }
 
     /// Writes moved expiries back and forgets expired sessions. Called by a timer.
@@ -215,7 +233,7 @@ impl Sessions {
         let now = now_millis();
         let moved: Vec<(TokenHash, Arc<Session>)> = {
             let mut live = self.live_mut();
-            live.retain(|s| s.expires.load(Ordering::Relaxed) > now);
+            live.drop_all(|_, session| session.expires.load(Ordering::Relaxed) <= now);
             live.by_token
                 .iter()
                 .filter(|(_, s)| {

@@ -18,6 +18,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         }
         booted.hosts_asked.send_replace(true);
     });
+    set.spawn(crate::webhook::serve(app.clone()));
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });
     every(
         &mut set,
@@ -45,7 +46,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         app,
         "VM recycle bin",
         |app| app.settings.integer("vm", "expungeInterval", 3600),
-        |app| async move { resource::vm::expunge_due(&app).await },
+        |app| async move { resource::recycle_bin::VMS.expunge_due(&app).await },
     );
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
     every(&mut set, app, "garbage", |_| 15, |app| async move { garbage::collect(&app).await });
@@ -75,14 +76,14 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         app,
         "deleted images",
         |app| app.settings.integer("image", "expungeInterval", 3600),
-        |app| async move { resource::image::expunge_due(&app).await },
+        |app| async move { resource::recycle_bin::IMAGES.expunge_due(&app).await },
     );
     every(
         &mut set,
         app,
         "deleted volumes",
         |app| app.settings.integer("volume", "expungeInterval", 3600),
-        |app| async move { resource::volume::expunge_due(&app).await },
+        |app| async move { resource::recycle_bin::VOLUMES.expunge_due(&app).await },
     );
     every(&mut set, app, "idle uploads", |_| 15, |app| async move { resource::image::upload::expire(&app).await });
     set

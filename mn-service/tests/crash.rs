@@ -49,7 +49,7 @@ impl Place {
         let (api, console) = (port(), port());
         let config = data.path().join("mn-service.toml");
         let text = format!(
-            "listen = \"{api}\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n",
+            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n",
             data.path().join("data").display()
         );
         std::fs::write(&config, text).unwrap();

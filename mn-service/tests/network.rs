@@ -564,7 +564,7 @@ async fn guests_hear_of_leases_name_servers_and_mtu_net_dhcp_012_net_ud_003() {
     says(&error, "SYS.1006", &["dnsmasq died", &host]);
     assert_eq!(l3_network::dhcp(&cloud.app, &l3).await.unwrap().unwrap().dns, [Ipv4Addr::new(9, 9, 9, 9)]);
 
-    l3_network::remove_leases(&cloud.app, &new_uuid(), &host, &[nic]).await.unwrap();
+    l3_network::remove_leases(&cloud.app, &host, &[nic]).await.unwrap();
     assert!(cloud.on(&host).dhcp.into_values().next().unwrap().leases.is_empty());
 }
 

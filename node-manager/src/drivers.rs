@@ -9,7 +9,7 @@ use node_manager_types::{
     AgentError, ByteSize, HostId, L2Id, L3Id, Progress, VmId, VolumeId,
     host::{HostFacts, Ping},
     image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
@@ -202,13 +202,9 @@ pub trait Network: Send + Sync + 'static {
     /// Removes a bridge that was made here.
     async fn remove_bridge(&self, l2: L2Id, bridge: &str) -> Result<()>;
     /// Makes a DHCP server run with these leases.
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()>;
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()>;
+    /// The DHCP servers of this host and whom they answer.
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>>;
     /// Stops a DHCP server and removes its namespace.
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()>;
 }

@@ -17,7 +17,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         format!("file:{path}")
     }
     match operation {
-        Operation::CheckInterfaces(_) | Operation::MeasureStorage(_) => Vec::new(),
+        Operation::CheckInterfaces(_) | Operation::ListDhcp(_) | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
         Operation::EnsureBridge(_) | Operation::RemoveBridge(_) => vec!["bridges".to_owned()],
         Operation::ApplyDhcp(op) => vec![format!("l3:{}", op.network.l3)],
@@ -52,6 +52,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
     match operation {
         Operation::CheckInterfaces(_)
         | Operation::InitStorage(_)
+        | Operation::ListDhcp(_)
         | Operation::MeasureStorage(_)
         | Operation::CreateVolume(_)
         | Operation::DeleteVolume(_)
@@ -87,7 +88,8 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         Operation::CheckInterfaces(op) => reply(network.missing_interfaces(&op.names).await?),
         Operation::EnsureBridge(op) => reply(network.ensure_bridge(&op.bridge).await?),
         Operation::RemoveBridge(op) => reply(network.remove_bridge(op.l2, &op.bridge).await?),
-        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove, op.replace).await?),
+        Operation::ApplyDhcp(op) => reply(network.apply_dhcp(&op.network, &op.upsert, &op.remove).await?),
+        Operation::ListDhcp(_) => reply(network.list_dhcp().await?),
         Operation::RemoveDhcp(op) => reply(network.remove_dhcp(op.l3).await?),
 
         Operation::StartVm(op) => reply(vm.start(&op.vm).await?),

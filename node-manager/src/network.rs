@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use node_manager_types::{
     L2Id, L3Id,
     host::Interface,
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
 };
 
 use crate::drivers::{Network, Result};
@@ -52,14 +52,12 @@ impl Network for HostNetwork {
         bridge::remove(&Kernel::open()?, l2, name).await
     }
 
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()> {
-        self.dhcp.apply(network, upsert, remove, replace).await
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()> {
+        self.dhcp.apply(network, upsert, remove).await
+    }
+
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>> {
+        self.dhcp.list().await
     }
 
     async fn remove_dhcp(&self, l3: L3Id) -> Result<()> {

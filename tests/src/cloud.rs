@@ -55,6 +55,15 @@ impl Cloud {
         Self::furnish(Some(world), admin, sim, hosts).await
     }
 
+    /// A cloud with `hosts` hosts and the built web UI.
+    pub async fn with_ui(hosts: usize) -> Result<Self> {
+        let sim = Sim::start(SimOptions::default()).await?;
+        let ui_dir = Some(crate::browser::ui_dir()?);
+        let world = World::with(Options { simulator: Some(sim.url.clone()), ui_dir, ..Default::default() }).await?;
+        let admin = world.admin.clone();
+        Self::furnish(Some(world), admin, sim, hosts).await
+    }
+
     /// A cloud behind a service that runs elsewhere.
     pub async fn remote(base: &str, sim: SimHandle, hosts: usize) -> Result<Self> {
         let _installed = rustls::crypto::ring::default_provider().install_default();

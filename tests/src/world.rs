@@ -28,6 +28,8 @@ pub struct Options {
     pub simulator: Option<String>,
     /// Database URL; default: see [`crate::database`].
     pub database: Option<String>,
+    /// Folder of the built web UI.
+    pub ui_dir: Option<PathBuf>,
 }
 
 impl World {
@@ -79,6 +81,8 @@ fn config(data_dir: PathBuf, options: Options) -> Config {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Config {
         listen: free,
+        ui_listen: free,
+        ui_dir: options.ui_dir,
         console_listen: free,
         data_dir,
         database: Database { url: options.database },

@@ -95,6 +95,7 @@ impl Subject {
         answers(&mut simulator, &format!("http://{hosts}/sim/hosts")).await?;
         let config = toml::toml! {
             listen = "LISTEN"
+            ui_listen = "127.0.0.1:0"
             console_listen = "CONSOLE"
             data_dir = "DATA"
             simulator = "SIMULATOR"

@@ -241,6 +241,12 @@ mod tests {
     }
 
     #[test]
+    fn extensions_are_called_like_any_other() {
+        let (_, path, _) = built(&format!("PreviewDeletion api=DeleteZone uuid={ZONE} deleteMode=Enforcing")).unwrap();
+        assert_eq!(path, format!("/extensions/deletion-previews/DeleteZone/{ZONE}?deleteMode=Enforcing"));
+    }
+
+    #[test]
     fn an_optional_variable_of_the_only_path_is_asked_for() {
         assert!(built("GetTaskProgress all=true").unwrap_err()[0].contains("apiId is required"));
     }

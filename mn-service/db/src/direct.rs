@@ -41,10 +41,10 @@ impl Direct {
     /// Runs `work` here and now, in one snapshot. For what takes microseconds, such as finding a row by its key:
     /// handing it to another thread would take longer.
     pub(crate) fn short<T>(&self, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
-        let conn = match self.idle().as_mut().map(Vec::pop) {
-            None => return Err(closed()),
-            Some(Some(conn)) => conn,
-            Some(None) => self.open()?,
+        let kept = self.idle().as_mut().ok_or_else(closed)?.pop();
+        let conn = match kept {
+            Some(conn) => conn,
+            None => self.open()?,
         };
         conn.prepare_cached("BEGIN")?.execute([])?;
         let outcome = work(&conn);

@@ -17,11 +17,11 @@ use mn_service_types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Server, caller_of, client_ip, json_response, viewer};
+use super::{Server, caller_of, client_ip, json_response, query::viewer};
 use crate::{
     api::{Action, Caller},
     app::OrInternal,
-    jobs::View,
+    jobs::{View, Wishes},
 };
 
 /// `POST /zstack/api/`.
@@ -105,8 +105,10 @@ impl Server {
         if !api.need_poll {
             return Ok(done(api, self.answer(api, params, caller, &job).await));
         }
+        let timeout_millis = fields.get("timeout").and_then(Value::as_i64).filter(|millis| *millis > 0);
+        let wishes = Wishes { webhook: None, timeout_millis };
         self.app.jobs.note_legacy(&job, &api.name);
-        match self.start(api, params, caller, &job, None).await {
+        match self.start(api, params, caller, &job, wishes).await {
             Ok(()) => Ok(json!({ "uuid": job, "state": "Processing", "createdDate": to_wire(now_millis()) })),
             Err(error) => Ok(done(api, Err(error))),
         }

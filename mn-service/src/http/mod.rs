@@ -1,8 +1,11 @@
 //! The REST API (PROTOCOL.md sections 1 to 8): one dispatcher for every path of the contract.
 
 pub mod legacy;
+mod query;
 pub mod route;
 mod upload;
+
+pub(crate) use query::viewer;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,10 +16,10 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mn_service_db::query::{Condition, Op, Query, Sort, Viewer};
 use mn_service_types::{
     Api, ApiError, ErrorCode,
     binding::{self, Params, Sources},
+    date::now_millis,
     error::{ApiResult, ErrorBody},
     is_uuid, new_uuid,
 };
@@ -26,7 +29,8 @@ use crate::{
     access::{self, Existence},
     api::{Action, Call, Caller, Reply},
     app::App,
-    jobs::{self, View},
+    audit,
+    jobs::{self, View, Wishes},
     session,
 };
 use route::{Choice, Router};
@@ -289,15 +293,16 @@ impl Server {
             }
             Some(job) => job.to_owned(),
         };
-        let webhook = header(headers, "x-web-hook").map(str::to_owned);
-        self.start(api, params, caller, &job, webhook).await?;
+        let wishes = wishes(headers)?;
+        let timeout = wishes.timeout_millis.unwrap_or(i64::try_from(api.timeout_seconds() * 1000).unwrap_or(i64::MAX));
+        self.start(api, params, caller, &job, wishes).await?;
         let base = match (&self.app.config.public_url, header(headers, "host")) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(host)) => format!("http://{host}"),
             (None, None) => format!("http://{}", self.app.config.listen),
         };
         let location = format!("{base}/zstack/v1/api-jobs/{job}");
-        let answer = json!({ "location": location, "apiTimeout": api.timeout_seconds() * 1000 });
+        let answer = json!({ "location": location, "apiTimeout": timeout });
         Ok(json_response(StatusCode::ACCEPTED, &answer))
     }
 
@@ -308,9 +313,12 @@ impl Server {
         params: Params,
         caller: ApiResult<Caller>,
         job: &str,
-        webhook: Option<String>,
+        wishes: Wishes,
     ) -> ApiResult<()> {
-        match self.admit(api, &params, caller).await {
+        let denied = caller.as_ref().ok().cloned().filter(|_| api.need_session);
+        // Nobody without a session makes this service call somebody else's.
+        let webhook = wishes.webhook.clone().filter(|_| caller.is_ok() && api.need_session);
+        let view = match self.admit(api, &params, caller).await {
             Ok(Admitted::Run(caller)) => {
                 let call = Call {
                     app: self.app.clone(),
@@ -319,18 +327,25 @@ impl Server {
                     caller: Arc::new(caller),
                     params: Arc::new(params),
                 };
-                jobs::submit(call, webhook).await
+                return jobs::submit(call, wishes).await;
             }
             Ok(Admitted::NothingToDo) => {
                 let body = jobs::render(api, &Reply::Empty, self.app.db.read()).await?;
-                self.app.jobs.settle(job, &Value::Object(body));
-                Ok(())
+                self.app.jobs.settle(job, &Value::Object(body))
             }
             Err(error) => {
-                self.app.jobs.reject(job, &error);
-                Ok(())
+                if let Some(caller) = denied.filter(|_| error.is(ErrorCode::PermissionDenied)) {
+                    let (app, caller, params) = (self.app.clone(), Arc::new(caller), Arc::new(params));
+                    let call = Call { app, api, job: job.to_owned(), caller, params };
+                    audit::note(&call, now_millis(), Some(&error)).await?;
+                }
+                self.app.jobs.reject(job, &error)
             }
+        };
+        if let Some(url) = webhook {
+            self.app.webhooks.post(url, job, &view);
         }
+        Ok(())
     }
 
     async fn poll(&self, method: &Method, job: &str) -> Result<Response, Refusal> {
@@ -352,27 +367,26 @@ impl Server {
             Some(View::Failed(body)) => json_text(StatusCode::SERVICE_UNAVAILABLE, body.to_string()),
         })
     }
+}
 
-    async fn query(
-        &self,
-        inventory: &str,
-        vars: &[(String, String)],
-        pairs: &[(String, String)],
-        caller: &Caller,
-    ) -> Result<Response, Refusal> {
-        let mut query = Query::new(inventory);
-        query.viewer = viewer(caller);
-        if vars.is_empty() {
-            read_query(&mut query, pairs)?;
-        } else {
-            // One resource by its path: other parameters are ignored (PROTOCOL.md section 8).
-            for (name, value) in vars {
-                query.conditions.push(Condition::new(name, Op::Equal, value));
-            }
+/// Web hook and timeout as the headers tell them (PROTOCOL.md section 2).
+fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
+    let webhook = header(headers, "x-web-hook").map(str::to_owned);
+    if let Some(url) = &webhook {
+        let good = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !good {
+            return Err(bad_request("X-Web-Hook must be an http or https URL"));
         }
-        let body = mn_service_db::query::answer(&self.app.db, &query).await?;
-        Ok(json_text(StatusCode::OK, body))
     }
+    let timeout_millis = header(headers, "x-api-timeout")
+        .map(|text| {
+            let seconds = text.parse::<i64>().ok().filter(|seconds| *seconds > 0);
+            seconds
+                .and_then(|seconds| seconds.checked_mul(1000))
+                .ok_or_else(|| bad_request(format!("X-API-Timeout must be a number of seconds above 0, not {text:?}")))
+        })
+        .transpose()?;
+    Ok(Wishes { webhook, timeout_millis })
 }
 
 enum Admitted {
@@ -385,38 +399,6 @@ fn unimplemented(api: &Api) -> ApiError {
         ErrorCode::Unimplemented,
         format!("{} is part of the API but not implemented in this version", api.name),
     )
-}
-
-/// Whose resources a query may show.
-pub(crate) fn viewer(caller: &Caller) -> Viewer {
-    if caller.admin { Viewer::Admin } else { Viewer::Account(caller.account.clone()) }
-}
-
-fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refusal> {
-    let number = |name: &str, value: &str| {
-        value.trim().parse::<u64>().map_err(|_| bad_request(format!("{name} must be an integer")))
-    };
-    for (name, value) in pairs {
-        match name.as_str() {
-            "q" => query.conditions.push(Condition::parse(value).map_err(|e| bad_request(e.to_string()))?),
-            "limit" => query.limit = number(name, value)?,
-            "start" => query.start = number(name, value)?,
-            "count" => query.count = value.eq_ignore_ascii_case("true"),
-            "replyWithCount" => query.reply_with_count = value.eq_ignore_ascii_case("true"),
-            "sort" => query.sort = Some(Sort::parse(value)),
-            "fields" => {
-                query.fields = value.split(',').map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect()
-            }
-            "groupBy" => query.group_by = Some(value.clone()),
-            "filterName" => {
-                return Err(
-                    ApiError::new(ErrorCode::InvalidArgument, format!("there is no named filter {value:?}")).into()
-                );
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The caller of a legacy message, which carries its session in the body.

@@ -4,10 +4,15 @@ use mn_service_db::entity::account;
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use crate::{
-    api::{Apis, Call, Reply},
+    api::{Apis, Call, Caller, Reply},
     app::{OrInternal, Tx},
+    audit,
 };
 
 mn_service_types::messages! {
@@ -16,7 +21,7 @@ mn_service_types::messages! {
     ValidateSession { session_uuid: String }
     RenewSession { session_uuid: String }
     CreateAccount { name: String, password: String, r#type: Option<String>, description: Option<String> }
-    UpdateAccount { uuid: String, name: Option<String>, password: Option<String>, description: Option<String> }
+    UpdateAccount { uuid: String, name: Option<String>, password: Option<String>, old_password: Option<String>, description: Option<String> }
 }
 
 pub(super) fn register(apis: &mut Apis) {
@@ -34,8 +39,21 @@ fn refused() -> ApiError {
     ApiError::new(ErrorCode::Authentication, "wrong account name or password")
 }
 
-async fn log_in(call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>> {
-    let app = &call.app;
+/// Logs in and leaves an entry in the audit, whatever the outcome.
+async fn log_in(mut call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>> {
+    let started = now_millis();
+    let outcome = open_session(&mut call, msg).await;
+    // Who guesses passwords fills logs, not the database: one refusal a second is kept.
+    static REFUSED: AtomicI64 = AtomicI64::new(0);
+    let kept = outcome.is_ok() || REFUSED.swap(started / 1000, Ordering::Relaxed) != started / 1000;
+    if kept {
+        audit::note(&call, started, outcome.as_ref().err()).await?;
+    }
+    outcome
+}
+
+async fn open_session(call: &mut Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>> {
+    let app = call.app.clone();
     let found = account::Entity::find()
         .filter(account::Column::Name.eq(&msg.account_name))
         .one(app.db.read())
@@ -46,6 +64,8 @@ async fn log_in(call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>
         app.passwords.hash(&msg.password).await?;
         return Err(refused());
     };
+    let caller = Caller { account: found.uuid.clone(), user: found.uuid.clone(), ..(*call.caller).clone() };
+    call.caller = Arc::new(caller);
     if !app.passwords.verify(&msg.password, &found.password).await? {
         tracing::warn!(account = %found.name, client = %call.caller.client_ip, "login refused");
         return Err(refused());
@@ -56,8 +76,17 @@ async fn log_in(call: Call, msg: LogInByAccount) -> ApiResult<Map<String, Value>
     Ok(Map::from_iter([("inventory".to_owned(), session)]))
 }
 
-async fn log_out(call: Call, msg: LogOut) -> ApiResult<Map<String, Value>> {
+async fn log_out(mut call: Call, msg: LogOut) -> ApiResult<Map<String, Value>> {
+    let started = now_millis();
+    let whose = call.app.sessions.account_of(&msg.session_uuid);
     call.app.sessions.close(&call.app.db, &msg.session_uuid).await?;
+    // The end of a session that nobody has is no event.
+    if let Some(account) = whose {
+        call.caller = Arc::new(Caller { user: account.clone(), account, ..(*call.caller).clone() });
+        // The token is a secret until it is closed, and after that nobody's business.
+        call.params = Arc::default();
+        audit::note(&call, started, None).await?;
+    }
     Ok(Map::new())
 }
 
@@ -71,14 +100,16 @@ async fn renew(call: Call, _tx: Tx, msg: RenewSession) -> ApiResult<Reply> {
     Ok(Reply::Fields(Map::from_iter([("inventory".to_owned(), app.sessions.inventory(&msg.session_uuid)?)])))
 }
 
-async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
-    let taken = account::Entity::find().filter(account::Column::Name.eq(&msg.name)).one(&*tx).await.or_internal()?;
-    if taken.is_some() {
-        return Err(ApiError::new(
-            ErrorCode::InvalidArgument,
-            format!("name: an account called {:?} exists; choose another name", msg.name),
-        ));
+async fn refuse_taken(tx: &Tx, name: &str) -> ApiResult<()> {
+    let taken = account::Entity::find().filter(account::Column::Name.eq(name)).one(&**tx).await.or_internal()?;
+    match taken {
+        Some(_) => Err(ApiError::invalid(&[format!("name: an account called {name:?} exists; choose another name")])),
+        None => Ok(()),
     }
+}
+
+async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
+    refuse_taken(&tx, &msg.name).await?;
     let uuid = call.new_resource_uuid();
     let now = now_millis();
     let row = account::ActiveModel {
@@ -100,9 +131,17 @@ async fn update(call: Call, tx: Tx, msg: UpdateAccount) -> ApiResult<Reply> {
     if !own && !call.caller.admin {
         return Err(ApiError::new(ErrorCode::PermissionDenied, "an account changes itself only; ask an administrator"));
     }
+    let known = account::Entity::find_by_id(&msg.uuid).one(&*tx).await.or_internal()?;
+    let known = known.ok_or_else(|| ApiError::not_found("AccountVO", &msg.uuid))?;
+    if let Some(old) = &msg.old_password
+        && !call.app.passwords.verify(old, &known.password).await?
+    {
+        return Err(ApiError::new(ErrorCode::Authentication, "oldPassword is not the account's password"));
+    }
     let mut row =
         account::ActiveModel { uuid: Set(msg.uuid.clone()), last_op_date: Set(now_millis()), ..Default::default() };
-    if let Some(name) = msg.name {
+    if let Some(name) = msg.name.filter(|name| *name != known.name) {
+        refuse_taken(&tx, &name).await?;
         row.name = Set(name);
     }
     if let Some(description) = msg.description {
@@ -110,6 +149,8 @@ async fn update(call: Call, tx: Tx, msg: UpdateAccount) -> ApiResult<Reply> {
     }
     if let Some(password) = msg.password {
         row.password = Set(call.app.passwords.hash(&password).await?);
+        // Whoever knew the old password is out; the one who changed it goes on.
+        call.app.sessions.close_others(&*tx, &msg.uuid, call.caller.session.as_deref()).await?;
     }
     account::Entity::update(row).exec(&*tx).await.or_internal()?;
     Ok(Reply::Inventory("AccountInventory", msg.uuid))

@@ -20,7 +20,9 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade::{self, Deletion, Running},
-    change, garbage, tags,
+    change, garbage,
+    preview::Preview,
+    tags,
 };
 
 /// State of a deletion.
@@ -49,6 +51,14 @@ pub(super) fn register(apis: &mut Apis, name: &'static str, vo: &'static str) {
         move |call: Call| async move { prepare(call, vo).await },
         |_: &Delete| Reply::Empty,
     );
+    apis.preview(name, vo, move |call: Call| async move { look(call, vo).await });
+}
+
+async fn look(call: Call, vo: &'static str) -> ApiResult<Preview> {
+    let uuid = change::target(&call)?;
+    let mut preview = Preview::of(&cascade::plan(call.app.db.read(), vo, std::slice::from_ref(&uuid)).await?);
+    preview.refuse(guard(&call, vo, &uuid).await)?;
+    Ok(preview)
 }
 
 async fn prepare(call: Call, vo: &'static str) -> ApiResult<Plan<Delete>> {

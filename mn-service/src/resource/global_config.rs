@@ -43,10 +43,13 @@ async fn update(call: Call, tx: Tx, msg: UpdateGlobalConfig) -> ApiResult<Reply>
     call.app.settings.put(&msg.category, &msg.name, &value);
     call.app.nudge.notify_waiters();
     let inventory = row.map(|row| {
-        serde_json::json!({
-            "id": row.id, "category": row.category, "name": row.name, "description": row.description,
-            "defaultValue": row.default_value, "value": row.value,
-        })
+        let mut inventory = serde_json::json!({
+            "id": row.id, "category": row.category, "name": row.name, "defaultValue": row.default_value, "value": row.value,
+        });
+        if let Some(description) = row.description {
+            inventory["description"] = description.into();
+        }
+        inventory
     });
     Ok(Reply::Fields(Map::from_iter(inventory.map(|inventory| ("inventory".to_owned(), inventory)))))
 }

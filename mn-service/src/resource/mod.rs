@@ -10,6 +10,7 @@ use crate::{
 pub mod account;
 pub mod affinity;
 pub mod allocation;
+pub mod audit;
 pub mod backup_storage;
 pub mod cluster;
 pub mod console;
@@ -22,7 +23,9 @@ pub mod l2_network;
 pub mod l3_network;
 pub mod management_node;
 pub mod offering;
+pub mod preview;
 pub mod primary_storage;
+pub mod recycle_bin;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;
@@ -35,6 +38,7 @@ pub fn apis() -> Apis {
     for register in [
         account::register,
         affinity::register,
+        audit::register,
         backup_storage::register,
         cluster::register,
         console::register,
@@ -45,6 +49,7 @@ pub fn apis() -> Apis {
         l3_network::register,
         management_node::register,
         offering::register,
+        preview::register,
         primary_storage::register,
         snapshot::register,
         tag::register,

@@ -91,6 +91,13 @@ impl Machine {
                 "{program} is missing: apt-get install openssh-server sudo libvirt-daemon-system"
             );
         }
+        let at = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 22);
+        // The kernel ends a machine a moment after its `unshare`; another at this address must not be taken for it.
+        let until = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(at).is_ok() {
+            assert!(Instant::now() < until, "something else serves {at}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let unshare = Command::new("unshare")
@@ -102,7 +109,6 @@ impl Machine {
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let at = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 22);
         let mut machine = Self { unshare, init: 0, log, at, _dir: dir };
         machine.ready().await;
         machine

@@ -217,6 +217,12 @@ fn check_value(param: &Param, value: &Value, problems: &mut Vec<String>) {
                     problems.push(format!("parameter {name} must be from {low} to {high}, not {given}"));
                 }
             }
+            // `ipVersion` is a number whose words are "4" and "6".
+            if let Some(words) = &param.valid_values
+                && !words.iter().any(|word| *word == number.to_string())
+            {
+                problems.push(format!("parameter {name} must be one of {}, not {number}", words.join(", ")));
+            }
         }
         _ => {}
     }

@@ -8,7 +8,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::supplement::{Given, Supplement};
+use crate::{
+    extension::Extension,
+    supplement::{Given, Supplement},
+};
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::parse);
 
@@ -100,6 +103,9 @@ pub struct Api {
     /// May run as a long job.
     #[serde(default)]
     pub long_job: bool,
+    /// Ours and not the published contract's (`extension.json`).
+    #[serde(skip)]
+    pub extension: bool,
     /// Parameters.
     pub params: Vec<Param>,
 }
@@ -359,6 +365,9 @@ impl Contract {
             system_tags: &mut system_tags,
         };
         supplement.merge(given).expect("supplement.json");
+        let extension: Extension =
+            serde_json::from_str(include_str!("../contract/extension.json")).expect("extension.json");
+        extension.merge(&mut apis, &mut inventories, &mut enums.enums).expect("extension.json");
         Self {
             by_name: apis.iter().enumerate().map(|(index, api)| (api.name.clone(), index)).collect(),
             apis,
@@ -372,9 +381,14 @@ impl Contract {
         }
     }
 
-    /// Every API.
+    /// Every API, ours included.
     pub fn apis(&self) -> &[Api] {
         &self.apis
+    }
+
+    /// The APIs of the published contract.
+    pub fn published(&self) -> impl Iterator<Item = &Api> {
+        self.apis.iter().filter(|api| !api.extension)
     }
 
     /// The API called `name`, for example `CreateZone`.
@@ -440,7 +454,7 @@ mod tests {
     #[test]
     fn the_contract_files_parse_and_are_whole() {
         let contract = contract();
-        assert_eq!(contract.apis().len(), 1901);
+        assert_eq!(contract.published().count(), 1901);
         assert_eq!(contract.api("CreateZone").unwrap().body_key.as_deref(), Some("params"));
         assert_eq!(contract.inventory("VmInstanceInventory").unwrap().vo.as_deref(), Some("VmInstanceVO"));
         assert!(contract.global_configs.len() > 300 && contract.system_tags.len() > 200);

@@ -8,6 +8,7 @@ pub mod binding;
 pub mod contract;
 pub mod date;
 pub mod error;
+pub mod extension;
 pub mod message;
 pub mod shape;
 mod supplement;

@@ -40,6 +40,7 @@ struct InventoryFacts {
 struct ApiFacts {
     reason: String,
     rbac: Option<Rbac>,
+    inventory: Option<String>,
     tag_resource_type: Option<String>,
     #[serde(default)]
     params: BTreeMap<String, ParamFacts>,
@@ -178,6 +179,10 @@ fn add_api(given: &mut Given<'_>, name: &str, facts: ApiFacts) -> Result<(), Str
     }
     let api = given.apis.iter_mut().find(|api| api.name == name);
     let api = api.ok_or_else(|| format!("{name}: the contract has no such API"))?;
+    if let Some(inventory) = facts.inventory.as_ref().filter(|inventory| !given.inventories.contains_key(*inventory)) {
+        return Err(format!("{name}: there is no structure {inventory}"));
+    }
+    fill(&mut api.inventory, facts.inventory, name, "inventory")?;
     fill(&mut api.rbac, facts.rbac, name, "rbac")?;
     fill(&mut api.tag_resource_type, facts.tag_resource_type, name, "tagResourceType")?;
     for (param, facts) in facts.params {
@@ -311,6 +316,10 @@ mod tests {
             (
                 json!({ "apis": { "CreateAffinityGroup": { "reason": "r", "params": { "zoneUuid": { "resourceType": "ZonVO" } } } } }),
                 "resource type ZonVO",
+            ),
+            (
+                json!({ "apis": { "CreateAffinityGroup": { "reason": "r", "inventory": "NoInventory" } } }),
+                "there is no structure NoInventory",
             ),
             (
                 json!({ "enums": { "ZoneState": { "reason": "r", "values": ["On"] } } }),

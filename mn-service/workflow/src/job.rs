@@ -94,6 +94,11 @@ impl<C: Send + Sync + 'static> Job<C> {
         }
     }
 
+    fn is_over(&self) -> bool {
+        // As in `notify`, a panic must not unwind through steno.
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.observer.is_over(self.id))).unwrap_or(false)
+    }
+
     pub(crate) fn notify(&self, index: usize, phase: Phase) {
         let steps = &self.definition.steps;
         let at = Boundary {
@@ -125,6 +130,10 @@ impl<C: Send + Sync + 'static> Steps for Job<C> {
     async fn run_step(&self, index: usize, input: Value) -> Option<Result<Value, Failure>> {
         if !self.may_begin() {
             return None;
+        }
+        if self.is_over() {
+            self.span.in_scope(|| warn!(step = self.definition.steps[index].name, "out of time"));
+            return Some(Err((self.definition.fault)(StepFault::TimedOut)));
         }
         self.notify(index, Phase::BeforeStep);
         if self.is_interrupted() {

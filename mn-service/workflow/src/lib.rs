@@ -20,6 +20,8 @@
 //!   (the step's input) if the step failed, because no later state exists.
 //! * **Failed undo.** Unwinding stops at once and the outcome is [`Outcome::Stuck`], never [`Outcome::Undone`]: the
 //!   steps before it keep their effects and a person has to look. Undos should retry what may pass by itself.
+//! * **Time.** A job that the observer calls over begins no further step and is undone. A step under way is never
+//!   abandoned for it, and undos take the time they need.
 //! * **Panic.** A panic in a step or undo is a failure of it ([`StepFault::Panicked`]), not of the process.
 //! * **Blocking.** A step must not block its thread; a step that never returns holds its job for ever. Deadlines
 //!   belong to the step.

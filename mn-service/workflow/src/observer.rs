@@ -9,6 +9,12 @@ use uuid::Uuid;
 pub trait Observer: Send + Sync + 'static {
     /// The job has reached `at`. After a restart boundaries may repeat, like the steps themselves.
     fn boundary(&self, at: Boundary);
+
+    /// Asked before every step, undos excepted: true lets the step fail with [`crate::StepFault::TimedOut`] instead of
+    /// beginning.
+    fn is_over(&self, _id: Uuid) -> bool {
+        false
+    }
 }
 
 /// The observer of those who have nothing to watch.

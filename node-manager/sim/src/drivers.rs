@@ -11,14 +11,14 @@ use node_manager::drivers::{Console, Context, Drivers, HostInfo, HostMetrics, Hy
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
     host::{HostFacts, Interface, OsRelease},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     Options,
     faults::{Faults, normalize},
+    screen,
     state::{Event, HostState, SimDhcp, SimVm, next},
     storage::Depot,
 };
@@ -269,17 +269,11 @@ impl Hypervisor for Simulated {
 
     async fn console(&self, vm: VmId) -> Result<Box<dyn Console>> {
         self.running(vm, |_| Ok(()))?;
-        let (ours, theirs) = tokio::io::duplex(4096);
-        // Greets like a VNC server and returns what it hears.
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let mut heard = vec![0; 1024];
-            let mut say = write.write_all(b"RFB 003.008\n").await;
-            while say.is_ok() {
-                match read.read(&mut heard).await {
-                    Ok(n) if n > 0 => say = write.write_all(&heard[..n]).await,
-                    _ => break,
-                }
+            // Clients leave by hanging up.
+            if let Err(cause) = screen::serve(theirs, &vm.to_string()).await {
+                tracing::debug!(%vm, %cause, "a simulated console ended");
             }
         });
         Ok(Box::new(ours))
@@ -354,13 +348,15 @@ impl Network for Simulated {
         Ok(())
     }
 
-    async fn apply_dhcp(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        remove: &[String],
-        replace: bool,
-    ) -> Result<()> {
+    async fn list_dhcp(&self) -> Result<Vec<DhcpListing>> {
+        self.enter("list_dhcp").await?;
+        let state = self.state();
+        let listing =
+            |(l3, site): (&L3Id, &SimDhcp)| DhcpListing { l3: *l3, macs: site.leases.keys().cloned().collect() };
+        Ok(state.dhcp.iter().map(listing).collect())
+    }
+
+    async fn apply_dhcp(&self, network: &DhcpNetwork, upsert: &[DhcpLease], remove: &[String]) -> Result<()> {
         self.enter("apply_dhcp").await?;
         let mut state = self.state();
         if !state.bridges.contains_key(&network.bridge) && !self.options.interfaces.contains(&network.bridge) {
@@ -371,8 +367,7 @@ impl Network for Simulated {
             .entry(network.l3)
             .or_insert_with(|| SimDhcp { network: network.clone(), leases: BTreeMap::new() });
         site.network = network.clone();
-        site.leases
-            .retain(|mac, lease| !replace && !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
+        site.leases.retain(|mac, lease| !remove.contains(mac) && !upsert.iter().any(|new| new.ip == lease.ip));
         site.leases.extend(upsert.iter().map(|lease| (lease.mac.clone(), lease.clone())));
         Ok(())
     }

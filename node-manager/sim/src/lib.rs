@@ -22,6 +22,7 @@
 mod drivers;
 mod faults;
 mod http;
+pub mod screen;
 mod state;
 mod storage;
 

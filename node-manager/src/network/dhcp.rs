@@ -16,7 +16,7 @@ use std::{
 use hostcmd::Cmd;
 use node_manager_types::{
     AgentError, ErrorKind, L3Id,
-    network::{DhcpLease, DhcpNetwork},
+    network::{DhcpLease, DhcpListing, DhcpNetwork},
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,13 +99,7 @@ impl Places {
     /// # Errors
     /// [`ErrorKind::Invalid`] for addresses outside the network, [`ErrorKind::NotFound`] without the bridge,
     /// [`ErrorKind::Host`] when the kernel or dnsmasq refuses.
-    pub async fn apply(
-        &self,
-        network: &DhcpNetwork,
-        upsert: &[DhcpLease],
-        forget: &[String],
-        replace: bool,
-    ) -> Result<()> {
+    pub async fn apply(&self, network: &DhcpNetwork, upsert: &[DhcpLease], forget: &[String]) -> Result<()> {
         check(network, upsert)?;
         let site = self.site(network.l3);
         let (run, dhcp, private) = (self.run.clone(), site.dhcp.clone(), site.metadata.clone());
@@ -119,7 +113,7 @@ impl Places {
         .await?;
         let before = site.remembered();
         let known = before.as_ref().map(|r| r.leases.clone()).unwrap_or_default();
-        let leases = merge(known, upsert, forget, replace)?;
+        let leases = merge(known, upsert, forget)?;
         // dnsmasq keeps an address for the card that had it until it forgets the lease.
         let freed: Vec<&DhcpLease> = before
             .iter()
@@ -158,6 +152,29 @@ impl Places {
             site.start_metadata(&self.program).await?;
         }
         Ok(())
+    }
+
+    /// The networks that are served here and the cards they know. A network whose file cannot be read is listed without
+    /// cards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] when the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<DhcpListing>> {
+        let places = self.clone();
+        blocking(move || {
+            let directory = places.data.join("metadata");
+            let entries = match fs::read_dir(&directory) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                entries => entries.map_err(|e| io_error(format_args!("cannot list {}", directory.display()), &e))?,
+            };
+            let l3s = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            let listing = |l3: L3Id| {
+                let leases = places.site(l3).remembered().map(|remembered| remembered.leases).unwrap_or_default();
+                DhcpListing { l3, macs: leases.into_iter().map(|lease| lease.mac).collect() }
+            };
+            Ok(l3s.map(listing).collect())
+        })
+        .await
     }
 
     /// Stops the server and removes everything of the network (NET-L3-048).
@@ -356,9 +373,9 @@ fn host_name(text: &str, dots: bool) -> bool {
 }
 
 /// The leases from now on. An address belongs to one card.
-fn merge(known: Vec<DhcpLease>, upsert: &[DhcpLease], forget: &[String], replace: bool) -> Result<Vec<DhcpLease>> {
+fn merge(known: Vec<DhcpLease>, upsert: &[DhcpLease], forget: &[String]) -> Result<Vec<DhcpLease>> {
     let stays = |old: &DhcpLease| {
-        !replace && !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip)
+        !forget.contains(&old.mac) && !upsert.iter().any(|new| new.mac == old.mac || new.ip == old.ip)
     };
     let mut leases: Vec<DhcpLease> = known.into_iter().filter(stays).collect();
     for new in upsert {
@@ -490,13 +507,9 @@ mod tests {
         let (a, b) = (lease(10, true), lease(11, true));
         let known = vec![a.clone(), b.clone()];
         let moved = DhcpLease { mac: lease(12, true).mac, ..a.clone() };
-        assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[], false).unwrap(), [moved.clone(), b.clone()]);
-        assert_eq!(merge(known.clone(), &[], std::slice::from_ref(&a.mac), false).unwrap(), std::slice::from_ref(&b));
-        assert_eq!(
-            merge(known.clone(), std::slice::from_ref(&moved), &[], true).unwrap(),
-            std::slice::from_ref(&moved)
-        );
-        let error = merge(Vec::new(), &[a, moved], &[], true).unwrap_err();
+        assert_eq!(merge(known.clone(), std::slice::from_ref(&moved), &[]).unwrap(), [moved.clone(), b.clone()]);
+        assert_eq!(merge(known.clone(), &[], std::slice::from_ref(&a.mac)).unwrap(), std::slice::from_ref(&b));
+        let error = merge(Vec::new(), &[a, moved], &[]).unwrap_err();
         assert!(error.message.contains("belongs to one card"), "{error}");
     }
 

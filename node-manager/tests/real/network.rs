@@ -191,7 +191,7 @@ fn lease(guest: &Guest, last: u8, default_route: bool) -> DhcpLease {
 }
 
 fn apply(network: &DhcpNetwork, upsert: Vec<DhcpLease>, remove: Vec<String>) -> ApplyDhcp {
-    ApplyDhcp { network: network.clone(), upsert, remove, replace: false }
+    ApplyDhcp { network: network.clone(), upsert, remove }
 }
 
 fn value<'a>(lease: &'a str, key: &str) -> Option<&'a str> {

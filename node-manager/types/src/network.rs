@@ -60,6 +60,15 @@ pub struct DhcpLease {
     pub metadata: Option<Metadata>,
 }
 
+/// What the DHCP server of one network on this host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpListing {
+    /// The network.
+    pub l3: L3Id,
+    /// Hardware addresses with a lease, lower case with colons.
+    pub macs: Vec<String>,
+}
+
 /// cloud-init NoCloud/EC2 data of one guest (NET-UD-001..003).
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     ByteSize, ImageId, L2Id, L3Id, SnapshotId, VmId, VolumeId,
     image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
-    network::{BridgeSpec, DhcpLease, DhcpNetwork},
+    network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork},
     snapshot::SnapshotFacts,
     storage::{Capacity, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState},
@@ -85,9 +85,9 @@ operations! {
         upsert: Vec<DhcpLease>,
         /// Hardware addresses to forget.
         remove: Vec<String>,
-        /// Forget every lease that is not in `upsert`.
-        replace: bool,
     }
+    /// The networks that this host has a DHCP server for, with the hardware addresses they answer.
+    ListDhcp -> Vec<DhcpListing> {}
     /// Stops the network's DHCP server and removes its namespace (NET-L3-048).
     RemoveDhcp -> () {
         /// The network.

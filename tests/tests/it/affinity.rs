@@ -95,13 +95,11 @@ async fn hard_members_never_share_a_host_and_the_refusal_says_why_cs_afg_004() {
     power(&cloud, &uuid(&first).unwrap(), "stopVmInstance").await.unwrap();
     create_member(&cloud, &group, "third").await.unwrap_err();
 
-    let dry = format!(
-        "/vm-instances/candidate-destinations?imageUuid={}&l3NetworkUuids={}&systemTags=affinityGroupUuid::{group}",
-        cloud.image, cloud.l3
-    );
-    let answer = cloud.admin().get(&dry).await.unwrap().unwrap();
-    assert_eq!(answer["hosts"], json!([]));
-    assert_eq!(answer["refused"][0]["reasons"], json!(["a member of affinity group db is there"]));
+    let wanted = format!("imageUuid={}&l3NetworkUuids={}&systemTags=affinityGroupUuid::{group}", cloud.image, cloud.l3);
+    let dry = format!("/vm-instances/candidate-destinations?{wanted}");
+    assert_eq!(cloud.admin().get(&dry).await.unwrap().unwrap()["hosts"], json!([]));
+    let explained = cloud.admin().query(&format!("/extensions/vm-placements?{wanted}")).await.unwrap();
+    assert_eq!(explained[0]["reasons"], json!(["a member of affinity group db is there"]));
 
     // A disabled group has no say.
     switch(&cloud, &group, "disable").await;

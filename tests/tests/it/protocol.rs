@@ -153,3 +153,172 @@ async fn the_legacy_message_api_works_as_section_14_says() {
     let result: serde_json::Value = serde_json::from_str(answer["result"].as_str().unwrap()).unwrap();
     assert_eq!(result["org.zstack.header.zone.APIQueryZoneReply"]["inventories"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn paths_are_read_generously_section_1() {
+    let world = World::start().await.unwrap();
+    let zone = world.admin.create("/zones", json!({ "name": "a b" })).await.unwrap();
+    let uuid = zone["uuid"].as_str().unwrap();
+    // Empty segments, as the Go client sends them, and escapes.
+    for path in [format!("//zones//{uuid}"), format!("/zones/{uuid}/"), format!("/%7Aones/{uuid}")] {
+        assert_eq!(world.admin.one(&path).await.unwrap(), zone, "{path}");
+    }
+    assert_eq!(world.admin.query("/zones?q=name=a%20b").await.unwrap().len(), 1);
+    assert_eq!(world.admin.query("/zones?q=name=a+b").await.unwrap().len(), 1);
+    assert_eq!(world.admin.query("/zones?sort=+name&unknown=parameter").await.unwrap().len(), 1);
+    for bad in ["/zones/%zz", "/zones?q=name=%4", "/zones?q=name=%ff"] {
+        let (status, _) = world.admin.send(Method::GET, bad, None).await.unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    // HEAD is GET without the body.
+    let (status, body) = world.admin.send(Method::HEAD, "/zones", None).await.unwrap();
+    assert_eq!((status, body), (StatusCode::OK, json!("")));
+    // A known path with a method that none of its APIs has.
+    let (status, text) = world.admin.send(Method::DELETE, "/zones", None).await.unwrap();
+    assert!(status == StatusCode::INTERNAL_SERVER_ERROR && text.is_string(), "{status} {text}");
+    for method in [Method::OPTIONS, Method::PATCH, Method::TRACE] {
+        let (status, _) = world.admin.send(method.clone(), "/zones", None).await.unwrap();
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+    }
+    let job = format!("/api-jobs/{}", mn_service_types::new_uuid());
+    for method in [Method::POST, Method::PUT, Method::DELETE] {
+        let (status, _) = world.admin.send(method.clone(), &job, None).await.unwrap();
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_read_as_section_5_says() {
+    let world = World::start().await.unwrap();
+    let url = format!("http://{}/zstack/v1/zones", world.serving.address);
+    let http = reqwest::Client::new();
+    let raw = async |body: Vec<u8>, kind: &'static str| {
+        let request = http.post(&url).header("Content-Type", kind).body(body);
+        let session = format!("OAuth {}", world.admin.session().unwrap());
+        let answer = request.header("Authorization", session).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    for bad in ["{", "not json", "{\"params\":{\"name\":\"z\"}} trailing", "\u{feff}{}"] {
+        let (status, text) = raw(bad.into(), "application/json").await;
+        assert!(status == StatusCode::BAD_REQUEST && text.contains("not JSON"), "{bad}: {status} {text}");
+    }
+    // Deep enough to blow a careless parser's stack.
+    let (status, _) = raw("[".repeat(1_000_000).into(), "application/json").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, text) = raw(vec![b' '; (16 << 20) + 1], "application/json").await;
+    assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("bytes"), "{status} {text}");
+    // JSON of another shape has no parameters; what is missing is said by the job.
+    for odd in ["[]", "7", "null", "{\"params\":[]}", "{\"wrong\":{\"name\":\"z\"}}"] {
+        let (status, text) = raw(odd.into(), "application/json").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{odd}: {text}");
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let job = answer["location"].as_str().unwrap().split_once("/zstack/v1").unwrap().1.to_owned();
+        let error = world.admin.follow(&job).await.unwrap().unwrap_err();
+        assert!(error.code == "SYS.1007" && error.details.contains("name is required"), "{odd}: {error}");
+    }
+    assert!(world.admin.query("/zones").await.unwrap().is_empty());
+    // The content type is not looked at, unknown keys are ignored, null counts as not given, texts are trimmed.
+    let body = json!({ "params": { "name": " z ", "description": null, "colour": "red", "isDefault": "TRUE" } });
+    let (status, _) = raw(body.to_string().into(), "text/plain").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let zone = system_tests::eventually(std::time::Duration::from_secs(10), || async {
+        world.admin.one("/zones").await.map_err(|e| e.to_string())
+    })
+    .await;
+    assert_eq!((&zone["name"], zone.get("description"), &zone["isDefault"]), (&json!("z"), None, &json!(true)));
+}
+
+#[tokio::test]
+async fn an_error_is_the_only_key_and_its_text_is_bounded_section_6_4() {
+    let world = World::start().await.unwrap();
+    let long = "x".repeat(200_000);
+    let path = "/zones";
+    let (status, answer) = world
+        .admin
+        .send(Method::POST, path, Some(json!({ "params": { "name": long, "resourceUuid": long } })))
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let job = answer["location"].as_str().unwrap().split_once("/zstack/v1").unwrap().1.to_owned();
+    let body = system_tests::eventually(std::time::Duration::from_secs(10), || async {
+        let (status, body) = world.admin.send(Method::GET, &job, None).await.unwrap();
+        if status == StatusCode::SERVICE_UNAVAILABLE { Ok(body) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["error"]);
+    assert!(body["error"]["details"].as_str().unwrap().chars().count() <= 4096);
+    assert_eq!(body["error"]["description"].as_str().map(str::is_empty), Some(false));
+}
+
+#[tokio::test]
+async fn conditions_follow_section_8() {
+    let world = World::start().await.unwrap();
+    for name in ["alpha", "beta", "gamma"] {
+        let body = json!({ "params": { "name": name }, "userTags": [format!("tag-{name}")] });
+        world.admin.call(Method::POST, "/zones", Some(body)).await.unwrap().unwrap();
+    }
+    let find = async |query: &str| -> Vec<String> {
+        let rows = world.admin.query(&format!("/zones?sort=name&{query}")).await.unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (query, names) in [
+        ("q=name=ALPHA", vec!["alpha"]),
+        ("q=name!=alpha", vec!["beta", "gamma"]),
+        ("q=name?=alpha,gamma", vec!["alpha", "gamma"]),
+        ("q=name!?=alpha,gamma", vec!["beta"]),
+        ("q=name~=%25a", vec!["alpha", "beta", "gamma"]),
+        ("q=name!~=%25ph%25", vec!["beta", "gamma"]),
+        ("q=name>alpha&q=name<gamma", vec!["beta"]),
+        ("q=name>=beta&q=name<=beta&q=name<=beta", vec!["beta"]),
+        ("q=description%20is%20null&q=name=beta", vec!["beta"]),
+        ("q=description%20not%20null", vec![]),
+        ("q=__userTag__=tag-beta", vec!["beta"]),
+        ("q=__userTag__!=tag-beta", vec!["alpha", "gamma"]),
+        ("limit=1&start=1", vec!["beta"]),
+        ("limit=0", vec![]),
+        ("groupBy=state", vec!["alpha", "beta", "gamma"]),
+    ] {
+        assert_eq!(find(query).await, names, "{query}");
+    }
+    // Given twice, the last word counts no more than the first; other parameters of a path by uuid are ignored.
+    let one = world.admin.one("/zones?q=name=beta").await.unwrap();
+    let path = format!("/zones/{}?q=name=alpha&fields=name", one["uuid"].as_str().unwrap());
+    assert_eq!(world.admin.one(&path).await.unwrap(), one);
+    // Resources that this server has none of: nothing fits, and a wrong name is said.
+    assert!(world.admin.query("/vm-instances/nics?q=eip.name=x").await.unwrap().is_empty());
+    let error = world.admin.get("/vm-instances/nics?q=eip.nmae=x").await.unwrap().unwrap_err();
+    assert!(error.details.contains("nmae") && error.details.contains("did you mean name"), "{error}");
+}
+
+#[tokio::test]
+async fn legacy_messages_that_cannot_be_read_are_answered_with_a_text_section_14() {
+    let world = World::start().await.unwrap();
+    let http = reqwest::Client::new();
+    let base = format!("http://{}/zstack/api", world.serving.address);
+    for bad in [
+        "not json".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        json!({ "org.zstack.header.zone.APINoSuchMsg": {} }).to_string(),
+        json!({ "a": {}, "b": {} }).to_string(),
+        json!({ "org.zstack.header.zone.APICreateZoneMsg": 7 }).to_string(),
+    ] {
+        let answer = http.post(&base).body(bad.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{bad}");
+        let text = answer.text().await.unwrap();
+        assert!(!text.is_empty() && !text.starts_with('{'), "{bad}: {text}");
+    }
+    let unknown = http.get(format!("{base}/result/{}", mn_service_types::new_uuid())).send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    // PUT does as POST does.
+    let version = json!({ "org.zstack.header.managementnode.APIGetVersionMsg": {} });
+    let answer: serde_json::Value = http.put(&base).json(&version).send().await.unwrap().json().await.unwrap();
+    let result: serde_json::Value = serde_json::from_str(answer["result"].as_str().unwrap()).unwrap();
+    assert_eq!(result["org.zstack.header.managementnode.APIGetVersionReply"]["success"], true, "{result}");
+    // Its time is in milliseconds; a job over it ends as everywhere.
+    let session = json!({ "uuid": world.admin.session().unwrap() });
+    let message =
+        json!({ "org.zstack.header.zone.APICreateZoneMsg": { "name": "z", "session": session, "timeout": 60_000 } });
+    let answer: serde_json::Value = http.post(&base).json(&message).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["state"], "Processing");
+}

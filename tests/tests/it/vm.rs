@@ -103,13 +103,22 @@ async fn when_nothing_fits_every_host_says_why() {
     );
     assert_eq!(cloud.figures().await.unwrap(), before);
 
-    let dry = format!(
-        "/vm-instances/candidate-destinations?imageUuid={}&l3NetworkUuids={}&cpuNum=1&memorySize={MEMORY}",
-        cloud.image, cloud.l3
-    );
-    let answer = admin.get(&dry).await.unwrap().unwrap();
-    assert_eq!(answer["hosts"].as_array().unwrap().len(), 1);
-    assert_eq!(answer["refused"][0]["reasons"], json!(["it is Disabled"]));
+    let wanted = format!("imageUuid={}&l3NetworkUuids={}&cpuNum=1&memorySize={MEMORY}", cloud.image, cloud.l3);
+    let dry = admin.get(&format!("/vm-instances/candidate-destinations?{wanted}")).await.unwrap().unwrap();
+    assert_eq!(dry["hosts"].as_array().unwrap().len(), 1);
+    let explained = admin.query(&format!("/extensions/vm-placements?{wanted}")).await.unwrap();
+    let [fits, refused] = &explained[..] else { panic!("{explained:?}") };
+    assert_eq!((&fits["hostUuid"], &fits["fits"]), (&json!(cloud.hosts[0]), &json!(true)));
+    assert_eq!((&fits["primaryStorageUuid"], &fits["reasons"]), (&json!(cloud.primary_storage), &json!([])));
+    assert_eq!((&refused["hostName"], &refused["fits"]), (&json!("host-2"), &json!(false)));
+    assert_eq!(refused["reasons"], json!(["it is Disabled"]));
+    // The disks count as they do in a creation.
+    let disk = json!({ "name": "huge", "diskSize": 1_i64 << 60 });
+    let disk = uuid(&admin.create("/disk-offerings", disk).await.unwrap()).unwrap();
+    let huge = format!("/extensions/vm-placements?{wanted}&dataDiskOfferingUuids={disk}");
+    let explained = admin.query(&huge).await.unwrap();
+    assert!(explained.iter().all(|host| host["fits"] == false), "{explained:?}");
+    assert!(explained[0]["reasons"][0].as_str().unwrap().contains("no usable primary storage"), "{explained:?}");
 }
 
 #[tokio::test]
@@ -168,8 +177,9 @@ async fn an_unknown_vm_on_a_host_is_reported_and_left_alone() {
         use mn_service_db::entity::audit;
         use sea_orm::EntityTrait;
         let rows = audit::Entity::find().all(app.db.read()).await.unwrap();
-        let found =
-            rows.into_iter().any(|row| row.api == "UnknownVmOnHost" && row.request.contains(&stranger.to_string()));
+        let found = rows
+            .into_iter()
+            .any(|row| row.api_name == "UnknownVmOnHost" && row.request_dump.contains(&stranger.to_string()));
         if found { Ok(()) } else { Err("not reported") }
     })
     .await;

@@ -1,4 +1,4 @@
-//! Jobs, workflows, audit, allocations: tables of our own, snake_case throughout.
+//! Jobs, workflows, allocations: tables of our own, snake_case throughout; and the audit, which has the contract's names.
 
 /// API call that was accepted; durable before the caller hears 202.
 pub mod job {
@@ -36,6 +36,8 @@ pub mod job {
         /// Percent done.
         pub progress: i32,
         pub stage: Option<String>,
+        /// When it has to be at its end.
+        pub deadline: Option<i64>,
     }
 
     /// Joins are written where they are used.
@@ -95,30 +97,46 @@ pub mod saga_event {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Who called what, and how it ended.
+/// Who called what, when, from where, how long, and how it ended: `AuditsInventory`.
 pub mod audit {
     use sea_orm::entity::prelude::*;
 
-    /// Who called what, and how it ended.
+    /// Who called what, when, from where, how long, and how it ended: `AuditsInventory`.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "audit")]
+    #[sea_orm(table_name = "AuditsVO", rename_all = "camelCase")]
     pub struct Model {
         #[sea_orm(primary_key)]
         pub id: i64,
-        pub job_uuid: Option<String>,
-        pub api: String,
-        pub account_uuid: String,
+        pub api_name: String,
+        pub operator_account_uuid: String,
+        /// Name of the account at that time.
+        pub operator: Option<String>,
+        /// Start of the session token's hash; ours alone.
         pub session_ref: Option<String>,
         pub client_ip: Option<String>,
+        pub client_browser: Option<String>,
         pub resource_type: Option<String>,
         pub resource_uuid: Option<String>,
+        pub resource_name: Option<String>,
+        /// The job.
+        pub request_uuid: Option<String>,
+        pub response_uuid: Option<String>,
+        /// Parameters with secrets masked.
         #[sea_orm(column_type = "Text")]
-        pub request: String,
+        pub request_dump: String,
+        #[sea_orm(column_type = "Text")]
+        pub response_dump: Option<String>,
         pub success: Option<bool>,
         #[sea_orm(column_type = "Text")]
         pub error: Option<String>,
-        pub started: i64,
-        pub duration_ms: Option<i64>,
+        #[sea_orm(column_type = "Text")]
+        pub signed_text: Option<String>,
+        /// Milliseconds since 1970 UTC, like `create_time`.
+        pub start_time: i64,
+        /// The end.
+        pub create_time: i64,
+        /// Milliseconds.
+        pub duration: i64,
     }
 
     /// Joins are written where they are used.

@@ -11,6 +11,7 @@ mod m0006_identity;
 mod m0007_tagging;
 mod m0008_work;
 mod m0009_affinity_group;
+mod m0010_audit;
 mod table;
 
 /// All steps in order.
@@ -31,7 +32,9 @@ impl MigratorTrait for Migrator {
             Create { name: "m0008_work", tables: m0008_work::TABLES },
             Create { name: "m0009_affinity_group", tables: m0009_affinity_group::TABLES },
         ];
-        steps.into_iter().map(|step| Box::new(step) as Box<dyn MigrationTrait>).collect()
+        let mut all: Vec<Box<dyn MigrationTrait>> = steps.into_iter().map(|step| Box::new(step) as _).collect();
+        all.push(Box::new(m0010_audit::Step));
+        all
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     plan::{Field, Link, Plan, Source, plan},
     refusal::Refusal,
     sql::{ALIASES, Sql},
-    suggest,
+    suggest, unserved,
 };
 
 /// Writes one condition on a row of `at` (table alias `ALIASES[depth]`).
@@ -40,7 +40,8 @@ impl Filter<'_> {
     fn follow(&self, sql: &mut Sql, at: &Plan, depth: usize, way: &str, rest: &[&str]) -> Result<(), Refusal> {
         let Some(&link) = at.link(way) else { return Err(self.unknown(at, way)) };
         let Some(target) = plan(link.target) else {
-            // The contract knows these resources and this server has none.
+            // The contract knows these resources and this server has none: no row is over there to fit.
+            unserved::check(link.target, rest).map_err(|what| self.refuse(what))?;
             sql.text("1 = 0");
             return Ok(());
         };

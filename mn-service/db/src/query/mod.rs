@@ -11,6 +11,7 @@ mod rows;
 mod selection;
 mod sql;
 mod suggest;
+mod unserved;
 mod visibility;
 mod write;
 

@@ -34,6 +34,7 @@ fn rule(table: &str) -> Option<Rule> {
         "VolumeSnapshotBackupStorageRefVO" => Rule::With("volumeSnapshotUuid"),
         "SystemTagVO" | "UserTagVO" | "ResourceConfigVO" => Rule::With("resourceUuid"),
         "AccountVO" => Rule::Account("uuid"),
+        "AuditsVO" => Rule::Account("operatorAccountUuid"),
         "QuotaVO" => Rule::Account("identityUuid"),
         "AccountResourceRefVO" => Rule::Account("accountUuid"),
         _ => return None,

@@ -144,6 +144,8 @@ async fn nested_names_mean_that_a_row_over_there_fits() {
                 (VMS, "vmNics.usedIp.ip=10.0.0.3", &["Web-2"]),
                 // A way to resources that this server has no table for: there are none.
                 (VMS, "vmNics.eip.name=x", &[]),
+                (VMS, "vmNics.eip.name!=x", &[]),
+                (VMS, "vmNics.eip.vip.l3Network.name is null", &[]),
                 ("L3NetworkInventory", "ipRanges.startIp=10.0.1.2", &["public"]),
                 ("L3NetworkInventory", "dns=8.8.8.8", &["public"]),
                 ("L3NetworkInventory", "dns~=8%", &["public"]),
@@ -247,6 +249,13 @@ async fn unknown_names_and_unfit_values_are_explained() {
             ("HostInventory", "secret~=%", "SYS.1000", "no field"),
             ("AccountInventory", "password~=a%", "SYS.1000", "no field"),
             (VMS, "zone.zone.zone.name=x", "SYS.1000", "ZoneInventory has no field"),
+            // Nor do wrong names over resources that this server has none of.
+            (
+                VMS,
+                "vmNics.eip.nmae=x",
+                "SYS.1000",
+                "EipInventory has no field or nested name \"nmae\"; did you mean name",
+            ),
         ] {
             let error = names(&db, inventory, &[condition]).await.unwrap_err();
             assert_eq!(error.code, code, "{condition}: {error}");

@@ -93,3 +93,46 @@ async fn an_address_of_another_database_is_refused_without_its_password() {
     let error = mn_service_db::connect("postgres://u:hunter2@h/d").await.unwrap_err().to_string();
     assert!(error.contains("postgres") && !error.contains("hunter2"), "{error}");
 }
+
+#[tokio::test]
+async fn an_older_database_keeps_its_audit_and_its_jobs() {
+    use mn_service_db::{
+        entity::{audit, job},
+        migration::Migrator,
+    };
+    use sea_orm::{Database, EntityTrait};
+    use sea_orm_migration::MigratorTrait;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}?mode=rwc", directory.path().join("zstack.db").display());
+    for url in [file, crate::backends::mariadb_url().await] {
+        let old = Database::connect(url.replacen("mariadb:", "mysql:", 1)).await.unwrap();
+        Migrator::up(&old, Some(9)).await.unwrap();
+        let account = "36c27e8ff05c4780bf6d2fa65700f22e";
+        for sql in [
+            format!(
+                "INSERT INTO audit (id, api, account_uuid, request, success, error, started, duration_ms) \
+                 VALUES (7, 'CreateZone', '{account}', '{{\"name\":\"z\"}}', 1, NULL, 1000, 50), \
+                 (9, 'UnknownVmOnHost', '{account}', '{{}}', 0, 'stop it', 2000, NULL)"
+            ),
+            "INSERT INTO job (uuid, api, state, sealed_message, audit_message, created, progress) \
+             VALUES ('9b26312501614ec0b6dc731e6977dfb2', 'CreateZone', 'queued', '', '{}', 1000, 0)"
+                .to_owned(),
+        ] {
+            old.execute_unprepared(&sql).await.unwrap();
+        }
+        old.close().await.unwrap();
+
+        let db = mn_service_db::connect(&url.replace("sqlite://", "sqlite:").replace("?mode=rwc", "")).await.unwrap();
+        let entries = audit::Entity::find().all(db.read()).await.unwrap();
+        let told: Vec<_> = entries.iter().map(|e| (e.id, e.start_time, e.create_time, e.duration, e.success)).collect();
+        assert_eq!(told, [(7, 1000, 1050, 50, Some(true)), (9, 2000, 2000, 0, Some(false))]);
+        assert_eq!(
+            (entries[0].api_name.as_str(), entries[0].request_dump.as_str()),
+            ("CreateZone", "{\"name\":\"z\"}")
+        );
+        assert_eq!(entries[1].error.as_deref(), Some("stop it"));
+        assert_eq!(job::Entity::find().one(db.read()).await.unwrap().unwrap().deadline, None);
+        db.close().await.unwrap();
+    }
+}

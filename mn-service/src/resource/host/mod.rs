@@ -73,6 +73,19 @@ pub async fn find<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<host::M
     row.ok_or_else(|| ApiError::not_found("HostVO", uuid))
 }
 
+/// Refuses work that a host cannot hear of. Only where a call begins: a step that is under way waits for its host.
+pub async fn check_connected<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<()> {
+    let row = find(conn, uuid).await?;
+    if row.status == "Connected" {
+        return Ok(());
+    }
+    let text = format!(
+        "host {} ({uuid}) is {}; it is taken up again when it answers, or at once with ReconnectHost",
+        row.name, row.status
+    );
+    Err(ApiError::new(ErrorCode::HostDisconnected, text))
+}
+
 /// CS-HOST-030: a host that may still run VMs is not deleted by accident.
 pub async fn check_deletable(app: &App, uuid: &str) -> ApiResult<()> {
     let row = find(app.db.read(), uuid).await?;

@@ -7,7 +7,6 @@ use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{
     add::{note_files, remove_rows},
@@ -16,7 +15,10 @@ use super::{
 use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    garbage, jobs,
+    cascade::Item,
+    garbage,
+    preview::{ASKED, Effect, Kind, Preview},
+    resource::recycle_bin,
 };
 
 mn_service_types::messages! {
@@ -29,6 +31,46 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("image.delete", prepare_delete, |_: &Delete| Reply::Empty);
     apis.workflow("image.delete", prepare_expunge, |_: &Delete| Reply::Empty);
     apis.record(recover);
+    apis.preview("DeleteImage", "ImageVO", look_delete);
+    apis.preview("ExpungeImage", "ImageVO", look_expunge);
+}
+
+fn item(row: &image::Model) -> Item {
+    Item { uuid: row.uuid.clone(), name: Some(row.name.clone()) }
+}
+
+async fn look_delete(call: Call) -> ApiResult<Preview> {
+    let row = load(call.app.db.read(), call.text("uuid").unwrap_or_default()).await?;
+    let mut preview = Preview::default();
+    match fate(&call, &row).await {
+        Ok(None) => {}
+        Ok(Some(Fate::Marked)) => preview.effects.push(Effect::new(Kind::Recycle, "ImageVO", &item(&row), ASKED)),
+        Ok(Some(Fate::Expunged)) => preview.effects.push(Effect::new(Kind::Delete, "ImageVO", &item(&row), ASKED)),
+        Ok(Some(Fate::Forgotten)) => {
+            let reason = format!("{ASKED}; by image/deletionPolicy its files stay");
+            preview.effects.push(Effect::new(Kind::Delete, "ImageVO", &item(&row), reason));
+        }
+        Err(error) => preview.refuse(Err(error))?,
+    }
+    Ok(preview)
+}
+
+async fn look_expunge(call: Call) -> ApiResult<Preview> {
+    let row = load(call.app.db.read(), call.text("imageUuid").unwrap_or_default()).await?;
+    let mut preview = Preview::default();
+    if row.status == "Deleted" {
+        preview.effects.push(Effect::new(Kind::Delete, "ImageVO", &item(&row), ASKED));
+    } else {
+        preview.refuse(Err(living(&row)))?;
+    }
+    Ok(preview)
+}
+
+fn living(row: &image::Model) -> ApiError {
+    ApiError::new(
+        ErrorCode::DeleteResource,
+        format!("image {} ({}) is {}; delete it with DeleteImage first", row.name, row.uuid, row.status),
+    )
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -60,10 +102,9 @@ struct Delete {
     garbage: Vec<i64>,
 }
 
-async fn prepare_delete(call: Call, msg: DeleteImage) -> ApiResult<Plan<Delete>> {
-    let conn = call.app.db.read();
-    let row = load(conn, &msg.uuid).await?;
-    let uploading = upload::under_way(conn, &row).await?;
+/// What a delete makes of an image; `None` when it is in the recycle bin already.
+async fn fate(call: &Call, row: &image::Model) -> ApiResult<Option<Fate>> {
+    let uploading = upload::under_way(call.app.db.read(), row).await?;
     if matches!(row.status.as_str(), "Downloading" | "Creating") && !uploading {
         return Err(ApiError::new(
             ErrorCode::DeleteResource,
@@ -71,13 +112,18 @@ async fn prepare_delete(call: Call, msg: DeleteImage) -> ApiResult<Plan<Delete>>
         ));
     }
     let policy = call.app.settings.text("image", "deletionPolicy");
-    let fate = match policy.as_str() {
-        _ if uploading => Fate::Expunged,
-        "Direct" => Fate::Expunged,
-        "Never" => Fate::Forgotten,
-        _ if row.status == "Deleted" => return Ok(Plan::Done(Reply::Empty)),
-        _ => Fate::Marked,
-    };
+    Ok(match policy.as_str() {
+        _ if uploading => Some(Fate::Expunged),
+        "Direct" => Some(Fate::Expunged),
+        "Never" => Some(Fate::Forgotten),
+        _ if row.status == "Deleted" => None,
+        _ => Some(Fate::Marked),
+    })
+}
+
+async fn prepare_delete(call: Call, msg: DeleteImage) -> ApiResult<Plan<Delete>> {
+    let row = load(call.app.db.read(), &msg.uuid).await?;
+    let Some(fate) = fate(&call, &row).await? else { return Ok(Plan::Done(Reply::Empty)) };
     let storages = msg.backup_storage_uuids.unwrap_or_default();
     Ok(Plan::Run(Delete { image: row.uuid, storages, fate, garbage: Vec::new() }))
 }
@@ -92,10 +138,7 @@ async fn prepare_expunge(call: Call, msg: ExpungeImage) -> ApiResult<Plan<Delete
     let given = !storages.is_empty();
     storages.retain(|uuid| deleted.contains(uuid));
     if row.status != "Deleted" && (deleted.is_empty() || (given && storages.is_empty())) {
-        return Err(ApiError::new(
-            ErrorCode::DeleteResource,
-            format!("image {} ({}) is {}; delete it with DeleteImage first", row.name, row.uuid, row.status),
-        ));
+        return Err(living(&row));
     }
     if storages.is_empty() && row.status != "Deleted" {
         storages = deleted;
@@ -120,10 +163,10 @@ async fn apply(tx: &Tx, state: &Delete) -> ApiResult<Vec<i64>> {
     };
     let storages: Vec<String> = copies.iter().filter(meant).map(|copy| copy.backup_storage_uuid.clone()).collect();
     if state.fate == Fate::Marked {
-        mark(tx, &state.image, Some(&storages), "Deleted").await?;
+        mark(tx, &state.image, &storages, "Deleted").await?;
         let left = copies.iter().any(|copy| copy.status != "Deleted" && !storages.contains(&copy.backup_storage_uuid));
         if !left {
-            mark(tx, &state.image, None, "Deleted").await?;
+            recycle_bin::IMAGES.put(tx, &state.image).await?;
         }
         return Ok(Vec::new());
     }
@@ -145,31 +188,17 @@ async fn apply(tx: &Tx, state: &Delete) -> ApiResult<Vec<i64>> {
     Ok(ids)
 }
 
-/// Sets the status of an image, or of its copies on these servers.
-async fn mark(tx: &Tx, image: &str, storages: Option<&[String]>, status: &str) -> ApiResult<()> {
-    match storages {
-        Some(storages) => {
-            use image_backup_storage_ref::{Column, Entity};
-            Entity::update_many()
-                .col_expr(Column::Status, Expr::value(status))
-                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
-                .filter(Column::ImageUuid.eq(image))
-                .filter(Column::BackupStorageUuid.is_in(storages.iter().cloned()))
-                .exec(&**tx)
-                .await
-                .or_internal()?;
-        }
-        None => {
-            use image::{Column, Entity};
-            Entity::update_many()
-                .col_expr(Column::Status, Expr::value(status))
-                .col_expr(Column::LastOpDate, Expr::value(now_millis()))
-                .filter(Column::Uuid.eq(image))
-                .exec(&**tx)
-                .await
-                .or_internal()?;
-        }
-    }
+/// Sets the status of the copies of an image on these servers.
+async fn mark(tx: &Tx, image: &str, storages: &[String], status: &str) -> ApiResult<()> {
+    use image_backup_storage_ref::{Column, Entity};
+    Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::LastOpDate, Expr::value(now_millis()))
+        .filter(Column::ImageUuid.eq(image))
+        .filter(Column::BackupStorageUuid.is_in(storages.iter().cloned()))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
     Ok(())
 }
 
@@ -194,27 +223,7 @@ async fn recover(_call: Call, tx: Tx, msg: RecoverImage) -> ApiResult<Reply> {
             format!("image {} ({}) is {}; there is nothing deleted to recover", row.name, row.uuid, row.status),
         ));
     }
-    mark(&tx, &row.uuid, Some(&deleted), "Ready").await?;
-    mark(&tx, &row.uuid, None, "Ready").await?;
+    mark(&tx, &row.uuid, &deleted, "Ready").await?;
+    recycle_bin::IMAGES.set(&tx, &row.uuid, "Ready").await?;
     Ok(Reply::Inventory("ImageInventory", row.uuid))
-}
-
-/// Expunges what was long enough in the recycle bin (CS-DEL-003, CS-DEL-005). Called by a timer.
-pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
-    if app.settings.text("image", "deletionPolicy") != "Delay" {
-        return Ok(());
-    }
-    let before = now_millis() - app.settings.integer("image", "expungePeriod", 86_400).saturating_mul(1000);
-    let due = image::Entity::find()
-        .filter(image::Column::Status.eq("Deleted"))
-        .filter(image::Column::LastOpDate.lt(before))
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    for row in due {
-        if let Err(error) = jobs::call_as_system(app, "ExpungeImage", json!({ "imageUuid": row.uuid })).await {
-            tracing::warn!(image = %row.uuid, %error, "not expunged; tried again at the next turn");
-        }
-    }
-    Ok(())
 }

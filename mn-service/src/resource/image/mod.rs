@@ -22,7 +22,6 @@ pub mod upload;
 pub(super) use add::{New as NewImage, drop_files, has_virtio, remove_rows, settle, write_rows};
 pub use cache::{Cached, clean, ensure_cached};
 pub(super) use cache::{cached_path, forget_caches};
-pub use delete::expunge_due;
 
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryImage");

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    SYSTEM,
-    dhcp::{self, Unknown},
+    SYSTEM, dhcp,
     network::check_domain,
     service::{self, Service},
 };
@@ -282,7 +281,7 @@ async fn hosts(app: Arc<App>, state: Configure) -> StepResult<Configure> {
         return Ok(state);
     }
     for host in dhcp::hosts_of(&app, &state.l3).await? {
-        dhcp::refresh(&app, &state.job, "configure", &host, &state.l3, Unknown::Keep).await?;
+        dhcp::refresh(&app, &state.job, "configure", &host, &state.l3).await?;
     }
     Ok(state)
 }
@@ -297,7 +296,7 @@ async fn take_back(app: Arc<App>, state: Configure) -> Result<(), StepError> {
         return Ok(());
     }
     for host in dhcp::hosts_of(&app, &l3).await? {
-        if let Err(error) = dhcp::refresh(&app, &job, "configure-back", &host, &l3, Unknown::Keep).await {
+        if let Err(error) = dhcp::refresh(&app, &job, "configure-back", &host, &l3).await {
             tracing::warn!(host, l3, %error, "the host keeps the new settings until it connects again");
         }
     }

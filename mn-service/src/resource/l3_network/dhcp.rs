@@ -1,7 +1,10 @@
 //! DHCP, DNS and metadata on the hosts (NET-DHCP-*, NET-UD-*): what a network's server has to know, and getting it
 //! there. Every host serves its own guests (NET-DHCP-001), so a lease is on the host that runs the VM and nowhere else.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mn_service_db::entity::{
@@ -9,8 +12,8 @@ use mn_service_db::entity::{
 };
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult, new_uuid};
 use node_manager_types::{
-    network::{DhcpLease, DhcpNetwork, Metadata},
-    operation::{ApplyDhcp, RemoveDhcp},
+    network::{DhcpLease, DhcpListing, DhcpNetwork, Metadata},
+    operation::{ApplyDhcp, ListDhcp, RemoveDhcp},
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 
@@ -247,19 +250,19 @@ pub async fn push_leases(
         for nic in nics {
             upsert.extend(lease(vm, nic, &vm_tags, network.metadata)?);
         }
-        let apply = ApplyDhcp { network, upsert, remove: Vec::new(), replace: false };
+        let apply = ApplyDhcp { network, upsert, remove: Vec::new() };
         run(app, job, &format!("push-leases-{}-{l3}", vm.uuid), host, l3, apply).await?;
     }
     Ok(())
 }
 
-/// Makes a host forget the leases of these NICs.
-pub async fn remove_leases(app: &App, job: &str, host: &str, nics: &[vm_nic::Model]) -> ApiResult<()> {
+/// Makes a host forget the leases of these NICs. New work at every call: after a crash the host may have been told them
+/// again meanwhile, because the VM still counted as there.
+pub async fn remove_leases(app: &App, host: &str, nics: &[vm_nic::Model]) -> ApiResult<()> {
     for (l3, nics) in by_network(nics) {
         let Some(network) = describe(app.db.read(), &app.settings, l3).await? else { continue };
-        let step = format!("remove-leases-{}-{l3}", nics.first().map(|nic| nic.uuid.as_str()).unwrap_or_default());
         let remove = nics.iter().map(|nic| nic.mac.to_ascii_lowercase()).collect();
-        run(app, job, &step, host, l3, ApplyDhcp { network, upsert: Vec::new(), remove, replace: false }).await?;
+        run(app, &new_uuid(), "remove-leases", host, l3, ApplyDhcp { network, upsert: Vec::new(), remove }).await?;
     }
     Ok(())
 }
@@ -276,30 +279,34 @@ async fn run(app: &App, job: &str, step: &str, host: &str, l3: &str, apply: Appl
     })
 }
 
-/// What [`refresh`] does with leases that the database does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unknown {
-    /// Leaves them: a VM that is being started may have its lease before the database says where it runs.
-    Keep,
-    /// Removes them.
-    Forget,
+/// Like [`remove_leases`] for VMs that stopped: they are stopped whether or not their host hears of it, and a host that
+/// did not is told when it connects ([`host_connected`]).
+pub async fn forget_leases(app: &App, host: &str, nics: &[vm_nic::Model]) {
+    if let Err(error) = remove_leases(app, host, nics).await {
+        tracing::warn!(host, %error, "leases of a stopped VM stay until the host connects again");
+    }
+}
+
+async fn remove_server(app: &App, job: &str, step: &str, host: &str, l3: &str) -> ApiResult<()> {
+    let agent = app.agents.of(app.db.read(), host).await?;
+    let remove = RemoveDhcp { l3: agents::id(l3)? };
+    agents::run(&agent, job, step, remove, app.host_patience()).await.map_err(|e| {
+        agents::failure(
+            ErrorCode::Operation,
+            format!("DHCP of L3 network {l3} was not removed from host {host}"),
+            host,
+            &e,
+        )
+    })
 }
 
 /// Brings one network on one host up to date with the database: its settings and the leases of all VMs there; where
-/// the network has no DHCP any more, removes it.
-pub(super) async fn refresh(app: &App, job: &str, step: &str, host: &str, l3: &str, unknown: Unknown) -> ApiResult<()> {
+/// the network has no DHCP any more, removes it. Leases that the database does not know stay: a VM that is being started
+/// may have its lease before the database says where it runs.
+pub(super) async fn refresh(app: &App, job: &str, step: &str, host: &str, l3: &str) -> ApiResult<()> {
     let step = format!("{step}-{l3}");
     let Some(network) = dhcp(app, l3).await? else {
-        let agent = app.agents.of(app.db.read(), host).await?;
-        let remove = RemoveDhcp { l3: agents::id(l3)? };
-        return agents::run(&agent, job, &step, remove, app.host_patience()).await.map_err(|e| {
-            agents::failure(
-                ErrorCode::Operation,
-                format!("DHCP of L3 network {l3} was not removed from host {host}"),
-                host,
-                &e,
-            )
-        });
+        return remove_server(app, job, &step, host, l3).await;
     };
     let vms = vm_instance::Entity::find()
         .filter(vm_instance::Column::HostUuid.eq(host))
@@ -322,17 +329,57 @@ pub(super) async fn refresh(app: &App, job: &str, step: &str, host: &str, l3: &s
             upsert.extend(lease(vm, nic, &vm_tags, network.metadata)?);
         }
     }
-    let apply = ApplyDhcp { network, upsert, remove: Vec::new(), replace: unknown == Unknown::Forget };
+    let apply = ApplyDhcp { network, upsert, remove: Vec::new() };
     run(app, job, &step, host, l3, apply).await
 }
 
-/// The host connected: the leases of every L3 network that has VMs there become exactly those of the database. VMs
-/// count by their `hostUuid`, in whatever state; bridges must be there already ([`l2::host_connected`]).
+/// The host connected: its leases become exactly those of the VMs that are there, and networks that are gone lose their
+/// server. VMs count by their `hostUuid`, in whatever state; bridges must be there already ([`l2::host_connected`]).
 pub async fn host_connected(app: &App, job: &str, host: &str) -> ApiResult<()> {
-    for l3 in networks_on(app, host).await? {
-        refresh(app, job, "replace-leases", host, &l3, Unknown::Forget).await?;
+    // Listed before the database is asked: a VM that starts meanwhile is in neither list or in both.
+    let agent = app.agents.of(app.db.read(), host).await?;
+    let listed: Vec<DhcpListing> =
+        agents::run(&agent, job, "list-dhcp", ListDhcp {}, app.host_patience()).await.map_err(|e| {
+            agents::failure(ErrorCode::Operation, format!("host {host} does not tell its DHCP servers"), host, &e)
+        })?;
+    let here = networks_on(app, host).await?;
+    for l3 in &here {
+        refresh(app, job, "refresh-leases", host, l3).await?;
+    }
+    for listing in listed {
+        let l3 = listing.l3.to_string();
+        let step = format!("stale-leases-{l3}");
+        let stale = stale(app, host, listing.macs).await?;
+        let known = l3_network::Entity::find_by_id(&l3).one(app.db.read()).await.or_internal()?.is_some();
+        let network = if known { describe(app.db.read(), &app.settings, &l3).await? } else { None };
+        match network {
+            // `refresh` saw to it.
+            None if here.contains(&l3) => {}
+            None => remove_server(app, job, &step, host, &l3).await?,
+            Some(_) if stale.is_empty() => {}
+            Some(network) => {
+                tracing::info!(host, %l3, cards = ?stale, "the host forgets leases of VMs that are not there");
+                let apply = ApplyDhcp { network, upsert: Vec::new(), remove: stale };
+                run(app, job, &step, host, &l3, apply).await?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Those of these cards that belong to no VM on the host.
+async fn stale(app: &App, host: &str, macs: Vec<String>) -> ApiResult<Vec<String>> {
+    let mut here = HashSet::new();
+    let nics =
+        vm_nic::Entity::find().filter(vm_nic::Column::Mac.is_in(&macs)).all(app.db.read()).await.or_internal()?;
+    for nic in nics {
+        let vm = nic.vm_instance_uuid.as_deref().unwrap_or_default();
+        let row = vm_instance::Entity::find_by_id(vm).one(app.db.read()).await.or_internal()?;
+        if row.is_some_and(|vm| vm.host_uuid.as_deref() == Some(host)) {
+            here.insert(nic.mac.to_ascii_lowercase());
+        }
+    }
+    Ok(macs.into_iter().filter(|mac| !here.contains(mac)).collect())
 }
 
 /// L3 networks that VMs on a host use.

@@ -16,7 +16,7 @@ use mn_service_workflow::{Registry, RegistryError};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
 pub use address::{allocate, allocate_mac, release};
-pub use dhcp::{dhcp, host_connected, push_leases, remove_leases};
+pub use dhcp::{dhcp, forget_leases, host_connected, push_leases, remove_leases};
 pub use service::ensure_providers;
 
 use super::host_networks;
@@ -88,16 +88,17 @@ pub async fn clusters_of<C: ConnectionTrait>(conn: &C, l3s: &[String]) -> ApiRes
 /// NICs forget addresses that are gone and get new ones when their VM starts next (NET-L3-042), and VMs choose another
 /// default network.
 pub(super) async fn after_removal(tx: &Tx, deletion: &Deletion) -> ApiResult<()> {
-    let addresses = deletion.deleted("UsedIpVO");
-    for chunk in addresses.chunks(1_000) {
-        let lost = vm_nic::Column::UsedIpUuid.is_in(chunk.iter().cloned());
+    let detached = |vo: &str, column: &str| -> Vec<String> {
+        let items = deletion.detaches.get(vo).and_then(|columns| columns.get(column));
+        items.into_iter().flatten().map(|item| item.uuid.clone()).collect()
+    };
+    for chunk in detached("VmNicVO", "usedIpUuid").chunks(1_000) {
         use vm_nic::Column;
         vm_nic::Entity::update_many()
-            .col_expr(Column::UsedIpUuid, Expr::value(Option::<String>::None))
             .col_expr(Column::Ip, Expr::value(Option::<String>::None))
             .col_expr(Column::Netmask, Expr::value(Option::<String>::None))
             .col_expr(Column::Gateway, Expr::value(Option::<String>::None))
-            .filter(lost)
+            .filter(Column::Uuid.is_in(chunk.iter().cloned()))
             .exec(&**tx)
             .await
             .or_internal()?;
@@ -105,9 +106,7 @@ pub(super) async fn after_removal(tx: &Tx, deletion: &Deletion) -> ApiResult<()>
     if !deletion.deleted("IpRangeVO").is_empty() {
         mend_servers(tx).await?;
     }
-    let detached = deletion.detaches.get("VmInstanceVO").and_then(|columns| columns.get("defaultL3NetworkUuid"));
-    let vms: Vec<String> = detached.into_iter().flatten().map(|vm| vm.uuid.clone()).collect();
-    host_networks::mend_default(tx, vms).await
+    host_networks::mend_default(tx, detached("VmInstanceVO", "defaultL3NetworkUuid")).await
 }
 
 /// Networks whose DHCP server has an address that no record holds choose another one.

@@ -18,7 +18,9 @@ use crate::{
     access,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    garbage,
+    cascade::Item,
+    change, garbage,
+    preview::{ASKED, Effect, Kind, Preview},
     resource::{
         allocation,
         primary_storage::{Place, bytes},
@@ -33,6 +35,31 @@ mn_service_types::messages! {
 
 pub(super) fn register(apis: &mut Apis) {
     apis.workflow("snapshot.delete", prepare, |_: &Delete| Reply::Empty);
+    apis.preview("DeleteVolumeSnapshot", "VolumeSnapshotVO", look);
+}
+
+/// The snapshot goes with everything above it, and its tree with the last of them.
+async fn look(call: Call) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let row = load(conn, &change::target(&call)?).await?;
+    let volume = row.volume_uuid.clone().unwrap_or_default();
+    let all = of_volume(conn, &volume).await?;
+    let going = tree::subtree(&all, &row.uuid);
+    let mut preview = Preview::default();
+    for snapshot in all.iter().filter(|snapshot| going.contains(&snapshot.uuid)) {
+        let item = Item { uuid: snapshot.uuid.clone(), name: Some(snapshot.name.clone()) };
+        let reason =
+            if snapshot.uuid == row.uuid { ASKED.to_owned() } else { format!("it sits on snapshot {}", row.name) };
+        preview.effects.push(Effect::new(Kind::Delete, "VolumeSnapshotVO", &item, reason));
+    }
+    let of_tree = |snapshot: &&volume_snapshot::Model| snapshot.tree_uuid == row.tree_uuid;
+    if let Some(uuid) = row.tree_uuid.clone().filter(|_| all.iter().filter(of_tree).all(|s| going.contains(&s.uuid))) {
+        let item = Item { uuid, name: None };
+        preview.effects.push(Effect::new(Kind::Delete, "VolumeSnapshotTreeVO", &item, "its last snapshot goes"));
+    }
+    preview.refuse(check_ready(&row))?;
+    preview.refuse(volumes::opened_by(conn, &volumes::load(conn, &volume).await?).await.map(|_| ()))?;
+    Ok(preview)
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {

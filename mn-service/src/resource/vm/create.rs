@@ -41,10 +41,11 @@ mn_service_types::messages! {
 
 /// A volume to make.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct NewVolume {
+pub(super) struct NewVolume {
     uuid: String,
     name: String,
-    size: i64,
+    /// Bytes.
+    pub(super) size: i64,
     offering: Option<String>,
 }
 
@@ -196,7 +197,8 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     }))
 }
 
-async fn root_size<C: ConnectionTrait>(
+/// Size of the root volume where the call names one, and the offering that says so.
+pub(super) async fn root_size<C: ConnectionTrait>(
     conn: &C,
     offering: &Option<String>,
     size: Option<i64>,
@@ -209,7 +211,8 @@ async fn root_size<C: ConnectionTrait>(
     Ok(row.map(|row| (row.disk_size, Some(row.uuid))))
 }
 
-async fn data_volumes<C: ConnectionTrait>(
+/// Data volumes that the call asks for.
+pub(super) async fn data_volumes<C: ConnectionTrait>(
     conn: &C,
     vm_name: &str,
     offerings: Option<Vec<String>>,
@@ -539,7 +542,7 @@ async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
     if state.start {
         let (placement, _) = placed(&app, &state).await?;
         let (_, nics) = rows(&app, &state).await?;
-        l3_network::remove_leases(&app, &format!("{}-undo", state.job), &placement.host, &nics).await?;
+        l3_network::remove_leases(&app, &placement.host, &nics).await?;
     }
     Ok(())
 }

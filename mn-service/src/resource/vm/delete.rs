@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use mn_service_db::entity::vm_instance;
-use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use node_manager_types::{operation::StopVm, vm::StopMode};
-use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::{INVENTORY, check_state, find, set_state, spec};
+use super::{INVENTORY, check_state, find, spec};
 use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    cascade, garbage, jobs,
-    resource::{allocation, deletion, l3_network, volume as volumes},
+    cascade::{self, Item},
+    change, garbage,
+    preview::{ASKED, Effect, Kind, Preview},
+    resource::{allocation, deletion, host, l3_network, recycle_bin, volume as volumes},
 };
 
 mn_service_types::messages! {
@@ -39,6 +40,30 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("vm.destroy", prepare_destroy, |_: &Remove| Reply::Empty);
     apis.workflow("vm.destroy", prepare_expunge, |_: &Remove| Reply::Empty);
     apis.record(recover);
+    apis.preview("DestroyVmInstance", "VmInstanceVO", |call| async move {
+        let expunge = recycle_bin::VMS.is_bypassed(&call.app);
+        look(call, expunge).await
+    });
+    apis.preview("ExpungeVmInstance", "VmInstanceVO", |call| look(call, true));
+}
+
+async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let vm = find(conn, &change::target(&call)?).await?;
+    let mut preview = Preview::of(&cascade::plan(conn, "VmInstanceVO", std::slice::from_ref(&vm.uuid)).await?);
+    if !expunge {
+        preview.effects.retain(|effect| effect.kind == Kind::Stop);
+        if vm.state == "Destroyed" {
+            return Ok(preview);
+        }
+        let item = Item { uuid: vm.uuid.clone(), name: Some(vm.name.clone()) };
+        preview.effects.push(Effect::new(Kind::Recycle, "VmInstanceVO", &item, ASKED));
+    }
+    preview.refuse(check_state(&vm, &call.api.message_class()))?;
+    if let Some(host) = &vm.host_uuid {
+        preview.refuse(host::check_connected(conn, host).await)?;
+    }
+    Ok(preview)
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -63,7 +88,10 @@ async fn prepare_destroy(call: Call, msg: DestroyVmInstance) -> ApiResult<Plan<R
         return Ok(Plan::Done(Reply::Empty));
     }
     check_state(&vm, &call.api.message_class())?;
-    let expunge = call.app.settings.text("vm", "deletionPolicy") == "Direct";
+    if let Some(host) = &vm.host_uuid {
+        host::check_connected(call.app.db.read(), host).await?;
+    }
+    let expunge = recycle_bin::VMS.is_bypassed(&call.app);
     Ok(Plan::Run(Remove { job: call.job.clone(), uuid: vm.uuid, host: vm.host_uuid, expunge }))
 }
 
@@ -88,7 +116,7 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
 async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     if let Some(host) = &state.host {
         let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, &state.job, host, &nics).await?;
+        l3_network::remove_leases(&app, host, &nics).await?;
     }
     Ok(state)
 }
@@ -101,7 +129,7 @@ async fn note(app: Arc<App>, state: Remove) -> StepResult<Remove> {
             return Ok(());
         }
         allocation::mark_stopped(&tx, std::slice::from_ref(&uuid)).await?;
-        set_state(&tx, &uuid, "Destroyed").await
+        recycle_bin::VMS.put(&tx, &uuid).await
     })
     .await?;
     Ok(state)
@@ -137,26 +165,6 @@ async fn recover(_call: Call, tx: Tx, msg: RecoverVmInstance) -> ApiResult<Reply
             format!("VM {} ({}) is {}; only Destroyed VMs are recovered", vm.name, vm.uuid, vm.state),
         ));
     }
-    set_state(&tx, &msg.uuid, "Stopped").await?;
+    recycle_bin::VMS.set(&tx, &msg.uuid, "Stopped").await?;
     Ok(Reply::Inventory(INVENTORY, msg.uuid))
-}
-
-/// Expunges VMs whose time in the recycle bin is over (CS-DEL-003). Called by a timer.
-pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
-    if app.settings.text("vm", "deletionPolicy") == "Never" {
-        return Ok(());
-    }
-    let seconds = app.settings.integer("vm", "expungePeriod", 86_400);
-    let due = vm_instance::Entity::find()
-        .filter(vm_instance::Column::State.eq("Destroyed"))
-        .filter(vm_instance::Column::LastOpDate.lt(now_millis() - seconds * 1000))
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    for vm in due {
-        if let Err(error) = jobs::call_as_system(app, "ExpungeVmInstance", json!({ "uuid": vm.uuid })).await {
-            tracing::warn!(vm = %vm.uuid, %error, "not expunged; tried again at the next turn");
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Virtual machines (CS-VM-*).
 
+mod candidates;
 mod create;
 mod delete;
 pub mod placement;
@@ -14,18 +15,15 @@ use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 
-pub use delete::expunge_due;
-
 use crate::{
     agents,
     api::{Apis, Call, Reply, StepError},
     app::{App, OrInternal, Tx},
     change,
-    resource::{affinity, allocation, image, l2_network, l3_network},
+    resource::{allocation, l2_network, l3_network},
 };
 
 mn_service_types::messages! {
-    GetCandidateZonesClustersHostsForCreatingVm { instance_offering_uuid: Option<String>, image_uuid: String, l3_network_uuids: Vec<String>, root_disk_size: Option<i64>, cpu_num: Option<i32>, memory_size: Option<i64>, zone_uuid: Option<String>, cluster_uuid: Option<String> }
     GetVmCapabilities { uuid: String }
 }
 
@@ -42,7 +40,7 @@ pub(super) fn register(apis: &mut Apis) {
     power::register(apis);
     delete::register(apis);
     apis.record_raw("UpdateVmInstance", update);
-    apis.sync(candidates);
+    candidates::register(apis);
     apis.sync(capabilities);
 }
 
@@ -180,57 +178,6 @@ async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
         None => {}
     }
     Ok(Reply::Inventory(INVENTORY, uuid))
-}
-
-/// A dry run of the scheduler: where a VM would fit, and beyond the contract why the other hosts do not
-/// (`refused`).
-async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm) -> ApiResult<Map<String, Value>> {
-    let app = &call.app;
-    let conn = app.db.read();
-    let offering = match &msg.instance_offering_uuid {
-        Some(uuid) => {
-            mn_service_db::entity::instance_offering::Entity::find_by_id(uuid).one(conn).await.or_internal()?
-        }
-        None => None,
-    };
-    let found = image::load(conn, &msg.image_uuid).await?;
-    let cpu = msg.cpu_num.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.cpu_num)).unwrap_or(1);
-    let mut problems = Vec::new();
-    let zone = msg.zone_uuid.filter(|zone| !zone.is_empty());
-    let given = call.tags().system_tags;
-    let group = affinity::named(conn, &call.caller, &given, zone.as_deref(), &mut problems).await?;
-    if !problems.is_empty() {
-        return Err(ApiError::invalid(&problems));
-    }
-    let wanted = placement::Wanted {
-        cpu: i64::from(cpu),
-        memory: msg.memory_size.filter(|n| *n > 0).or(offering.as_ref().map(|o| o.memory_size)).unwrap_or(0),
-        l3s: msg.l3_network_uuids,
-        backup_storage: image_server(conn, &msg.image_uuid).await?,
-        zone: zone.or_else(|| group.as_ref()?.zone_uuid.clone()),
-        affinity_group: group.map(|group| group.uuid),
-        cluster: msg.cluster_uuid,
-        disk: msg.root_disk_size.unwrap_or(found.size),
-        ..Default::default()
-    };
-    let (fits, refused) = placement::explain(conn, &wanted, placement::storage_ratio(app)).await?;
-    let mut lists: [(&str, &str, Vec<String>); 3] = [
-        ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
-        ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),
-        ("hosts", "HostInventory", fits.iter().map(|p| p.host.clone()).collect()),
-    ];
-    let mut body = Map::new();
-    for (key, inventory, uuids) in &mut lists {
-        uuids.sort();
-        uuids.dedup();
-        let mut query = mn_service_db::query::Query::new(*inventory);
-        let all = uuids.join(",");
-        query.conditions.push(mn_service_db::query::Condition::new("uuid", mn_service_db::query::Op::In, all));
-        let page = mn_service_db::query::run(conn, &query).await?;
-        body.insert((*key).to_owned(), Value::Array(page.inventories));
-    }
-    body.insert("refused".to_owned(), json!(refused));
-    Ok(body)
 }
 
 async fn capabilities(call: Call, msg: GetVmCapabilities) -> ApiResult<Map<String, Value>> {

@@ -68,6 +68,7 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
         Workflow::named("vm.stop", 1)
             .step("mark", |app, state| mark(app, state, "Stopping"), Undo::with(resync))
             .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; undoing the mark asks its host"))
+            .step("leave-network", forget_network, Undo::nothing("a start brings the leases back"))
             .step("note", note_stopped, Undo::nothing(LAST)),
     )?;
     registry.register(
@@ -112,7 +113,16 @@ async fn prepare(call: Call, uuid: String, needed: &'static str) -> ApiResult<Pl
             format!("VM {} ({uuid}) is {}; this needs {needed}", vm.name, vm.state),
         ));
     }
+    check_host(&call, &vm).await?;
     Ok(Plan::Run(power(&call, &vm)))
+}
+
+/// The host that the VM is on must be there to be told.
+async fn check_host(call: &Call, vm: &vm_instance::Model) -> ApiResult<()> {
+    match &vm.host_uuid {
+        Some(host) => host::check_connected(call.app.db.read(), host).await,
+        None => Ok(()),
+    }
 }
 
 async fn prepare_start(call: Call, msg: StartVmInstance) -> ApiResult<Plan<Power>> {
@@ -137,6 +147,7 @@ async fn prepare_stop(call: Call, msg: StopVmInstance) -> ApiResult<Plan<Power>>
     if vm.state == "Stopped" {
         return Ok(Plan::Done(Reply::Inventory(INVENTORY, vm.uuid)));
     }
+    check_host(&call, &vm).await?;
     let mut state = power(&call, &vm);
     state.hard = msg.r#type.as_deref() == Some("cold");
     Ok(Plan::Run(state))
@@ -254,9 +265,17 @@ async fn join_network(app: Arc<App>, state: Power) -> StepResult<Power> {
     Ok(state)
 }
 
+async fn forget_network(app: Arc<App>, state: Power) -> StepResult<Power> {
+    if let Some(host) = &state.host {
+        let nics = spec::nics(app.db.read(), &state.uuid).await?;
+        l3_network::forget_leases(&app, host, &nics).await;
+    }
+    Ok(state)
+}
+
 async fn leave_network(app: Arc<App>, state: Power) -> StepResult<()> {
     let nics = spec::nics(app.db.read(), &state.uuid).await?;
-    l3_network::remove_leases(&app, &format!("{}-undo", state.job), host_of(&state)?, &nics).await?;
+    l3_network::remove_leases(&app, host_of(&state)?, &nics).await?;
     Ok(())
 }
 

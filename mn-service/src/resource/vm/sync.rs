@@ -11,10 +11,10 @@ use mn_service_types::{ADMIN_ACCOUNT, date::now_millis, error::ApiResult};
 use node_manager_types::{host::Ping, vm::VmState};
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 
-use super::{find, set_state};
+use super::{find, set_state, spec};
 use crate::{
     app::{App, OrInternal},
-    resource::allocation,
+    resource::{allocation, l3_network},
 };
 
 /// Unknown VMs that were reported already, by host and VM. Derived: after a restart they are reported once more.
@@ -40,7 +40,7 @@ pub async fn host(app: &App, host: &str, ping: &Ping) -> ApiResult<()> {
     for vm in vm_instance::Entity::find().filter(here).all(app.db.read()).await.or_internal()? {
         let told = reported.get(&vm.uuid).map_or("Stopped", |state| word(*state));
         if SETTLED.contains(&vm.state.as_str()) && vm.state != told {
-            in_turn(app, &vm.uuid).await?;
+            unless_busy(app, &vm.uuid).await?;
         }
         known.insert(vm.uuid);
     }
@@ -54,11 +54,14 @@ pub async fn host(app: &App, host: &str, ping: &Ping) -> ApiResult<()> {
     Ok(())
 }
 
-/// Waits for the VM's turn, so that no job is overtaken, and asks again: the answer at hand may be older than a job
-/// that ended meanwhile.
-async fn in_turn(app: &App, uuid: &str) -> ApiResult<()> {
+/// Asks again where no job has the VM in hand: the answer at hand may be older than a job that ended meanwhile. A job
+/// settles the state itself, and what it leaves open is seen at the next look. It is not waited for: after a restart
+/// jobs wait for the hosts to be asked, and this is how they are asked.
+async fn unless_busy(app: &App, uuid: &str) -> ApiResult<()> {
     let ticket = app.queues.join([uuid.to_owned()]);
-    ticket.turn().await;
+    if !ticket.has_turn() {
+        return Ok(());
+    }
     let row = vm_instance::Entity::find_by_id(uuid).one(app.db.read()).await.or_internal()?;
     if row.is_some_and(|vm| SETTLED.contains(&vm.state.as_str())) { one(app, uuid).await } else { Ok(()) }
 }
@@ -77,6 +80,10 @@ pub async fn one(app: &App, uuid: &str) -> ApiResult<()> {
     };
     if vm.state != state {
         tracing::info!(vm = uuid, host = %host, before = %vm.state, after = state, "the host reports another state");
+    }
+    if state == "Stopped" {
+        let nics = spec::nics(app.db.read(), uuid).await?;
+        l3_network::forget_leases(app, &host, &nics).await;
     }
     let uuid = uuid.to_owned();
     app.write(|tx| async move {
@@ -122,19 +129,22 @@ async fn report_unknown(app: &App, host: &str, uuid: &str) -> ApiResult<()> {
     }
     tracing::warn!(vm = uuid, host, "the host runs a VM that is not in the database");
     let (host, uuid) = (host.to_owned(), uuid.to_owned());
+    let now = now_millis();
     app.write(|tx| async move {
         let row = audit::ActiveModel {
-            api: Set("UnknownVmOnHost".to_owned()),
-            account_uuid: Set(ADMIN_ACCOUNT.to_owned()),
+            api_name: Set("UnknownVmOnHost".to_owned()),
+            operator_account_uuid: Set(ADMIN_ACCOUNT.to_owned()),
             client_ip: Set(Some("system".to_owned())),
             resource_type: Set(Some("HostVO".to_owned())),
             resource_uuid: Set(Some(host)),
-            request: Set(serde_json::json!({ "vm": uuid }).to_string()),
+            request_dump: Set(serde_json::json!({ "vm": uuid }).to_string()),
             success: Set(Some(false)),
             error: Set(Some(format!(
                 "VM {uuid} runs on the host and is not in the database; stop it there or recover its records"
             ))),
-            started: Set(now_millis()),
+            start_time: Set(now),
+            create_time: Set(now),
+            duration: Set(0),
             ..Default::default()
         };
         audit::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;

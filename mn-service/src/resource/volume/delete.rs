@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use mn_service_db::entity::volume;
-use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
-use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{attach::detach, load, opened_by, purge};
 use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    garbage, jobs,
+    cascade::{self, Item},
+    change, garbage,
+    preview::{ASKED, Effect, Kind, Preview},
+    resource::recycle_bin,
 };
 
 mn_service_types::messages! {
@@ -26,6 +28,37 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("volume.delete", prepare_delete, |_: &Delete| Reply::Empty);
     apis.workflow("volume.delete", prepare_expunge, |_: &Delete| Reply::Empty);
     apis.record(recover);
+    apis.preview("DeleteDataVolume", "VolumeVO", |call| look(call, false));
+    apis.preview("ExpungeDataVolume", "VolumeVO", |call| look(call, true));
+}
+
+async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
+    let conn = call.app.db.read();
+    let row = load(conn, &change::target(&call)?).await?;
+    let mut preview = Preview::default();
+    let item = Item { uuid: row.uuid.clone(), name: Some(row.name.clone()) };
+    if let Some(vm) = &row.vm_instance_uuid {
+        let detach = Effect::new(Kind::Detach, "VolumeVO", &item, format!("it is attached to VM {vm}"));
+        preview.effects.push(Effect { field: Some("vmInstanceUuid".to_owned()), ..detach });
+    }
+    if expunge || direct(&call, &row) {
+        preview
+            .effects
+            .extend(Preview::of(&cascade::plan(conn, "VolumeVO", std::slice::from_ref(&row.uuid)).await?).effects);
+    } else if row.status != "Deleted" {
+        preview.effects.push(Effect::new(Kind::Recycle, "VolumeVO", &item, ASKED));
+    }
+    preview.refuse(refuse_root(&row))?;
+    if expunge {
+        preview.refuse(refuse_living(&row))?;
+    }
+    preview.refuse(opened_by(conn, &row).await.map(|_| ()))?;
+    Ok(preview)
+}
+
+/// CS-VOL-016, CS-DEL-042: what never had data leaves no trace.
+fn direct(call: &Call, row: &volume::Model) -> bool {
+    recycle_bin::VOLUMES.is_bypassed(&call.app) || row.status == "NotInstantiated"
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -65,8 +98,7 @@ async fn prepare_delete(call: Call, msg: DeleteDataVolume) -> ApiResult<Plan<Del
     let row = load(call.app.db.read(), &msg.uuid).await?;
     refuse_root(&row)?;
     opened_by(call.app.db.read(), &row).await?;
-    // CS-VOL-016, CS-DEL-042: what never had data leaves no trace.
-    let direct = call.app.settings.text("volume", "deletionPolicy") == "Direct" || row.status == "NotInstantiated";
+    let direct = direct(&call, &row);
     if row.status == "Deleted" && !direct {
         return Ok(Plan::Done(Reply::Empty));
     }
@@ -76,13 +108,18 @@ async fn prepare_delete(call: Call, msg: DeleteDataVolume) -> ApiResult<Plan<Del
 async fn prepare_expunge(call: Call, msg: ExpungeDataVolume) -> ApiResult<Plan<Delete>> {
     let row = load(call.app.db.read(), &msg.uuid).await?;
     refuse_root(&row)?;
-    if row.status != "Deleted" {
-        return Err(ApiError::new(
-            ErrorCode::DeleteResource,
-            format!("volume {} ({}) is {}; delete it with DeleteDataVolume first", row.name, row.uuid, row.status),
-        ));
-    }
+    refuse_living(&row)?;
     Ok(Plan::Run(Delete { job: call.job.clone(), volume: row.uuid, expunge: true, garbage: Vec::new() }))
+}
+
+fn refuse_living(row: &volume::Model) -> ApiResult<()> {
+    if row.status == "Deleted" {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::DeleteResource,
+        format!("volume {} ({}) is {}; delete it with DeleteDataVolume first", row.name, row.uuid, row.status),
+    ))
 }
 
 async fn take_out(app: Arc<App>, state: Delete) -> StepResult<Delete> {
@@ -96,7 +133,7 @@ async fn records(app: Arc<App>, mut state: Delete) -> StepResult<Delete> {
             let row = volume::Entity::find_by_id(&state.volume).one(&*tx).await.or_internal()?;
             match row {
                 Some(row) if state.expunge => state.garbage = purge(&tx, &row).await?,
-                Some(row) => set_status(&tx, &row.uuid, "Deleted").await?,
+                Some(row) => recycle_bin::VOLUMES.put(&tx, &row.uuid).await?,
                 // An earlier run of this step got as far.
                 None => {}
             }
@@ -104,18 +141,6 @@ async fn records(app: Arc<App>, mut state: Delete) -> StepResult<Delete> {
         })
         .await?;
     Ok(state)
-}
-
-async fn set_status(tx: &Tx, uuid: &str, status: &str) -> ApiResult<()> {
-    use volume::{Column, Entity};
-    Entity::update_many()
-        .col_expr(Column::Status, Expr::value(status))
-        .col_expr(Column::LastOpDate, Expr::value(now_millis()))
-        .filter(Column::Uuid.eq(uuid))
-        .exec(&**tx)
-        .await
-        .or_internal()?;
-    Ok(())
 }
 
 async fn files(app: Arc<App>, state: Delete) -> StepResult<Delete> {
@@ -132,27 +157,6 @@ async fn recover(_call: Call, tx: Tx, msg: RecoverDataVolume) -> ApiResult<Reply
             format!("volume {} ({}) is {}; there is nothing deleted to recover", row.name, row.uuid, row.status),
         ));
     }
-    set_status(&tx, &row.uuid, "Ready").await?;
+    recycle_bin::VOLUMES.set(&tx, &row.uuid, "Ready").await?;
     Ok(Reply::Inventory("VolumeInventory", row.uuid))
-}
-
-/// Expunges data volumes that were long enough in the recycle bin (CS-DEL-003, CS-DEL-005). Called by a timer.
-pub async fn expunge_due(app: &Arc<App>) -> ApiResult<()> {
-    if app.settings.text("volume", "deletionPolicy") != "Delay" {
-        return Ok(());
-    }
-    let before = now_millis() - app.settings.integer("volume", "expungePeriod", 86_400).saturating_mul(1000);
-    let due = volume::Entity::find()
-        .filter(volume::Column::Status.eq("Deleted"))
-        .filter(volume::Column::Type.eq("Data"))
-        .filter(volume::Column::LastOpDate.lt(before))
-        .all(app.db.read())
-        .await
-        .or_internal()?;
-    for row in due {
-        if let Err(error) = jobs::call_as_system(app, "ExpungeDataVolume", json!({ "uuid": row.uuid })).await {
-            tracing::warn!(volume = %row.uuid, %error, "not expunged; tried again at the next turn");
-        }
-    }
-    Ok(())
 }

@@ -34,8 +34,6 @@ mod change;
 mod create;
 mod delete;
 
-pub use delete::expunge_due;
-
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryVolume");
     fields::update(apis, "UpdateVolume", "VolumeInventory");

@@ -1,6 +1,9 @@
 //! What happens when steps and undos succeed, fail and panic.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::json;
 
@@ -113,6 +116,38 @@ async fn an_observer_that_panics_disturbs_nothing() {
     let engine = Engine::new(Arc::new(MemoryStore::new()), bank.clone(), registry(), Arc::new(Clumsy));
     let outcome = engine.run(id(1), "machine.create", &Order::new("a")).await.unwrap();
     assert!(matches!(outcome, Outcome::Succeeded { .. }));
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_begins_no_further_step_and_is_undone() {
+    /// Time is over once the given step is recorded.
+    struct Clock(usize, AtomicBool);
+    impl crate::Observer for Clock {
+        fn boundary(&self, at: crate::Boundary) {
+            if (at.index, at.phase) == (self.0, Phase::Recorded) {
+                self.1.store(true, Ordering::SeqCst);
+            }
+        }
+        fn is_over(&self, job: uuid::Uuid) -> bool {
+            assert_eq!(job, id(1));
+            self.1.load(Ordering::SeqCst)
+        }
+    }
+    for (last, undone, calls) in [(0, "address", 1), (1, "volume", 2), (2, "machine", 3)] {
+        let bank = Bank::new();
+        let clock = Arc::new(Clock(last, AtomicBool::new(false)));
+        let engine = Engine::new(Arc::new(MemoryStore::new()), bank.clone(), registry(), clock);
+        let outcome = engine.run(id(1), "machine.create", &Order::new("a")).await.unwrap();
+        let error = BankError::Fault(StepFault::TimedOut);
+        assert_eq!(outcome, Outcome::Undone { step: undone.to_owned(), error });
+        assert_eq!(bank.calls().iter().filter(|call| call.starts_with("do ")).count(), calls);
+        assert!(bank.held().is_empty(), "undos take the time they need");
+    }
+    // A job whose last step is done has ended, whatever the time.
+    let clock = Arc::new(Clock(3, AtomicBool::new(false)));
+    let engine = Engine::new(Arc::new(MemoryStore::new()), Bank::new(), registry(), clock);
+    let outcome = engine.run(id(1), "machine.create", &Order::new("a")).await.unwrap();
+    assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
 }
 
 #[tokio::test]

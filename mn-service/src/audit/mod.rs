@@ -1,0 +1,89 @@
+//! Audit: who called what, when, from where, how long, with which result (PLAT-AUDIT-001, PLAT-AUDIT-003).
+
+mod mask;
+
+use mn_service_db::entity::{account, audit};
+use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
+use sea_orm::{
+    ActiveValue::Set,
+    ConnectionTrait, EntityTrait,
+    sea_query::{Alias, Expr, ExprTrait, Query},
+};
+
+pub use mask::masked;
+
+use crate::{
+    api::Call,
+    app::{OrInternal, Tx},
+};
+
+/// The resource a call is about: the first of its path that has a resource type.
+fn subject(call: &Call) -> (Option<String>, Option<String>) {
+    let param = call.api.params.iter().find(|p| p.location == "url" && p.resource_type.is_some());
+    match param {
+        Some(param) => (param.resource_type.clone(), call.text(&param.name).map(str::to_owned)),
+        None => (None, None),
+    }
+}
+
+/// Writes the audit entry of a call that ended, in the transaction that ends it.
+pub async fn write(
+    tx: &Tx,
+    call: &Call,
+    started: i64,
+    created: Option<(&str, &str)>,
+    error: Option<&ApiError>,
+) -> ApiResult<()> {
+    let (resource_type, resource_uuid) = match created {
+        Some((vo, uuid)) => (Some(vo.to_owned()), Some(uuid.to_owned())),
+        None => subject(call),
+    };
+    let now = now_millis();
+    let resource_name = match (&resource_type, &resource_uuid) {
+        (Some(vo), Some(uuid)) => name_of(&**tx, vo, uuid).await?,
+        _ => None,
+    };
+    let row = audit::ActiveModel {
+        api_name: Set(call.api.name.clone()),
+        operator: Set(account_name(&**tx, &call.caller.account).await?),
+        operator_account_uuid: Set(call.caller.account.clone()),
+        session_ref: Set(call.caller.session.clone()),
+        client_ip: Set(Some(call.caller.client_ip.clone())),
+        resource_name: Set(resource_name),
+        resource_type: Set(resource_type),
+        resource_uuid: Set(resource_uuid),
+        request_uuid: Set(Some(call.job.clone())),
+        response_uuid: Set(created.map(|(_, uuid)| uuid.to_owned())),
+        request_dump: Set(masked(call.api, &call.params)),
+        success: Set(Some(error.is_none())),
+        error: Set(error.map(ToString::to_string)),
+        start_time: Set(started),
+        create_time: Set(now),
+        duration: Set(now - started),
+        ..Default::default()
+    };
+    audit::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+    Ok(())
+}
+
+/// Writes the entry of a call that answers at once, in a transaction of its own.
+pub async fn note(call: &Call, started: i64, error: Option<&ApiError>) -> ApiResult<()> {
+    call.app.write(|tx| async move { write(&tx, call, started, None, error).await }).await
+}
+
+async fn account_name<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Option<String>> {
+    Ok(account::Entity::find_by_id(uuid).one(conn).await.or_internal()?.map(|account| account.name))
+}
+
+/// The name of a resource that is still there and has one.
+async fn name_of<C: ConnectionTrait>(conn: &C, vo: &str, uuid: &str) -> ApiResult<Option<String>> {
+    let table = mn_service_db::table_of(vo).filter(|table| ["uuid", "name"].iter().all(|c| table.column(c).is_some()));
+    let Some(table) = table else { return Ok(None) };
+    let query = Query::select()
+        .column(Alias::new("name"))
+        .from(Alias::new(table.name))
+        .and_where(Expr::col(Alias::new("uuid")).eq(uuid))
+        .to_owned();
+    let row = conn.query_one(&query).await.or_internal()?;
+    row.map(|row| row.try_get_by_index(0).or_internal()).transpose().map(Option::flatten)
+}

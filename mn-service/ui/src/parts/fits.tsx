@@ -1,0 +1,53 @@
+import { Alert, Form, type FormInstance } from 'antd';
+import { useQuery } from '@tanstack/react-query';
+import { call } from '../api/client';
+import { useSpeech } from '../i18n/context';
+import { parseBytes } from './format';
+
+/** Why a host is no place; our service says it beyond the contract. */
+interface Refused {
+  uuid: string;
+  name: string;
+  reasons: string[];
+}
+
+/** More hosts than this are not explained one by one. */
+const EXPLAINED = 10;
+
+/** Tells while a VM is described whether a host has room for it, and for each other host why not (F-570). */
+export function Fits({ form }: { form: FormInstance }) {
+  const { t } = useSpeech();
+  const image = Form.useWatch<string | undefined>('imageUuid', form);
+  const offering = Form.useWatch<string | undefined>('instanceOfferingUuid', form);
+  const networks = Form.useWatch<string[] | undefined>('l3NetworkUuids', form);
+  const cluster = Form.useWatch<string | undefined>('clusterUuid', form);
+  const disk = Form.useWatch<string | undefined>('rootDiskSize', form);
+  const ready = Boolean(image && offering && networks && networks.length > 0);
+  const { data } = useQuery({
+    queryKey: ['fits', image, offering, networks, cluster, disk],
+    enabled: ready,
+    retry: false,
+    queryFn: () =>
+      call('GetCandidateZonesClustersHostsForCreatingVm', {
+        imageUuid: image ?? '',
+        instanceOfferingUuid: offering,
+        l3NetworkUuids: networks ?? [],
+        clusterUuid: cluster,
+        rootDiskSize: disk ? parseBytes(disk) : undefined,
+      }),
+  });
+  if (!ready || !data) return null;
+  const count = data.hosts?.length ?? 0;
+  if (count > 0) return <Alert type="success" showIcon message={count === 1 ? t('vm.fitsOne') : t('vm.fits', { count })} />;
+  const { refused = [] } = data as { refused?: Refused[] };
+  const reasons = (
+    <ul className="reasons">
+      {refused.slice(0, EXPLAINED).map((host) => (
+        <li key={host.uuid}>
+          {host.name}: {host.reasons.join('; ')}
+        </li>
+      ))}
+    </ul>
+  );
+  return <Alert type="warning" showIcon message={t('vm.fitsNone')} description={reasons} />;
+}
