@@ -93,9 +93,14 @@ pub fn id<K: Kind>(uuid: &str) -> ApiResult<Id<K>> {
     uuid.parse().map_err(|e: node_manager_types::id::IdError| ApiError::new(ErrorCode::InvalidArgument, e.to_string()))
 }
 
-/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once.
+/// Id of the work that `step` of `job` asks of a host. The same after a crash, so the agent does the work once. `job` may
+/// carry a word behind its uuid, for the same step done once more or taken back.
 pub fn work(job: &str, step: &str) -> JobId {
-    JobId::from_uuid(Uuid::new_v5(&Uuid::try_parse(job).unwrap_or_default(), step.as_bytes()))
+    let id = match Uuid::try_parse(job) {
+        Ok(job) => Uuid::new_v5(&job, step.as_bytes()),
+        Err(_) => Uuid::new_v5(&Uuid::nil(), format!("{job}/{step}").as_bytes()),
+    };
+    JobId::from_uuid(id)
 }
 
 /// Asks a host to do something as step `step` of `job`.
@@ -147,4 +152,20 @@ pub fn failure(code: ErrorCode, what: impl Into<String>, host_uuid: &str, error:
     }
     let details = format!("{}: {}", what.into(), cause.details);
     ApiError::new(code, details).caused_by(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_told_apart_by_job_word_and_step() {
+        let [one, two] = ["11111111111141118111111111111111", "22222222222242228222222222222222"];
+        let jobs =
+            [one.to_owned(), two.to_owned(), format!("{one}-undo"), format!("{two}-undo"), format!("{one}-back")];
+        let ids: std::collections::BTreeSet<_> =
+            jobs.iter().flat_map(|job| ["a", "b"].map(|step| work(job, step).to_string())).collect();
+        assert_eq!(ids.len(), 10);
+        assert_eq!(work(one, "a"), work(one, "a"));
+    }
 }

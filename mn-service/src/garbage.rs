@@ -1,7 +1,7 @@
 //! Things on hosts that could not be removed yet. A delete that finds its host unreachable notes here what is left and
 //! succeeds; a timer retries until the host has done it or is gone for good.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use mn_service_db::entity::{garbage, host};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult, new_uuid};
@@ -134,8 +134,21 @@ pub async fn list<C: ConnectionTrait>(conn: &C) -> ApiResult<Vec<Entry>> {
         .collect()
 }
 
+/// Everything that is left on a host is due: it is back.
+pub async fn due_on(tx: &Tx, host: &str) -> ApiResult<()> {
+    garbage::Entity::update_many()
+        .col_expr(garbage::Column::NextTry, Expr::value(now_millis()))
+        .filter(garbage::Column::Target.contains(host))
+        .exec(&**tx)
+        .await
+        .or_internal()?;
+    Ok(())
+}
+
 /// Patience with one removal; a host that is busier than that is asked again later.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Patience while somebody waits. A host that does not answer may count as Connected for some pings more.
+pub const BRIEF: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts, milliseconds.
 const BACKOFF: (i64, i64) = (15_000, 3_600_000);
 /// Entries of one turn; the rest waits for the next one.
@@ -147,8 +160,22 @@ fn pause(attempts: i32) -> i64 {
     BACKOFF.0.saturating_mul(1 << doublings).min(BACKOFF.1)
 }
 
-/// Tries whatever is due. Called by a timer.
-pub async fn collect(app: &App) -> ApiResult<()> {
+/// Longest pause between two looks at what is due.
+const TURN: Duration = Duration::from_secs(15);
+
+/// Tries whatever is due, now and then and whenever somebody asks for it; never ends. At first it waits: after a start
+/// nobody has spoken to the hosts yet, and each that connects asks for it.
+pub async fn keep_collecting(app: Arc<App>) {
+    loop {
+        // A timeout is a turn that nobody asked for.
+        let _turn = tokio::time::timeout(TURN, app.sweep.notified()).await;
+        if let Err(error) = collect(&app).await {
+            tracing::warn!(%error, "garbage could not be collected; tried again");
+        }
+    }
+}
+
+async fn collect(app: &App) -> ApiResult<()> {
     let due = garbage::Entity::find()
         .filter(garbage::Column::NextTry.lte(now_millis()))
         .order_by_asc(garbage::Column::NextTry)
@@ -157,40 +184,49 @@ pub async fn collect(app: &App) -> ApiResult<()> {
         .await
         .or_internal()?;
     for row in due {
-        attempt(app, &row).await?;
+        attempt(app, &row, PATIENCE).await?;
     }
     Ok(())
 }
 
-/// Tries these entries at once; what cannot be removed now stays for the timer. Never fails because of a host.
+/// Tries these entries at once; what cannot be removed now stays for the timer. Never fails because of a host, and waits
+/// for a host that does not answer once only.
 pub async fn collect_now(app: &App, ids: &[i64]) -> ApiResult<()> {
     let rows = garbage::Entity::find()
         .filter(garbage::Column::Id.is_in(ids.iter().copied()))
         .order_by_asc(garbage::Column::Id);
+    let mut silent: BTreeSet<String> = BTreeSet::new();
     for row in rows.all(app.db.read()).await.or_internal()? {
-        attempt(app, &row).await?;
+        let host = Garbage::read(&row).ok().map(|what| what.host().to_owned());
+        if host.as_ref().is_some_and(|host| silent.contains(host)) {
+            continue;
+        }
+        let answered = attempt(app, &row, BRIEF).await?;
+        silent.extend(host.filter(|_| !answered));
     }
     Ok(())
 }
 
-async fn attempt(app: &App, row: &garbage::Model) -> ApiResult<()> {
+/// Tries one entry. False when its host did not answer.
+async fn attempt(app: &App, row: &garbage::Model, patience: Duration) -> ApiResult<bool> {
     let outcome = match Garbage::read(row) {
-        Ok(what) => remove(app, &what).await,
+        Ok(what) => remove(app, &what, patience).await,
         Err(error) => Outcome::Left(format!("the entry cannot be read: {error}")),
     };
     match &outcome {
         Outcome::Gone => {}
         Outcome::Abandoned(why) => tracing::info!(id = row.id, kind = %row.kind, why, "left where it is"),
-        Outcome::Left(error) => {
+        Outcome::Left(error) | Outcome::Silent(error) => {
             tracing::warn!(id = row.id, kind = %row.kind, attempts = row.attempts + 1, error, "still there; tried again later");
         }
     }
+    let answered = !matches!(outcome, Outcome::Silent(_));
     let tx = app.db.begin().await.or_internal()?;
     match outcome {
         Outcome::Gone | Outcome::Abandoned(_) => {
             garbage::Entity::delete_by_id(row.id).exec(&tx).await.or_internal()?;
         }
-        Outcome::Left(error) => {
+        Outcome::Left(error) | Outcome::Silent(error) => {
             let attempts = row.attempts.saturating_add(1);
             garbage::Entity::update_many()
                 .col_expr(garbage::Column::Attempts, Expr::value(attempts))
@@ -202,7 +238,8 @@ async fn attempt(app: &App, row: &garbage::Model) -> ApiResult<()> {
                 .or_internal()?;
         }
     }
-    tx.commit().await.or_internal()
+    tx.commit().await.or_internal()?;
+    Ok(answered)
 }
 
 enum Outcome {
@@ -212,9 +249,11 @@ enum Outcome {
     Abandoned(String),
     /// It is still there.
     Left(String),
+    /// It is still there, and its host did not answer in time.
+    Silent(String),
 }
 
-async fn remove(app: &App, what: &Garbage) -> Outcome {
+async fn remove(app: &App, what: &Garbage, patience: Duration) -> Outcome {
     let host = match host::Entity::find_by_id(what.host()).one(app.db.read()).await {
         Ok(Some(host)) => host,
         // CS-DEL-043: deleting a host keeps its data.
@@ -229,33 +268,36 @@ async fn remove(app: &App, what: &Garbage) -> Outcome {
         Ok(Some(why)) => return Outcome::Abandoned(why),
         Err(error) => return Outcome::Left(error.to_string()),
     }
-    match ask(app, &host.uuid, what).await {
+    match ask(app, &host.uuid, what, patience).await {
         Ok(Ok(())) => Outcome::Gone,
         Ok(Err(ClientError::Agent(error))) if error.kind == ErrorKind::NotFound => Outcome::Gone,
+        Ok(Err(error @ (ClientError::Unreachable(_) | ClientError::Timeout { .. }))) => {
+            Outcome::Silent(error.to_string())
+        }
         Ok(Err(error)) => Outcome::Left(error.to_string()),
         Err(error) => Outcome::Left(error.to_string()),
     }
 }
 
-async fn ask(app: &App, host: &str, what: &Garbage) -> ApiResult<Result<(), ClientError>> {
+async fn ask(app: &App, host: &str, what: &Garbage, patience: Duration) -> ApiResult<Result<(), ClientError>> {
     let agent = app.agents.of(app.db.read(), host).await?;
     // A job of its own each time: agents remember how an earlier attempt ended.
     let job = new_uuid();
     Ok(match what {
         Garbage::DeleteVolumeFile(file) => {
             let operation = DeleteVolume { root: file.root.clone(), path: file.path.clone() };
-            agents::run(&agent, &job, "garbage", operation, PATIENCE).await
+            agents::run(&agent, &job, "garbage", operation, patience).await
         }
         Garbage::DeleteImageFile(file) | Garbage::DeleteCacheFile(file) => {
             let operation = DeleteImage { root: file.root.clone(), path: file.path.clone() };
-            agents::run(&agent, &job, "garbage", operation, PATIENCE).await
+            agents::run(&agent, &job, "garbage", operation, patience).await
         }
         Garbage::RemoveDhcp { l3, .. } => {
-            agents::run(&agent, &job, "garbage", RemoveDhcp { l3: agents::id(l3)? }, PATIENCE).await
+            agents::run(&agent, &job, "garbage", RemoveDhcp { l3: agents::id(l3)? }, patience).await
         }
         Garbage::RemoveBridge { l2, bridge, .. } => {
             let operation = RemoveBridge { l2: agents::id(l2)?, bridge: bridge.clone() };
-            agents::run(&agent, &job, "garbage", operation, PATIENCE).await
+            agents::run(&agent, &job, "garbage", operation, patience).await
         }
     })
 }

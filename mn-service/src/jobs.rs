@@ -6,12 +6,12 @@ mod recovery;
 pub use recovery::recover;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use mn_service_db::entity::{job, saga, saga_event, volume_snapshot};
+use mn_service_db::entity::{job, saga, saga_event, vm_cd_rom, vm_nic, volume_snapshot};
 use mn_service_types::{Api, ApiError, ErrorCode, contract, date::now_millis, error::ApiResult, error::ErrorBody};
 use mn_service_workflow::{Outcome, Running};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
@@ -36,6 +36,8 @@ pub struct Jobs {
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
     /// APIs of jobs that came as legacy messages: their result names the class of the answer.
     legacy: Mutex<HashMap<String, String>>,
+    /// Queues in which jobs from before the start have the first places, until they go on.
+    interrupted: Mutex<HashSet<String>>,
 }
 
 /// What a client that polls is told.
@@ -122,6 +124,11 @@ impl Jobs {
         self.legacy.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
     }
 
+    /// True while a job from before the start has its place in the queue of `key` and waits for the hosts.
+    pub fn is_interrupted(&self, key: &str) -> bool {
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
     /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
     /// it when it polls. Nothing is written, so nobody can fill the database without a session.
     pub fn reject(&self, job: &str, error: &ApiError) -> View {
@@ -140,19 +147,26 @@ fn purpose(job: &str) -> String {
     format!("job:{job}")
 }
 
-/// Queues of a call: those of its parameters, and for snapshots that of their volume, whose layers they are.
+/// Queues of a call: those of its parameters, for snapshots that of their volume, whose layers they are, and for cards
+/// and CD drives that of their VM.
 async fn keys(call: &Call) -> ApiResult<Vec<String>> {
     let mut keys = queue_keys(call.api, &call.params);
-    let snapshots: Vec<&str> = call
-        .api
-        .params
-        .iter()
-        .filter(|param| param.location == "url" && param.resource_type.as_deref() == Some("VolumeSnapshotVO"))
-        .filter_map(|param| call.text(&param.name))
-        .collect();
-    for uuid in snapshots {
-        let row = volume_snapshot::Entity::find_by_id(uuid).one(call.app.db.read()).await.or_internal()?;
-        keys.extend(row.and_then(|row| row.volume_uuid));
+    let conn = call.app.db.read();
+    for param in call.api.params.iter().filter(|param| param.location == "url") {
+        let (Some(kind), Some(uuid)) = (param.resource_type.as_deref(), call.text(&param.name)) else { continue };
+        let whole = match kind {
+            "VolumeSnapshotVO" => {
+                volume_snapshot::Entity::find_by_id(uuid).one(conn).await.or_internal()?.and_then(|row| row.volume_uuid)
+            }
+            "VmNicVO" => {
+                vm_nic::Entity::find_by_id(uuid).one(conn).await.or_internal()?.and_then(|row| row.vm_instance_uuid)
+            }
+            "VmCdRomVO" => {
+                vm_cd_rom::Entity::find_by_id(uuid).one(conn).await.or_internal()?.map(|row| row.vm_instance_uuid)
+            }
+            _ => None,
+        };
+        keys.extend(whole);
     }
     Ok(keys)
 }
@@ -336,6 +350,8 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
         Ended::Stuck(error) => (STUCK, error),
     };
     let body = error_body(&error);
+    // What the job noted for removal was to be removed by steps that it did not reach.
+    call.app.sweep.notify_one();
     // A job that cannot even be ended is taken up again by the next start.
     if let Err(error) = fail(call, state, &error, &body, started).await {
         tracing::error!(%error, "the failure of a job could not be written down");
@@ -405,7 +421,12 @@ pub async fn render<C: ConnectionTrait>(api: &Api, reply: &Reply, conn: &C) -> A
         Reply::Inventory(inventory, uuid) => {
             let found = mn_service_db::query::load(conn, inventory, uuid).await?;
             let found = found.ok_or_else(|| ApiError::not_found(inventory, uuid))?;
-            Map::from_iter([("inventory".to_owned(), found)])
+            let mut body = Map::from_iter([("inventory".to_owned(), found)]);
+            // Parts that failed beside a success; here a part that fails fails the whole.
+            if api.response_fields.contains_key("failures") {
+                body.insert("failures".to_owned(), json!([]));
+            }
+            body
         }
     };
     if api.response_mode == "fieldsTo=all" {

@@ -17,6 +17,7 @@ pub mod console;
 pub mod coverage;
 pub mod deadline;
 pub mod deploy;
+pub mod faults;
 pub mod garbage;
 pub mod http;
 pub mod jobs;

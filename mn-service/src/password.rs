@@ -1,5 +1,5 @@
 //! Passwords of accounts: Argon2id in the database, and in memory for a while what was right lately
-//! (docs/decisions/0004-passwords-that-were-right-lately.md).
+//! (docs/decisions/0007-passwords-that-were-right-lately.md).
 
 use std::{
     collections::HashMap,

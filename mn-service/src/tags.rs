@@ -59,6 +59,9 @@ pub fn check_system(resource_type: &str, given: &[String]) -> ApiResult<()> {
     if unknown.is_empty() { Ok(()) } else { Err(ApiError::invalid(&unknown)) }
 }
 
+/// Tag of a VM's console password. It is stored by the VM's own handlers alone, sealed.
+pub const CONSOLE_PASSWORD: &str = "consolePassword";
+
 /// Stores the tags that came with a creating call.
 pub async fn store_given(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> ApiResult<()> {
     if call.api.kind != mn_service_types::ApiKind::Create {
@@ -77,7 +80,7 @@ pub async fn store_given(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> A
         // its handler stores them there.
         return Ok(());
     }
-    for tag in &tags.system_tags {
+    for tag in tags.system_tags.iter().filter(|tag| parse("consolePassword::{password}", tag).is_none()) {
         if match_system(resource_type, tag).is_some_and(|m| !m.ephemeral) {
             add_system(&**tx, resource_type, uuid, tag, false).await?;
         }
@@ -148,6 +151,21 @@ pub async fn system_of<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Ve
     let rows =
         system_tag::Entity::find().filter(system_tag::Column::ResourceUuid.eq(uuid)).all(conn).await.or_internal()?;
     Ok(rows.into_iter().map(|row| row.tag).collect())
+}
+
+/// Removes the system tags of a resource that begin with these parts, for example `staticIp::<l3>`.
+pub async fn remove_system(tx: &Tx, uuid: &str, beginning: &str) -> ApiResult<()> {
+    use system_tag::{Column, Entity};
+    let longer = format!("{beginning}::");
+    for tag in system_of(&**tx, uuid).await?.iter().filter(|tag| *tag == beginning || tag.starts_with(&longer)) {
+        Entity::delete_many()
+            .filter(Column::ResourceUuid.eq(uuid))
+            .filter(Column::Tag.eq(tag))
+            .exec(&**tx)
+            .await
+            .or_internal()?;
+    }
+    Ok(())
 }
 
 /// Removes all tags of resources that are gone.

@@ -106,6 +106,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     async fn attach_nic(&self, vm: VmId, nic: &NicSpec) -> Result<()>;
     /// Unplugs a card and waits for the guest; nothing to do when it is not there.
     async fn detach_nic(&self, vm: VmId, mac: &str, context: &Context) -> Result<()>;
+    /// Puts an ISO into a CD drive, or takes it out when there is no path; nothing to do when it is so.
+    async fn change_medium(&self, vm: VmId, index: u32, path: Option<&str>) -> Result<()>;
     /// Tells a running guest the new size of a disk. `false` when the VM is not on this host.
     async fn resize_disk(&self, vm: VmId, path: &str, size: ByteSize) -> Result<bool>;
     /// Makes a running VM write to `new_path`, a prepared empty layer on top of `path`. `false` when the VM is not on

@@ -30,6 +30,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         Operation::DetachDisk(op) => vec![vm(&op.vm)],
         Operation::AttachNic(op) => vec![vm(&op.vm)],
         Operation::DetachNic(op) => vec![vm(&op.vm)],
+        Operation::ChangeMedium(op) => vec![vm(&op.vm)],
         Operation::InitStorage(op) => vec![file(&op.root.path)],
         Operation::CreateVolume(op) => vec![file(&op.path)],
         Operation::DeleteVolume(op) => vec![file(&op.path)],
@@ -75,6 +76,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::DetachDisk(_)
         | Operation::AttachNic(_)
         | Operation::DetachNic(_)
+        | Operation::ChangeMedium(_)
         | Operation::ResizeVolume(_)
         | Operation::TakeSnapshot(_)
         | Operation::MergeSnapshot(_) => false,
@@ -100,6 +102,8 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         Operation::DetachDisk(op) => reply(vm.detach_disk(op.vm, op.volume, context).await?),
         Operation::AttachNic(op) => reply(vm.attach_nic(op.vm, &op.nic).await?),
         Operation::DetachNic(op) => reply(vm.detach_nic(op.vm, &op.mac, context).await?),
+
+        Operation::ChangeMedium(op) => reply(vm.change_medium(op.vm, op.index, op.path.as_deref()).await?),
 
         Operation::InitStorage(op) => reply(storage.init(&op.root).await?),
         Operation::MeasureStorage(op) => reply(storage.measure(&op.root).await?),

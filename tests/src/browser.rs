@@ -108,6 +108,8 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--lang=en",
+            // A click on what slides in may land beside it.
+            "--force-prefers-reduced-motion",
             "--window-size=1440,900",
         ];
         let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();

@@ -82,16 +82,13 @@ impl Cloud {
         self.world.as_ref().unwrap_or_else(|| panic!("the service of this cloud is a program of its own"))
     }
 
-    /// A fresh session, after a restart of the service.
-    pub async fn log_in_again(&mut self) -> Result<()> {
-        self.admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
-        // Hosts are believed again once they were asked.
+    /// Waits until every host is believed, which after a start is once it was asked.
+    pub async fn hosts_connected(&self) {
         eventually(Duration::from_secs(30), || async {
             let hosts = self.admin.query("/hosts?q=status!=Connected").await.map_err(|e| e.to_string())?;
             if hosts.is_empty() { Ok(()) } else { Err(format!("{} hosts are not connected", hosts.len())) }
         })
         .await;
-        Ok(())
     }
 
     /// Volume files that a host holds below the primary storage.
@@ -127,7 +124,16 @@ impl Cloud {
         let l2 = uuid(&admin.create("/l2-networks/no-vlan", l2).await?)?;
         admin.create(&format!("/l2-networks/{l2}/clusters/{cluster}"), json!({})).await?;
         let l3 = uuid(
-            &admin.create("/l3-networks", json!({ "name": "l3", "l2NetworkUuid": l2, "category": "Private" })).await?,
+            &admin
+                .create(
+                    "/l3-networks",
+                    // The DHCP server has a fixed address, so that it never sits on one that a test asks for.
+                    json!({
+                        "name": "l3", "l2NetworkUuid": l2, "category": "Private",
+                        "systemTags": ["flatNetwork::DhcpServer::10.1.0.200::ipUuid::null"],
+                    }),
+                )
+                .await?,
         )?;
         let range = json!({ "name": "range", "startIp": "10.1.0.10", "endIp": "10.1.0.200", "netmask": "255.255.255.0", "gateway": "10.1.0.1" });
         admin.create(&format!("/l3-networks/{l3}/ip-ranges"), range).await?;

@@ -9,6 +9,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use super::quota;
 use crate::{
     api::{Apis, Call, Caller, Reply},
     app::{OrInternal, Tx},
@@ -123,6 +124,7 @@ async fn create(call: Call, tx: Tx, msg: CreateAccount) -> ApiResult<Reply> {
         last_op_date: Set(now),
     };
     account::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+    quota::give_defaults(&call.app.settings, &tx, &uuid).await?;
     Ok(Reply::Inventory("AccountInventory", uuid))
 }
 

@@ -107,7 +107,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn word(self) -> &'static str {
+    /// As it is stored.
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Volume => "volume",
             Self::Snapshot => "snapshot",
@@ -127,6 +128,8 @@ pub struct StorageClaim<'a> {
     pub host: Option<&'a str>,
     /// Bytes, after over-provisioning.
     pub size: i64,
+    /// Bytes that must stay free beside it (CS-PS-016); a claim that does not grow is not asked for them.
+    pub keep: i64,
     /// What for.
     pub purpose: Purpose,
 }
@@ -174,7 +177,8 @@ async fn fits(tx: &Tx, claim: &StorageClaim<'_>, bytes: i64) -> ApiResult<bool> 
             .or_internal()?
             .map(|row| row.available_capacity),
     };
-    Ok(available.is_some_and(|available| available >= bytes))
+    let keep = if bytes > 0 { claim.keep } else { 0 };
+    Ok(available.is_some_and(|available| available - keep >= bytes))
 }
 
 /// Primary storages in whose sum a host's share counts (CS-PSL-004): it has one and is connected.

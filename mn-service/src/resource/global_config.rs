@@ -5,6 +5,7 @@ use mn_service_types::error::ApiResult;
 use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde_json::Map;
 
+use super::provisioning;
 use crate::{
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
@@ -41,6 +42,7 @@ async fn update(call: Call, tx: Tx, msg: UpdateGlobalConfig) -> ApiResult<Reply>
         .or_internal()?;
     // Live at once; should the commit fail, the next start reads the old value from the database.
     call.app.settings.put(&msg.category, &msg.name, &value);
+    provisioning::setting_changed(&call.app.settings, &tx, &msg.category, &msg.name).await?;
     call.app.nudge.notify_waiters();
     let inventory = row.map(|row| {
         let mut inventory = serde_json::json!({
@@ -64,5 +66,7 @@ async fn reset(call: Call, tx: Tx, _msg: ResetGlobalConfig) -> ApiResult<Reply> 
     for config in &mn_service_types::contract().global_configs {
         call.app.settings.put(&config.category, &config.name, settings::default_of(config));
     }
+    provisioning::all_changed(&call.app.settings, &tx).await?;
+    call.app.nudge.notify_waiters();
     Ok(Reply::Empty)
 }

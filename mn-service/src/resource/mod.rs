@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod account_removal;
 pub mod affinity;
 pub mod allocation;
 pub mod audit;
@@ -25,7 +26,10 @@ pub mod management_node;
 pub mod offering;
 pub mod preview;
 pub mod primary_storage;
+pub mod provisioning;
+pub mod quota;
 pub mod recycle_bin;
+pub mod sharing;
 pub mod snapshot;
 pub mod tag;
 pub mod vm;
@@ -37,6 +41,7 @@ pub fn apis() -> Apis {
     let mut apis = Apis::default();
     for register in [
         account::register,
+        account_removal::register,
         affinity::register,
         audit::register,
         backup_storage::register,
@@ -51,6 +56,8 @@ pub fn apis() -> Apis {
         offering::register,
         preview::register,
         primary_storage::register,
+        quota::register,
+        sharing::register,
         snapshot::register,
         tag::register,
         vm::register,
@@ -66,6 +73,7 @@ pub fn apis() -> Apis {
 pub fn workflows() -> Result<Registry<App, StepError>, RegistryError> {
     let mut registry = Registry::new();
     for register in [
+        account_removal::workflows,
         backup_storage::workflows,
         deletion::workflows,
         host::workflows,

@@ -9,7 +9,7 @@ use crate::{
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
     change,
-    resource::affinity,
+    resource::{affinity, vm},
     tags,
 };
 
@@ -36,16 +36,34 @@ async fn check_resource(tx: &Tx, resource_type: &str, uuid: &str) -> ApiResult<(
     if access::exists(&**tx, table.name, uuid).await? { Ok(()) } else { Err(ApiError::not_found(resource_type, uuid)) }
 }
 
-/// Tags that only tell what a resource is part of: setting one by hand would change nothing.
+/// Tags that only tell what a resource is part of: setting one by hand would change nothing. And those that no VM could
+/// start with.
 fn refuse_derived(tag: &str) -> ApiResult<()> {
     if tag.strip_prefix(affinity::TAG).is_some_and(|rest| rest.starts_with("::")) {
         let text = format!("tag: {tag} follows the membership; use AddVmToAffinityGroup or RemoveVmFromAffinityGroup");
         return Err(ApiError::invalid(&[text]));
     }
+    if let Some(problem) = tag.strip_prefix("hostname::").and_then(vm::hostname_problem) {
+        return Err(ApiError::invalid(&[format!("tag: {problem}")]));
+    }
+    if tag.split("::").next() == Some(tags::CONSOLE_PASSWORD) {
+        let text = "tag: a console password is kept sealed; use SetVmConsolePassword or DeleteVmConsolePassword";
+        return Err(ApiError::invalid(&[text.to_owned()]));
+    }
     Ok(())
 }
 
-async fn create_system(_call: Call, tx: Tx, msg: CreateSystemTag) -> ApiResult<Reply> {
+/// Tags steer what becomes of a resource: only its owner says them, not those it is shared with.
+async fn check_caller(call: &Call, tx: &Tx, resource: &str) -> ApiResult<()> {
+    if access::is_owner(&**tx, &call.caller, resource).await? {
+        return Ok(());
+    }
+    let text = format!("resource {resource} does not belong to this account");
+    Err(ApiError::new(ErrorCode::PermissionDenied, text))
+}
+
+async fn create_system(call: Call, tx: Tx, msg: CreateSystemTag) -> ApiResult<Reply> {
+    check_caller(&call, &tx, &msg.resource_uuid).await?;
     check_resource(&tx, &msg.resource_type, &msg.resource_uuid).await?;
     refuse_derived(&msg.tag)?;
     tags::check_system(&msg.resource_type, std::slice::from_ref(&msg.tag))?;
@@ -53,15 +71,17 @@ async fn create_system(_call: Call, tx: Tx, msg: CreateSystemTag) -> ApiResult<R
     Ok(Reply::Inventory("SystemTagInventory", uuid))
 }
 
-async fn create_user(_call: Call, tx: Tx, msg: CreateUserTag) -> ApiResult<Reply> {
+async fn create_user(call: Call, tx: Tx, msg: CreateUserTag) -> ApiResult<Reply> {
+    check_caller(&call, &tx, &msg.resource_uuid).await?;
     check_resource(&tx, &msg.resource_type, &msg.resource_uuid).await?;
     let uuid = tags::add_user(&*tx, &msg.resource_type, &msg.resource_uuid, &msg.tag).await?;
     Ok(Reply::Inventory("UserTagInventory", uuid))
 }
 
-async fn update_system(_call: Call, tx: Tx, msg: UpdateSystemTag) -> ApiResult<Reply> {
+async fn update_system(call: Call, tx: Tx, msg: UpdateSystemTag) -> ApiResult<Reply> {
     let row = system_tag::Entity::find_by_id(&msg.uuid).one(&*tx).await.or_internal()?;
     let row = row.ok_or_else(|| ApiError::not_found("SystemTagVO", &msg.uuid))?;
+    check_caller(&call, &tx, &row.resource_uuid).await?;
     refuse_derived(&row.tag)?;
     refuse_derived(&msg.tag)?;
     tags::check_system(&row.resource_type, std::slice::from_ref(&msg.tag))?;
@@ -78,6 +98,11 @@ async fn update_system(_call: Call, tx: Tx, msg: UpdateSystemTag) -> ApiResult<R
 async fn delete(call: Call, tx: Tx, _msg: DeleteTag) -> ApiResult<Reply> {
     let uuid = change::target(&call)?;
     let row = system_tag::Entity::find_by_id(&uuid).one(&*tx).await.or_internal()?;
+    let user = user_tag::Entity::find_by_id(&uuid).one(&*tx).await.or_internal()?;
+    let named = row.as_ref().map(|row| &row.resource_uuid).or(user.as_ref().map(|row| &row.resource_uuid));
+    if let Some(resource) = named {
+        check_caller(&call, &tx, resource).await?;
+    }
     if row.as_ref().is_some_and(|row| row.inherent) {
         return Err(ApiError::new(
             ErrorCode::DeleteResource,

@@ -172,6 +172,8 @@ pub struct Param {
     pub resource_type: Option<String>,
     /// Caller must own it or have it shared.
     pub check_account: bool,
+    /// The call is about it: only its owner may, not those it is shared with.
+    pub operation_target: bool,
     /// A delete of something unknown succeeds.
     pub success_if_not_existing: bool,
     /// Never logged, never audited in clear.
@@ -358,11 +360,14 @@ impl Contract {
             serde_json::from_str(include_str!("../contract/system-tags.json")).expect("system-tags.json");
         let supplement: Supplement =
             serde_json::from_str(include_str!("../contract/supplement.json")).expect("supplement.json");
+        let mut global_configs: Vec<GlobalConfig> =
+            serde_json::from_str(include_str!("../contract/global-config.json")).expect("global-config.json");
         let given = Given {
             apis: &mut apis,
             inventories: &mut inventories,
             enums: &mut enums.enums,
             system_tags: &mut system_tags,
+            global_configs: &mut global_configs,
         };
         supplement.merge(given).expect("supplement.json");
         let extension: Extension =
@@ -375,8 +380,7 @@ impl Contract {
             enums: enums.enums,
             allowed,
             errors: errors.enums.into_values().flat_map(|e| e.codes).map(|e| (e.code.clone(), e)).collect(),
-            global_configs: serde_json::from_str(include_str!("../contract/global-config.json"))
-                .expect("global-config.json"),
+            global_configs,
             system_tags,
         }
     }

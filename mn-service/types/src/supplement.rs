@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use crate::contract::{Api, EnumData, Expanded, Inventory, Joined, Rbac, SystemTagPattern};
+use crate::contract::{Api, EnumData, Expanded, GlobalConfig, Inventory, Joined, Rbac, SystemTagPattern};
 
 /// `supplement.json`.
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +19,7 @@ pub(crate) struct Supplement {
     apis: BTreeMap<String, ApiFacts>,
     enums: BTreeMap<String, EnumFacts>,
     system_tags: Vec<TagFacts>,
+    global_configs: Vec<ConfigFacts>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,12 +73,20 @@ struct TagFacts {
     kind: String,
 }
 
+#[derive(Debug, Deserialize)]
+struct ConfigFacts {
+    reason: String,
+    #[serde(flatten)]
+    config: GlobalConfig,
+}
+
 /// The parts of the contract that a supplement reaches.
 pub(crate) struct Given<'c> {
     pub(crate) apis: &'c mut [Api],
     pub(crate) inventories: &'c mut BTreeMap<String, Inventory>,
     pub(crate) enums: &'c mut HashMap<String, EnumData>,
     pub(crate) system_tags: &'c mut Vec<SystemTagPattern>,
+    pub(crate) global_configs: &'c mut Vec<GlobalConfig>,
 }
 
 impl Supplement {
@@ -109,6 +118,14 @@ impl Supplement {
                 return Err(stated(&pattern, "its kind"));
             }
             given.system_tags.push(SystemTagPattern { pattern, resource_type: Some(resource_type), kind });
+        }
+        for ConfigFacts { reason, config } in self.global_configs {
+            let name = format!("{}/{}", config.category, config.name);
+            reasoned(&name, &reason)?;
+            if given.global_configs.iter().any(|known| known.category == config.category && known.name == config.name) {
+                return Err(stated(&name, "this setting"));
+            }
+            given.global_configs.push(config);
         }
         check_ways(given.inventories, &structures)
     }
@@ -242,12 +259,15 @@ mod tests {
         apis[1].rbac = None;
         let mut enums = HashMap::from([("ZoneState".to_owned(), EnumData::default())]);
         let mut system_tags = Vec::new();
+        let mut global_configs: Vec<GlobalConfig> =
+            serde_json::from_value(json!([{ "category": "vm", "name": "numa", "type": "Boolean" }])).unwrap();
         let supplement: Supplement = serde_json::from_value(supplement).map_err(|error| error.to_string())?;
         supplement.merge(Given {
             apis: &mut apis,
             inventories: &mut inventories,
             enums: &mut enums,
             system_tags: &mut system_tags,
+            global_configs: &mut global_configs,
         })?;
         Ok((inventories, apis))
     }
@@ -329,6 +349,11 @@ mod tests {
                 json!({ "systemTags": [{ "reason": "r", "pattern": "a::{b}", "resourceType": "NoVO", "kind": "PatternedSystemTag" }] }),
                 "resource type NoVO",
             ),
+            (
+                json!({ "globalConfigs": [{ "reason": "r", "category": "vm", "name": "numa" }] }),
+                "vm/numa: the contract states",
+            ),
+            (json!({ "globalConfigs": [{ "reason": "", "category": "a", "name": "b" }] }), "a/b: give the reason"),
         ] {
             let found = merged(wrong.clone()).expect_err(&wrong.to_string());
             assert!(found.contains(complaint), "{found} instead of {complaint}");

@@ -12,9 +12,17 @@ const folder = process.env.ZSTACK_CONTRACT ?? join(here, '../../types/contract')
 const read = (name) => JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
 const used = JSON.parse(readFileSync(join(here, '../src/contract/used.json'), 'utf8'));
 
-const contract = new Map(read('apis').map((api) => [api.name, api]));
-const inventories = read('inventories');
-const { enums, allowedMessages } = read('enums');
+// Beside what was published there is what it leaves out (supplement) and what is ours beyond it (extension).
+const supplement = read('supplement');
+const extension = read('extension');
+const published = read('apis').map((api) => {
+  const { params = {}, ...more } = supplement.apis[api.name] ?? {};
+  return { ...api, ...more, params: api.params.map((param) => ({ ...param, ...params[param.name] })) };
+});
+const contract = new Map([...published, ...extension.apis].map((api) => [api.name, api]));
+const inventories = { ...read('inventories'), ...extension.inventories };
+const { enums: own, allowedMessages } = read('enums');
+const enums = { ...own, ...extension.enums };
 
 const fail = (text) => {
   process.stderr.write(`contract: ${text}\n`);

@@ -14,7 +14,7 @@ import { ListPage } from './pages/list';
 import { LoginPage } from './pages/login';
 import { Shell } from './parts/shell';
 import { TaskList } from './parts/task-list';
-import { useSession } from './parts/use';
+import { useReducedMotion, useSession } from './parts/use';
 import { resourceOf } from './resources';
 
 const ConsolePage = lazy(() => import('./console/page'));
@@ -32,6 +32,7 @@ const client = new QueryClient({
 /** The whole UI. */
 export function App() {
   const [language, setLanguage] = useState<Language>(preferred);
+  const still = useReducedMotion();
   const speech = useMemo(() => {
     const choose = (next: Language) => {
       remember(next);
@@ -44,7 +45,7 @@ export function App() {
   }, [language]);
   return (
     <SpeechContext.Provider value={speech}>
-      <ConfigProvider locale={language === 'zh' ? zhCn : enUs} csp={{ nonce }} theme={{ token: { colorPrimary: '#1668dc', borderRadius: 5 } }}>
+      <ConfigProvider locale={language === 'zh' ? zhCn : enUs} csp={{ nonce }} theme={{ token: { colorPrimary: '#1668dc', borderRadius: 5, motion: !still } }}>
         <AntApp className="app">
           <QueryClientProvider client={client}>
             <Guard>

@@ -54,6 +54,7 @@ describe('requests', () => {
       url: '/zstack/v1/vm-instances/u?deleteMode=Enforcing',
     });
     expect(wire('GetCpuMemoryCapacity', { zoneUuids: ['a', 'b'] }).url).toBe('/zstack/v1/hosts/capacities/cpu-memory?zoneUuids=a&zoneUuids=b');
+    expect(wire('ExplainVmPlacement', { imageUuid: 'i', l3NetworkUuids: ['l'], systemTags: ['a::b'] }).url).toMatch(/\?imageUuid=i&l3NetworkUuids=l&systemTags=a%3A%3Ab$/);
     const created = wire('CreateVmInstance', { name: 'vm', systemTags: ['hostname::vm'] });
     expect(JSON.parse(created.body ?? '')).toEqual({ params: { name: 'vm' }, systemTags: ['hostname::vm'] });
   });

@@ -6,6 +6,7 @@ import { zh } from '../src/i18n/zh';
 import { labelOf, paramsOf, rulesOf } from '../src/parts/fields';
 import { conditionsOf, listOf, paramsOf as addressOf } from '../src/parts/listing';
 import { given } from '../src/parts/run';
+import { concerned } from '../src/parts/remove-dialog';
 import { resources } from '../src/resources';
 import type { Action, Item } from '../src/resources/define';
 
@@ -39,6 +40,26 @@ describe('definitions', () => {
     for (const { action } of actions) {
       if (/^(Delete|Destroy|Expunge)/.test(action.api)) expect(action.removes ?? action.confirm, action.api).toBeTruthy();
     }
+  });
+});
+
+describe('removals', () => {
+  it('tell each resource once, the important ones first, and not what was asked for', () => {
+    const effects = [
+      { effect: 'Stop', resourceType: 'VmInstanceVO', resourceUuid: 'v', resourceName: 'vm' },
+      { effect: 'Delete', resourceType: 'UsedIpVO', resourceUuid: 'i', resourceName: '10.0.0.1' },
+      { effect: 'Delete', resourceType: 'VolumeSnapshotTreeVO', resourceUuid: 't' },
+      { effect: 'Delete', resourceType: 'VolumeVO', resourceUuid: 'a', resourceName: 'root' },
+      { effect: 'Delete', resourceType: 'VolumeVO', resourceUuid: 'a', resourceName: 'root' },
+      { effect: 'Delete', resourceType: 'HostVO', resourceUuid: 'h', resourceName: 'host' },
+    ];
+    expect(concerned(effects, new Set(['h'])).map((one) => [one.effect, one.type, one.names])).toEqual([
+      ['Stop', 'VmInstanceVO', ['vm']],
+      ['Delete', 'VolumeVO', ['root']],
+      ['Delete', 'UsedIpVO', ['10.0.0.1']],
+    ]);
+    // A VM that runs is stopped before it goes: that is news.
+    expect(concerned(effects, new Set(['v']))[0]).toMatchObject({ effect: 'Stop', names: ['vm'] });
   });
 });
 

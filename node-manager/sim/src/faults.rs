@@ -67,6 +67,10 @@ impl Faults {
         self.plan().failures.entry(normalize(op)).or_default().push_back(AgentError::new(kind, message));
     }
 
+    pub(crate) fn clear_failures(&self) {
+        self.plan().failures.clear();
+    }
+
     pub(crate) fn silent(&self, time: Duration) {
         self.plan().silent_until = Instant::now().checked_add(time);
         self.changed.notify_waiters();

@@ -349,6 +349,12 @@ fn check(network: &DhcpNetwork, leases: &[DhcpLease]) -> Result<()> {
     if !(576..=65535).contains(&network.mtu) {
         return invalid(format!("MTU {} is outside 576-65535", network.mtu));
     }
+    for route in &network.routes {
+        let target = net(IpAddr::V4(route.network), route.prefix)?;
+        if target.trunc() != target || !range.contains(&IpAddr::V4(route.via)) {
+            return invalid(format!("{target} via {} is no route that guests of {} can use", route.via, range.trunc()));
+        }
+    }
     for lease in leases {
         mac(&lease.mac)?;
         if !range.contains(&IpAddr::V4(lease.ip)) || lease.ip == network.server {
@@ -427,12 +433,17 @@ fn config(network: &DhcpNetwork, directory: &Path, pid_file: &Path) -> String {
     lines.push("dhcp-option=tag:!default,option:router".to_owned());
     lines.push(format!("dhcp-option=tag:default,option:dns-server{}", list(&network.dns)));
     lines.push("dhcp-option=tag:!default,option:dns-server".to_owned());
+    let mut routes: Vec<String> =
+        network.routes.iter().map(|route| format!("{}/{},{}", route.network, route.prefix, route.via)).collect();
     if network.metadata {
-        let route = format!("{METADATA}/32,{}", network.server);
+        routes.insert(0, format!("{METADATA}/32,{}", network.server));
+    }
+    if !routes.is_empty() {
+        let routes = routes.join(",");
         // A client that gets this option ignores the router option (RFC 3442), so the default route stands here too.
         let default = network.gateway.map(|gateway| format!(",0.0.0.0/0,{gateway}")).unwrap_or_default();
-        lines.push(format!("dhcp-option=tag:default,option:classless-static-route,{route}{default}"));
-        lines.push(format!("dhcp-option=tag:!default,option:classless-static-route,{route}"));
+        lines.push(format!("dhcp-option=tag:default,option:classless-static-route,{routes}{default}"));
+        lines.push(format!("dhcp-option=tag:!default,option:classless-static-route,{routes}"));
     }
     lines.join("\n") + "\n"
 }
@@ -449,7 +460,7 @@ fn hosts(leases: &[DhcpLease]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use node_manager_types::VmId;
+    use node_manager_types::{VmId, network::HostRoute};
 
     use super::*;
 
@@ -464,6 +475,7 @@ mod tests {
             domain: Some("cloud.example".to_owned()),
             mtu: 1450,
             metadata: true,
+            routes: Vec::new(),
         }
     }
 
@@ -494,6 +506,18 @@ mod tests {
     }
 
     #[test]
+    fn routes_stand_beside_the_default_route_for_whoever_has_one() {
+        let route = HostRoute { network: Ipv4Addr::new(198, 51, 100, 0), prefix: 24, via: Ipv4Addr::new(192, 0, 2, 7) };
+        let network = DhcpNetwork { metadata: false, routes: vec![route], ..network() };
+        let text = config(&network, Path::new("/d"), Path::new("/p"));
+        let option = |tag: &str, rest: &str| {
+            format!("dhcp-option=tag:{tag},option:classless-static-route,198.51.100.0/24,192.0.2.7{rest}\n")
+        };
+        assert!(text.contains(&option("default", ",0.0.0.0/0,192.0.2.1")), "{text}");
+        assert!(text.contains(&option("!default", "")), "{text}");
+    }
+
+    #[test]
     fn guests_are_listed_with_tag_and_name() {
         let leases = [lease(10, true), DhcpLease { hostname: None, ..lease(11, false) }];
         assert_eq!(
@@ -516,9 +540,11 @@ mod tests {
     #[test]
     fn impossible_networks_and_guests_are_refused() {
         let good = network();
+        let astray = HostRoute { network: Ipv4Addr::new(10, 0, 0, 0), prefix: 8, via: Ipv4Addr::new(198, 51, 100, 1) };
         let cases = [
             (DhcpNetwork { prefix: 31, ..good.clone() }, lease(10, true), "no room"),
             (DhcpNetwork { mtu: 100, ..good.clone() }, lease(10, true), "MTU"),
+            (DhcpNetwork { routes: vec![astray], ..good.clone() }, lease(10, true), "is no route"),
             (DhcpNetwork { domain: Some("a\nb".to_owned()), ..good.clone() }, lease(10, true), "DNS domain"),
             (good.clone(), DhcpLease { ip: Ipv4Addr::new(198, 51, 100, 9), ..lease(10, true) }, "not a guest address"),
             (good.clone(), DhcpLease { ip: good.server, ..lease(10, true) }, "not a guest address"),

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, VmId, VolumeId,
-    vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
+    vm::{CdromSpec, DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
 use virt::{
     connect::Connect,
@@ -408,6 +408,36 @@ impl Hypervisor for Libvirt {
         self.unplug(vm, &what, context, move |live| {
             live.nic(&mac)?;
             Some(format!("<interface type='bridge'><mac address='{mac}'/></interface>"))
+        })
+        .await
+    }
+
+    async fn change_medium(&self, vm: VmId, index: u32, path: Option<&str>) -> Result<()> {
+        let drive = CdromSpec { index, path: path.map(str::to_owned) };
+        self.on_running(vm, move |domain| {
+            let before = match live(domain)? {
+                Ok(live) => live,
+                Err(error) => return Ok(Err(error)),
+            };
+            let Some(found) = before.drive(index) else {
+                let message = format!("{vm:?} was started without CD drive {index}; restart it with the drive");
+                return Ok(Err(AgentError::new(ErrorKind::NotFound, message)));
+            };
+            if found.file == drive.path {
+                return Ok(Ok(()));
+            }
+            if let Some(missing) = drive.path.as_ref().filter(|path| !Path::new(path).exists()) {
+                let message = format!("{missing} is not there; is its storage mounted?");
+                return Ok(Err(AgentError::new(ErrorKind::NotFound, message)));
+            }
+            let element = match xml::cdrom_element(&drive, &found.target, &found.bus, None) {
+                Ok(element) => element,
+                Err(error) => return Ok(Err(error)),
+            };
+            // A guest that has mounted the medium locks the tray; whoever asks here decides over it.
+            let flags = sys::VIR_DOMAIN_AFFECT_LIVE | sys::VIR_DOMAIN_DEVICE_MODIFY_FORCE;
+            domain.update_device_flags(&element, flags)?;
+            Ok(Ok(()))
         })
         .await
     }

@@ -3,7 +3,7 @@
 use node_manager_types::{AgentError, ErrorKind, VolumeId};
 use roxmltree::{Document, Node};
 
-use super::xml::{NAMESPACE, disk_alias};
+use super::xml::{NAMESPACE, disk_alias, drive_alias};
 use crate::drivers::Result;
 
 /// A disk of a running VM.
@@ -69,6 +69,12 @@ impl Live {
         self.disks.iter().find(|disk| disk.alias.as_ref() == Some(&alias))
     }
 
+    /// The CD drive at this position.
+    pub fn drive(&self, index: u32) -> Option<&LiveDisk> {
+        let alias = drive_alias(index);
+        self.disks.iter().find(|disk| disk.alias.as_ref() == Some(&alias))
+    }
+
     /// The disk whose active layer is this file.
     pub fn file(&self, path: &str) -> Option<&LiveDisk> {
         self.disks.iter().find(|disk| disk.file.as_deref() == Some(path))
@@ -121,7 +127,7 @@ mod tests {
               <backingStore type='file' index='2'><format type='qcow2'/><source file='/a/mid'/>
                 <backingStore type='file'><source file='/a/base'/><backingStore/></backingStore></backingStore>
               <target dev='vda' bus='virtio'/><alias name='ua-volume-00000000000000000000000000000001'/></disk>
-            <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/></disk>
+            <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><alias name='ua-cdrom-1'/></disk>
             <interface type='bridge'><mac address='fa:16:3e:00:00:01'/><target dev='vnic1.0'/></interface>
             <graphics type='vnc' socket='/run/x/vnc.sock'><listen type='socket' socket='/run/x/vnc.sock'/></graphics>
             </devices></domain>";
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!(live.volume(volume).unwrap().backing, ["/a/mid", "/a/base"]);
         assert_eq!(live.file("/a/top").unwrap().target, "vda");
         assert_eq!(live.disks[1].file, None);
+        assert_eq!(live.drive(1).unwrap().target, "hdc");
+        assert_eq!(live.drive(0), None);
         assert_eq!(live.nic("FA:16:3E:00:00:01").unwrap().device.as_deref(), Some("vnic1.0"));
         assert_eq!(live.vnc_socket.as_deref(), Some("/run/x/vnc.sock"));
         assert!(!Live::parse("<domain/>").unwrap().ours);

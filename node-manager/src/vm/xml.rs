@@ -28,6 +28,11 @@ pub fn disk_alias(volume: VolumeId) -> String {
     format!("ua-volume-{volume}")
 }
 
+/// Alias of a CD drive, by which it is found again in the live XML.
+pub fn drive_alias(index: u32) -> String {
+    format!("ua-cdrom-{index}")
+}
+
 /// Alias of a card.
 fn nic_alias(nic: NicId) -> String {
     format!("ua-nic-{nic}")
@@ -230,15 +235,20 @@ pub fn disk_element(disk: &DiskSpec, target: &str, boot: Option<usize>) -> Resul
     ))
 }
 
-fn cdrom_element(drive: &CdromSpec, target: &str, bus: &str, boot: Option<usize>) -> Result<String> {
+/// One CD drive, also for changing its medium.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] when the path cannot stand in XML.
+pub fn cdrom_element(drive: &CdromSpec, target: &str, bus: &str, boot: Option<usize>) -> Result<String> {
     let source = match &drive.path {
         Some(path) => format!("\n  <source file='{}'/>", escape(path)?),
         None => String::new(),
     };
     Ok(format!(
         "<disk type='file' device='cdrom'>\n  <driver name='qemu' type='raw'/>{source}\n  \
-         <target dev='{target}' bus='{bus}'/>\n  <readonly/>{}\n</disk>",
-        boot_element(boot)
+         <target dev='{target}' bus='{bus}'/>\n  <readonly/>{}\n  <alias name='{}'/>\n</disk>",
+        boot_element(boot),
+        drive_alias(drive.index),
     ))
 }
 

@@ -220,6 +220,7 @@ fn net_dhcp_001_guests_get_exactly_their_lease_and_their_metadata() {
             domain: Some("cloud.example".to_owned()),
             mtu: 1450,
             metadata: true,
+            routes: Vec::new(),
         };
         let (one, two, stranger) = (Guest::plug(1, "br_a"), Guest::plug(2, "br_a"), Guest::plug(3, "br_a"));
         let (first, second) = (lease(&one, 11, true), lease(&two, 12, false));
@@ -336,6 +337,7 @@ fn dhcp_without_its_bridge_is_refused() {
             domain: None,
             mtu: 1500,
             metadata: false,
+            routes: Vec::new(),
         };
         let error = agent.run(apply(&network, Vec::new(), Vec::new())).await.unwrap_err();
         assert!(error.kind == ErrorKind::NotFound && error.message.contains("br_none"), "{error}");

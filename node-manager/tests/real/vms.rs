@@ -5,11 +5,14 @@ use std::{fs, time::Duration};
 use node_manager_types::{
     ByteSize, ErrorKind, NicId, SnapshotId, VmId, VolumeId,
     operation::{
-        AttachDisk, AttachNic, CreateVolume, DetachDisk, MergeSnapshot, PauseVm, ResizeVolume, ResumeVm, StartVm,
-        StopVm, TakeSnapshot,
+        AttachDisk, AttachNic, ChangeMedium, CreateVolume, DetachDisk, MergeSnapshot, PauseVm, ResizeVolume, ResumeVm,
+        StartVm, StopVm, TakeSnapshot,
     },
     storage::StorageRoot,
-    vm::{BootDevice, CacheMode, CpuMode, DiskBus, DiskSpec, Firmware, NicSpec, Password, StopMode, VmSpec, VmState},
+    vm::{
+        BootDevice, CacheMode, CdromSpec, CpuMode, DiskBus, DiskSpec, Firmware, NicSpec, Password, StopMode, VmSpec,
+        VmState,
+    },
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -290,6 +293,47 @@ fn cs_vm_212_the_console_is_local_and_asks_for_its_password() {
         assert!(!listening.contains(":170C "), "a VNC server listens on TCP port 5900: {listening}");
         let error = agent.client.console(VmId::random()).await.unwrap_err();
         assert_eq!(error.kind(), Some(ErrorKind::NotFound), "{error}");
+        agent.run(StopVm { vm: vm.id, mode: StopMode::PowerOff }).await.unwrap();
+    });
+}
+
+#[test]
+fn cs_vm_180_a_cd_drive_takes_and_gives_back_an_iso_while_the_vm_runs() {
+    isolated(|| async {
+        let world = World::new();
+        let _libvirtd = Libvirtd::start(world.dir.path()).await;
+        let agent = world.agent().await;
+        let root = world.root(&agent, "ps").await;
+        let disk = volume(&agent, &root, "root", 0).await;
+        let isos = ["first", "second"].map(|name| {
+            let path = format!("{}/{name}.iso", root.path);
+            fs::write(&path, vec![0; 64 << 10]).unwrap();
+            path
+        });
+        let mut vm = spec(vec![disk]);
+        vm.boot_order = vec![BootDevice::Cdrom, BootDevice::Disk];
+        vm.cdroms = vec![CdromSpec { index: 0, path: Some(isos[0].clone()) }, CdromSpec { index: 1, path: None }];
+        agent.run(StartVm { vm: vm.clone() }).await.unwrap();
+        let inside = || {
+            let xml = run("virsh", &["-q", "-c", "qemu:///system", "dumpxml", &vm.id.to_string()]);
+            isos.iter().filter(|iso| xml.contains(iso.as_str())).cloned().collect::<Vec<_>>()
+        };
+        let change = |index, path: Option<&String>| ChangeMedium { vm: vm.id, index, path: path.cloned() };
+        for _ in 0..2 {
+            agent.run(change(1, Some(&isos[1]))).await.unwrap();
+        }
+        assert_eq!(inside(), isos);
+        for _ in 0..2 {
+            agent.run(change(0, None)).await.unwrap();
+        }
+        assert_eq!(inside(), isos[1..]);
+        agent.run(change(0, Some(&isos[0]))).await.unwrap();
+        let missing = format!("{}/missing.iso", root.path);
+        let error = agent.run(change(0, Some(&missing))).await.unwrap_err();
+        assert!(error.to_string().contains("is not there"), "{error}");
+        let error = agent.run(change(2, None)).await.unwrap_err();
+        assert!(error.to_string().contains("without CD drive 2"), "{error}");
+        assert_eq!(inside(), isos);
         agent.run(StopVm { vm: vm.id, mode: StopMode::PowerOff }).await.unwrap();
     });
 }

@@ -41,6 +41,20 @@ pub struct DhcpNetwork {
     pub mtu: u16,
     /// Serve `http://169.254.169.254/` (NET-UD-001).
     pub metadata: bool,
+    /// Routes that guests are told beside the default one.
+    #[serde(default)]
+    pub routes: Vec<HostRoute>,
+}
+
+/// A route that guests are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoute {
+    /// First address of what it leads to.
+    pub network: Ipv4Addr,
+    /// Prefix length of what it leads to.
+    pub prefix: u8,
+    /// Router, an address of this network.
+    pub via: Ipv4Addr,
 }
 
 /// One guest interface that gets its address from the network's DHCP server.

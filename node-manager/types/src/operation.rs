@@ -145,6 +145,16 @@ operations! {
         mac: String,
     }
 
+    /// Changes the medium in a CD drive of a running VM, or takes it out.
+    ChangeMedium -> () {
+        /// The VM.
+        vm: VmId,
+        /// Position of the drive.
+        index: u32,
+        /// Absolute path of the ISO; absent empties the drive.
+        path: Option<String>,
+    }
+
     /// Claims the directory for this storage (creating it) and reports its room. Refuses system directories
     /// (CS-PSL-002) and a directory that another storage has claimed.
     InitStorage -> Capacity {

@@ -1,8 +1,11 @@
 //! Integration tests: one binary, every test with a cloud of its own.
 
+mod accounts;
 mod affinity;
 mod audit;
+mod capacity;
 mod contract;
+mod nic;
 mod preview;
 mod protocol;
 mod recycle_bin;
@@ -10,5 +13,6 @@ mod session;
 mod storage;
 mod ui;
 mod vm;
+mod vm_settings;
 mod webhook;
 mod zone;

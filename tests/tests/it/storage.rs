@@ -408,13 +408,20 @@ async fn two_local_storages_add_up_and_none_is_detached_under_a_vm_cs_psl_003_00
     let used = vm["allVolumes"][0]["primaryStorageUuid"].as_str().unwrap().to_owned();
     let unused = if used == second { cloud.primary_storage.clone() } else { second.clone() };
     let used = format!("/clusters/{}/primary-storage/{used}", cloud.cluster);
-    let error = admin.call(Method::DELETE, &used, None).await.unwrap().unwrap_err();
-    assert!(error.details.contains(&format!("vm1 ({id})")) && error.details.contains("stop them first"), "{error}");
     admin.delete(&format!("/clusters/{}/primary-storage/{unused}", cloud.cluster)).await.unwrap();
     assert_eq!(total(&unused).await, 0);
     assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
-    admin.act(&format!("/vm-instances/{id}"), "stopVmInstance", json!({})).await.unwrap();
+    // CS-CLU-023: its VMs are stopped; where one does not stop, nothing has changed.
+    cloud.sim.fail_next(cloud.host(0), "StopVm", ErrorKind::Host, "the test says no");
+    cloud.sim.fail_next(cloud.host(1), "StopVm", ErrorKind::Host, "the test says no");
+    let error = admin.call(Method::DELETE, &used, None).await.unwrap().unwrap_err();
+    assert!(error.details.contains(&format!("vm1 ({id})")) && error.details.contains("the test says no"), "{error}");
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
+    for host in 0..2 {
+        cloud.sim.clear_failures(cloud.host(host));
+    }
     admin.delete(&used).await.unwrap();
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Stopped");
     let error = refused(&cloud, &format!("/vm-instances/{id}"), "startVmInstance", json!({})).await;
     assert!(error.details.contains("is not attached to its cluster"), "{error}");
     assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Stopped");
@@ -423,16 +430,16 @@ async fn two_local_storages_add_up_and_none_is_detached_under_a_vm_cs_psl_003_00
 }
 
 #[tokio::test]
-async fn an_image_of_a_stopped_vm_makes_another_vm_cs_vol_037() {
+async fn an_image_of_a_vm_makes_another_vm_cs_vol_037_cs_vm_012_102() {
     let cloud = Cloud::start(1).await.unwrap();
     let admin = cloud.admin();
     let vm = cloud.create_vm("vm1").await.unwrap();
     let (id, root) = (uuid(&vm).unwrap(), vm["rootVolumeUuid"].as_str().unwrap().to_owned());
     let path = format!("/images/root-volume-templates/from/volumes/{root}");
     let params = json!({ "name": "copy", "backupStorageUuids": [cloud.backup_storage] });
-    let error = admin.create_fails(&path, params.clone()).await.unwrap();
-    assert!(error.details.contains("vm1") && error.details.contains("stop it first"), "{error}");
     admin.act(&format!("/vm-instances/{id}"), "stopVmInstance", json!({})).await.unwrap();
+    let mode = json!({ "bootMode": "UEFI" });
+    admin.action(&format!("/vm-instances/{id}"), "setVmBootMode", mode).await.unwrap().unwrap();
     cloud.sim.fail_next(cloud.host(0), "StoreImage", ErrorKind::Host, "the test says no");
     let error = admin.create_fails(&path, params.clone()).await.unwrap();
     assert!(error.details.contains("the test says no"), "{error}");
@@ -440,14 +447,81 @@ async fn an_image_of_a_stopped_vm_makes_another_vm_cs_vol_037() {
     let image = admin.create(&path, params).await.unwrap();
     assert_eq!((&image["status"], &image["mediaType"]), (&json!("Ready"), &json!("RootVolumeTemplate")));
     assert_eq!((&image["size"], &image["platform"]), (&vm["allVolumes"][0]["size"], &json!("Linux")));
+    assert_eq!(count(&cloud, "/volume-snapshots").await, 0, "nothing had to be frozen");
     let mut params = cloud.vm_params("vm2");
     params["imageUuid"] = image["uuid"].clone();
     let copy = admin.create("/vm-instances", params).await.unwrap();
     assert_eq!((&copy["state"], &copy["imageUuid"]), (&json!("Running"), &image["uuid"]));
     assert_eq!(copy["allVolumes"][0]["rootImageUuid"], image["uuid"]);
+    let inherited = format!("/system-tags?q=resourceUuid={}&q=tag=bootMode::UEFI", uuid(&copy).unwrap());
+    assert_eq!(count(&cloud, &inherited).await, 1);
     // The copy does not hang on its origin.
     admin.delete(&format!("/vm-instances/{id}")).await.unwrap();
     admin.action(&format!("/vm-instances/{id}"), "expungeVmInstance", json!({})).await.unwrap().unwrap();
     let copy = format!("/vm-instances/{}", uuid(&copy).unwrap());
     assert_eq!(admin.act(&copy, "rebootVmInstance", json!({})).await.unwrap()["state"], "Running");
+}
+
+#[tokio::test]
+async fn an_image_of_a_running_vm_is_one_point_in_time_and_the_vm_runs_on_cs_vm_101() {
+    let cloud = Cloud::start(1).await.unwrap();
+    let admin = cloud.admin();
+    let vm = cloud.create_vm("vm1").await.unwrap();
+    let (id, root) = (uuid(&vm).unwrap(), vm["rootVolumeUuid"].as_str().unwrap().to_owned());
+    let path = format!("/images/root-volume-templates/from/volumes/{root}");
+    let params = json!({ "name": "copy", "backupStorageUuids": [cloud.backup_storage] });
+    let before = (cloud.figures().await.unwrap(), cloud.volume_files(0));
+    let disk = || {
+        let vm = id.parse().unwrap();
+        cloud.sim.state(cloud.host(0)).vms[&vm].spec.clone().unwrap().disks[0].path.clone()
+    };
+    for op in ["TakeSnapshot", "StoreImage"] {
+        cloud.sim.fail_next(cloud.host(0), op, ErrorKind::Host, "the test says no");
+        let error = admin.create_fails(&path, params.clone()).await.unwrap();
+        assert!(error.details.contains("the test says no") && !error.details.contains("taking back"), "{op}: {error}");
+        assert_eq!((count(&cloud, "/images").await, count(&cloud, "/volume-snapshots").await), (1, 0), "{op}");
+        assert_eq!((cloud.figures().await.unwrap(), cloud.volume_files(0)), before, "{op}");
+        assert_eq!(volume(&cloud, &root).await["installPath"], disk(), "{op}");
+    }
+    let image = admin.create(&path, params).await.unwrap();
+    assert_eq!((&image["status"], &image["size"]), (&json!("Ready"), &vm["allVolumes"][0]["size"]));
+    assert_eq!(cloud.vm(&id).await.unwrap()["state"], "Running");
+    // The snapshot that froze the volume is gone, and with it its room and file.
+    assert_eq!(count(&cloud, "/volume-snapshots").await, 0);
+    assert_eq!((cloud.figures().await.unwrap(), cloud.volume_files(0)), before);
+    assert_eq!(volume(&cloud, &root).await["installPath"], disk());
+    let mut params = cloud.vm_params("vm2");
+    params["imageUuid"] = image["uuid"].clone();
+    assert_eq!(admin.create("/vm-instances", params).await.unwrap()["state"], "Running");
+}
+
+#[tokio::test]
+async fn data_volumes_become_images_and_images_data_volumes_cs_vol_035_037() {
+    let cloud = Cloud::start(1).await.unwrap();
+    let admin = cloud.admin();
+    let tag = format!("localStorage::hostUuid::{}", cloud.hosts[0]);
+    let disk = json!({ "name": "d", "diskSize": 2 * GIB, "systemTags": [tag] });
+    let origin = uuid(&admin.create("/volumes/data", disk).await.unwrap()).unwrap();
+    let params = json!({ "name": "data", "backupStorageUuids": [cloud.backup_storage] });
+    let template =
+        admin.create(&format!("/images/data-volume-templates/from/volumes/{origin}"), params.clone()).await.unwrap();
+    assert_eq!((&template["mediaType"], &template["size"]), (&json!("DataVolumeTemplate"), &json!(2 * GIB)));
+    let snapshot = admin.create(&format!("/volumes/{origin}/volume-snapshots"), json!({ "name": "s" })).await.unwrap();
+    let snapshot = uuid(&snapshot).unwrap();
+    let path = format!("/images/data-volume-templates/from/volume-snapshots/{snapshot}");
+    assert_eq!(admin.create(&path, params.clone()).await.unwrap()["status"], "Ready");
+    let path = format!("/images/root-volume-templates/from/volume-snapshots/{snapshot}");
+    let error = admin.create_fails(&path, params).await.unwrap();
+    assert!(error.details.contains("is one of a data volume"), "{error}");
+
+    let from = |image: &str| format!("/volumes/data/from/data-volume-templates/{image}");
+    let params = json!({ "name": "again", "primaryStorageUuid": cloud.primary_storage, "hostUuid": cloud.hosts[0] });
+    let error = admin.create_fails(&from(&cloud.image), params.clone()).await.unwrap();
+    assert!(error.details.contains("not a DataVolumeTemplate"), "{error}");
+    let made = admin.create(&from(&uuid(&template).unwrap()), params).await.unwrap();
+    assert_eq!((&made["type"], &made["status"], &made["size"]), (&json!("Data"), &json!("Ready"), &json!(2 * GIB)));
+    let vm = uuid(&cloud.create_vm("vm1").await.unwrap()).unwrap();
+    admin.create(&format!("/volumes/{}/vm-instances/{vm}", uuid(&made).unwrap()), json!({})).await.unwrap();
+    // The template lies in the cache as long as a volume sits on it.
+    assert_eq!(made["rootImageUuid"], template["uuid"]);
 }

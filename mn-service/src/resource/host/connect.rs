@@ -8,7 +8,8 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use crate::{
     agents,
     app::{App, OrInternal, Tx},
-    resource::{allocation, l2_network, l3_network, primary_storage, vm},
+    garbage,
+    resource::{allocation, l2_network, l3_network, primary_storage, provisioning, vm},
 };
 
 /// Connects a host; on success it is Connected, its capacity counted and its VMs agreed upon.
@@ -29,31 +30,17 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
             ..Default::default()
         };
         host::Entity::update(row).exec(&*tx).await.or_internal()?;
+        garbage::due_on(&tx, uuid).await?;
         recount_storage(&tx, uuid).await
     })
     .await?;
+    app.sweep.notify_one();
     vm::sync::host(app, uuid, &ping).await
 }
 
-/// Bytes of a size such as `1G`, `512M`, `1T` or a plain number (CS-SET-006).
-fn size(text: &str) -> i64 {
-    let text = text.trim();
-    let (digits, shift) = match text.chars().last().map(|c| c.to_ascii_uppercase()) {
-        Some('K') => (&text[..text.len() - 1], 10),
-        Some('M') => (&text[..text.len() - 1], 20),
-        Some('G') => (&text[..text.len() - 1], 30),
-        Some('T') => (&text[..text.len() - 1], 40),
-        _ => (text, 0),
-    };
-    digits.trim().parse::<i64>().unwrap_or(0).saturating_mul(1 << shift)
-}
-
 async fn note_facts(app: &App, uuid: &str, facts: &HostFacts, instance: &str) -> ApiResult<()> {
-    // CS-ALLOC-040: processors by hardware threads; CS-ALLOC-042: some memory stays the host's own.
-    let ratio = app.settings.integer("host", "cpu.overProvisioning.ratio", 10).max(1);
-    let reserved = size(&app.settings.text("kvm", "reservedMemory"));
     let memory = i64::try_from(facts.memory.as_bytes()).unwrap_or(i64::MAX);
-    let (total_cpu, total_memory) = (i64::from(facts.cpu_threads) * ratio, (memory - reserved).max(0));
+    let (total_cpu, total_memory) = provisioning::host_totals(&app.settings, i64::from(facts.cpu_threads), memory);
     app.write(|tx| async move {
         let row = host::ActiveModel {
             uuid: Set(uuid.to_owned()),
@@ -109,17 +96,4 @@ async fn recount_storage(tx: &Tx, host: &str) -> ApiResult<()> {
         primary_storage::recount(tx, &storage).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_with_units_are_bytes() {
-        assert_eq!(size("1G"), 1 << 30);
-        assert_eq!(size(" 512m "), 512 << 20);
-        assert_eq!(size("4096"), 4096);
-        assert_eq!(size("lots"), 0);
-    }
 }

@@ -10,7 +10,7 @@ pub use ping::{forget_connections, ping_all, ping_disconnected, reconnect_all};
 use std::sync::Arc;
 
 use mn_service_db::entity::{host, host_capacity, vm_instance};
-use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, new_uuid};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*};
 use serde::{Deserialize, Serialize};
@@ -156,6 +156,13 @@ async fn step_reconnect(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect
     }
 }
 
+/// Reconnects a host without a job. The caller holds the host's turn, or somebody who waits for this does.
+async fn reconnect_now(app: &Arc<App>, uuid: &str) -> ApiResult<()> {
+    let state = Reconnect { job: new_uuid(), uuid: uuid.to_owned() };
+    let state = step_redeploy(app.clone(), state).await.map_err(|error| error.0)?;
+    step_reconnect(app.clone(), state).await.map(drop).map_err(|error| error.0)
+}
+
 /// State of a change of a host's administrative state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ChangeState {
@@ -205,24 +212,29 @@ async fn stop_vms(app: Arc<App>, state: ChangeState) -> StepResult<ChangeState> 
     if state.event != "maintain" {
         return Ok(state);
     }
-    let vms = vm_instance::Entity::find()
+    let vms: Vec<String> = vm_instance::Entity::find()
+        .select_only()
+        .column(vm_instance::Column::Uuid)
         .filter(vm_instance::Column::HostUuid.eq(&state.uuid))
+        .into_tuple()
         .all(app.db.read())
         .await
         .or_internal()?;
     let row = find(app.db.read(), &state.uuid).await?;
-    let ignore = app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected";
-    for vm in vms {
-        if let Err(error) = super::vm::stop_now(&app, &state.job, &vm).await {
-            if !ignore {
-                let failure = ApiError::new(
-                    ErrorCode::EnterMaintenance,
-                    format!("host {} cannot enter maintenance: VM {} ({}) does not stop", row.name, vm.name, vm.uuid),
-                );
-                return Err(failure.caused_by(error).into());
-            }
-            tracing::warn!(vm = %vm.uuid, %error, "left running while its host enters maintenance");
+    let left = super::vm::stop_all(&app, &state.job, &vms).await;
+    if app.settings.flag("host", "maintenanceMode.ignoreError") || row.status != "Connected" {
+        for left in &left {
+            tracing::warn!(vm = left.vm, error = %left.error, "left running while its host enters maintenance");
         }
+        return Ok(state);
+    }
+    if let Some(first) = left.first() {
+        let each: Vec<&str> = left.iter().map(|left| left.vm.as_str()).collect();
+        let failure = ApiError::new(
+            ErrorCode::EnterMaintenance,
+            format!("host {} cannot enter maintenance: VM {} does not stop", row.name, each.join(", VM ")),
+        );
+        return Err(failure.caused_by(first.error.clone()).into());
     }
     Ok(state)
 }
@@ -266,6 +278,7 @@ async fn update(call: Call, tx: Tx, msg: UpdateKVMHost) -> ApiResult<Reply> {
         row.secret = Set(Some(sealed));
     }
     host::Entity::update(row).exec(&*tx).await.or_internal()?;
+    ping::try_at_once(&msg.uuid);
     Ok(Reply::Inventory(INVENTORY, msg.uuid))
 }
 

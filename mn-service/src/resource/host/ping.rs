@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
@@ -22,6 +22,43 @@ use crate::{
 
 /// Pings in a row that a host did not answer. Derived state: a restart begins counting anew.
 static MISSED: LazyLock<Mutex<HashMap<String, i64>>> = LazyLock::new(Default::default);
+
+/// Automatic reconnections that failed in a row, and when the next one is due. Derived state, too.
+static REFUSED: LazyLock<Mutex<HashMap<String, (u32, Instant)>>> = LazyLock::new(Default::default);
+
+/// First and longest pause between two automatic reconnections of a host that answers and cannot be connected, for
+/// example because its SSH password is wrong.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// Pause after `failures` failed reconnections.
+fn pause(failures: u32) -> Duration {
+    BACKOFF.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF.1)
+}
+
+/// Forgets that a host could not be connected: an operator changed what is known of it.
+pub(super) fn try_at_once(host: &str) {
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+}
+
+/// Reconnects a host unless that failed lately.
+async fn reconnect(app: &Arc<App>, host: &str) -> ApiResult<()> {
+    let waits = |(_, due): &(u32, Instant)| Instant::now() < *due;
+    if REFUSED.lock().unwrap_or_else(PoisonError::into_inner).get(host).is_some_and(waits) {
+        return Ok(());
+    }
+    let ended = jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": host })).await;
+    let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    match &ended {
+        Ok(()) => drop(refused.remove(host)),
+        Err(error) => {
+            let (failures, due) = refused.entry(host.to_owned()).or_insert((0, Instant::now()));
+            *failures = failures.saturating_add(1);
+            *due = Instant::now() + pause(*failures);
+            tracing::warn!(host, failures = *failures, next = ?pause(*failures), %error, "not reconnected");
+        }
+    }
+    ended
+}
 
 /// Asks all hosts once.
 pub async fn ping_all(app: &Arc<App>) -> ApiResult<()> {
@@ -54,7 +91,12 @@ pub async fn reconnect_all(app: &Arc<App>) -> ApiResult<()> {
     let parallel = usize::try_from(app.settings.integer("host", "load.parallelismDegree", 100)).unwrap_or(100).max(1);
     stream::iter(hosts)
         .for_each_concurrent(parallel, |row| async move {
-            if let Err(error) = jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await {
+            let reconnected = match app.jobs.is_interrupted(&row.uuid) {
+                // It waits for this very host, and a job of ours would wait behind it. We use its turn.
+                true => super::reconnect_now(app, &row.uuid).await,
+                false => jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await,
+            };
+            if let Err(error) = reconnected {
                 tracing::warn!(host = %row.uuid, name = %row.name, %error, "not reconnected after the start");
             }
         })
@@ -113,9 +155,22 @@ async fn ping_one(app: &Arc<App>, row: &host::Model) -> ApiResult<()> {
     if row.status != "Connected" || restarted {
         if row.status == "Connected" || app.settings.flag("host", "connection.autoReconnectOnError") {
             tracing::info!(host = %row.uuid, name = %row.name, restarted, "reconnecting");
-            jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await?;
+            reconnect(app, &row.uuid).await?;
         }
         return Ok(());
     }
     if app.settings.flag("kvm", "vmSyncOnHostPing") { vm::sync::host(app, &row.uuid, &ping).await } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_reconnections_double_up_to_ten_minutes() {
+        assert_eq!(pause(1), Duration::from_secs(10));
+        assert_eq!(pause(2), Duration::from_secs(20));
+        assert_eq!(pause(3), Duration::from_secs(40));
+        assert_eq!(pause(u32::MAX), Duration::from_secs(600));
+    }
 }

@@ -20,7 +20,10 @@ use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
     garbage::{self, Garbage},
-    resource::primary_storage::bytes,
+    resource::{
+        primary_storage::bytes,
+        quota::{self, Counted},
+    },
     tags,
 };
 
@@ -212,6 +215,7 @@ async fn prepare(call: Call, msg: AddImage) -> ApiResult<Plan<Add>> {
 
 /// Writes the rows of an image that is being made; a second time changes nothing.
 pub(in crate::resource) async fn write_rows(
+    app: &App,
     tx: &Tx,
     new: &New,
     status: &str,
@@ -220,6 +224,7 @@ pub(in crate::resource) async fn write_rows(
     if image::Entity::find_by_id(&new.uuid).one(&**tx).await.or_internal()?.is_some() {
         return Ok(());
     }
+    quota::demand(app, tx, &new.account, &[(Counted::Images, 1)], "").await?;
     let now = now_millis();
     let row = image::ActiveModel {
         uuid: Set(new.uuid.clone()),
@@ -269,10 +274,19 @@ pub(in crate::resource) async fn remove_rows(tx: &Tx, uuid: &str) -> ApiResult<(
 }
 
 /// Makes an image Ready on the servers that have it.
-pub(in crate::resource) async fn settle(tx: &Tx, uuid: &str, facts: &[(String, ImageFacts)]) -> ApiResult<()> {
+pub(in crate::resource) async fn settle(
+    app: &App,
+    tx: &Tx,
+    uuid: &str,
+    facts: &[(String, ImageFacts)],
+) -> ApiResult<()> {
     let Some((_, first)) = facts.first() else {
         return Err(ApiError::internal(format!("no facts about image {uuid}")));
     };
+    // How large an image is shows when it is there.
+    if let Some(account) = access::owner_of(&**tx, uuid).await? {
+        quota::demand(app, tx, &account, &[(Counted::ImageBytes, bytes(first.size))], uuid).await?;
+    }
     let now = now_millis();
     {
         use image::{Column, Entity};
@@ -315,9 +329,10 @@ pub(super) fn check_media(name: &str, media_type: &str, found: ImageFormat) -> A
 }
 
 async fn record(app: Arc<App>, state: Add) -> StepResult<Add> {
+    let service = app.clone();
     let state = app
         .write(|tx| async move {
-            write_rows(&tx, &state.new, "Downloading", None).await?;
+            write_rows(&service, &tx, &state.new, "Downloading", None).await?;
             Ok(state)
         })
         .await?;
@@ -385,10 +400,11 @@ pub(super) async fn note_files(tx: &Tx, image: &str, storages: &[String]) -> Api
 }
 
 async fn ready(app: Arc<App>, state: Add) -> StepResult<Add> {
+    let service = app.clone();
     let state = app
         .write(|tx| async move {
             still_there(&*tx, &state.new.uuid).await?;
-            settle(&tx, &state.new.uuid, &state.facts).await?;
+            settle(&service, &tx, &state.new.uuid, &state.facts).await?;
             Ok(state)
         })
         .await?;

@@ -17,6 +17,7 @@ use crate::{
     resource::{
         allocation::{self, Purpose, StorageClaim},
         primary_storage::{self, Place, bytes},
+        provisioning::StorageLimits,
         volume::no_room,
     },
 };
@@ -142,6 +143,7 @@ async fn claim(app: &App, place: &Place, image: &image::Model, url: &str) -> Api
             primary_storage: &place.primary_storage,
             host: Some(&place.host),
             size: image.actual_size,
+            keep: StorageLimits::of(&app.settings).reserved,
             purpose: Purpose::ImageCache,
         };
         if !allocation::reserve_storage(&tx, &claim).await? {

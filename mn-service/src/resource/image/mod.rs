@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::backup_storage as server;
 use crate::{
-    api::{Apis, Call, StepError},
-    app::{App, OrInternal},
-    change,
+    api::{Apis, Call, Reply, StepError},
+    app::{App, OrInternal, Tx},
+    change, tags,
 };
 
 mod add;
@@ -23,11 +23,16 @@ pub(super) use add::{New as NewImage, drop_files, has_virtio, remove_rows, settl
 pub use cache::{Cached, clean, ensure_cached};
 pub(super) use cache::{cached_path, forget_caches};
 
+mn_service_types::messages! {
+    SetImageBootMode { uuid: String, boot_mode: String }
+}
+
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryImage");
     change::update(apis, "UpdateImage", "ImageInventory");
     change::state(apis, "ChangeImageState", "ImageInventory", "ImageState");
     add::register(apis);
+    apis.record(set_boot_mode);
     delete::register(apis);
     upload::register(apis);
 }
@@ -35,6 +40,14 @@ pub(super) fn register(apis: &mut Apis) {
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     add::workflows(registry)?;
     delete::workflows(registry)
+}
+
+/// CS-VM-012: VMs that are made from the image begin with its firmware.
+async fn set_boot_mode(_call: Call, tx: Tx, msg: SetImageBootMode) -> ApiResult<Reply> {
+    load(&*tx, &msg.uuid).await?;
+    tags::remove_system(&tx, &msg.uuid, "bootMode").await?;
+    tags::add_system(&*tx, "ImageVO", &msg.uuid, &format!("bootMode::{}", msg.boot_mode), false).await?;
+    Ok(Reply::Empty)
 }
 
 /// Uuid of what a call creates when it must be the same after a restart: the caller's choice, or one derived from the

@@ -54,7 +54,7 @@ pub(super) async fn begin(app: &App, new: New) -> ApiResult<()> {
     rand::rng().fill_bytes(&mut token);
     let base = address(app, storage.hostname.as_deref());
     let url = format!("{base}{PATH}/{}/{}", new.uuid, hex::encode(token));
-    app.write(|tx| async move { add::write_rows(&tx, &new, "Downloading", Some(&url)).await }).await
+    app.write(|tx| async move { add::write_rows(app, &tx, &new, "Downloading", Some(&url)).await }).await
 }
 
 /// Base URL of this service for clients: as configured, else the address of this machine that faces the storage.
@@ -182,7 +182,7 @@ impl Upload {
                     let facts = [(self.storage.uuid.clone(), facts)];
                     let settled = app.write(|tx| async move {
                         add::still_there(&*tx, uuid).await?;
-                        add::settle(&tx, uuid, &facts).await
+                        add::settle(app, &tx, uuid, &facts).await
                     });
                     return settled.await;
                 }

@@ -3,7 +3,8 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use mn_service_db::entity::{l3_network, l3_network_dns};
+use ipnet::Ipv4Net;
+use mn_service_db::entity::{l3_network, l3_network_dns, l3_network_host_route};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, prelude::*};
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    SYSTEM, dhcp,
+    SYSTEM,
+    address::Pool,
+    dhcp,
     network::check_domain,
     service::{self, Service},
 };
@@ -24,6 +27,8 @@ mn_service_types::messages! {
     UpdateL3Network { uuid: String, name: Option<String>, description: Option<String>, dns_domain: Option<String>, category: Option<String>, system: Option<bool> }
     AddDnsToL3Network { l3_network_uuid: String, dns: String }
     RemoveDnsFromL3Network { l3_network_uuid: String, dns: String }
+    AddHostRouteToL3Network { l3_network_uuid: String, prefix: String, nexthop: String }
+    RemoveHostRouteFromL3Network { l3_network_uuid: String, prefix: String }
     SetL3NetworkMtu { l3_network_uuid: String, mtu: u16 }
     AttachNetworkServiceToL3Network { l3_network_uuid: String, network_services: Map<String, Value> }
     DetachNetworkServiceFromL3Network { l3_network_uuid: String, network_services: Option<Map<String, Value>>, service: Option<String> }
@@ -43,10 +48,19 @@ struct Fields {
 enum Change {
     AddDns(String),
     RemoveDns(String),
-    Mtu { old: Option<u16>, new: Option<u16> },
+    /// Destination and next hop.
+    AddRoute(String, String),
+    RemoveRoute(String, String),
+    Mtu {
+        old: Option<u16>,
+        new: Option<u16>,
+    },
     Attach(Vec<Service>),
     Detach(Vec<Service>),
-    Fields { old: Fields, new: Fields },
+    Fields {
+        old: Fields,
+        new: Fields,
+    },
 }
 
 impl Change {
@@ -59,6 +73,8 @@ impl Change {
         match self {
             Self::AddDns(dns) => Self::RemoveDns(dns),
             Self::RemoveDns(dns) => Self::AddDns(dns),
+            Self::AddRoute(prefix, via) => Self::RemoveRoute(prefix, via),
+            Self::RemoveRoute(prefix, via) => Self::AddRoute(prefix, via),
             Self::Mtu { old, new } => Self::Mtu { old: new, new: old },
             Self::Attach(services) => Self::Detach(services),
             Self::Detach(services) => Self::Attach(services),
@@ -82,6 +98,8 @@ pub(super) fn register(apis: &mut Apis) {
     apis.workflow("l3.configure", update, network);
     apis.workflow("l3.configure", add_dns, network);
     apis.workflow("l3.configure", remove_dns, network);
+    apis.workflow("l3.configure", add_route, network);
+    apis.workflow("l3.configure", remove_route, network);
     apis.workflow("l3.configure", set_mtu, |_: &Configure| {
         Reply::Fields(Map::from_iter([("success".to_owned(), json!(true))]))
     });
@@ -161,6 +179,64 @@ async fn remove_dns(call: Call, msg: RemoveDnsFromL3Network) -> ApiResult<Plan<C
     Ok(plan(&call, msg.l3_network_uuid, Change::RemoveDns(dns)))
 }
 
+/// The route of a network to `prefix`.
+async fn route(call: &Call, l3: &str, prefix: &str) -> ApiResult<Option<l3_network_host_route::Model>> {
+    use l3_network_host_route::{Column, Entity};
+    let row = Entity::find().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Prefix.eq(prefix));
+    row.one(call.app.db.read()).await.or_internal()
+}
+
+/// Guests learn the route by DHCP, so its router must be one of their own network.
+async fn add_route(call: Call, msg: AddHostRouteToL3Network) -> ApiResult<Plan<Configure>> {
+    let mut problems = Vec::new();
+    let prefix: Option<Ipv4Net> = msg.prefix.trim().parse().ok();
+    match &prefix {
+        None => problems.push(format!("prefix: {:?} is no IPv4 network; write it like 192.168.7.0/24", msg.prefix)),
+        Some(net) if net.trunc() != *net => {
+            problems.push(format!("prefix: {net} has bits behind its length; did you mean {}?", net.trunc()))
+        }
+        Some(net) if net.prefix_len() == 0 => {
+            problems.push("prefix: the default route is the gateway of the network's IP range".to_owned());
+        }
+        Some(_) => {}
+    }
+    let via: Option<Ipv4Addr> = msg.nexthop.trim().parse().ok();
+    let ranges = Pool::load(call.app.db.read(), &msg.l3_network_uuid).await?.ranges;
+    let reached = |via: Ipv4Addr| {
+        ranges.iter().any(|range| {
+            let (Ok(start), Ok(mask)) = (range.start_ip.parse::<Ipv4Addr>(), range.netmask.parse::<Ipv4Addr>()) else {
+                return false;
+            };
+            start.to_bits() & mask.to_bits() == via.to_bits() & mask.to_bits()
+        })
+    };
+    match via {
+        None => problems.push(format!("nexthop: {:?} is no IPv4 address", msg.nexthop)),
+        Some(via) if !reached(via) => problems
+            .push(format!("nexthop: {via} is not in the network; guests reach routers of their own network only")),
+        Some(_) => {}
+    }
+    let (Some(prefix), Some(via), true) = (prefix, via, problems.is_empty()) else {
+        return Err(ApiError::invalid(&problems));
+    };
+    let prefix = prefix.to_string();
+    match route(&call, &msg.l3_network_uuid, &prefix).await? {
+        Some(known) if known.nexthop == via.to_string() => Ok(unchanged(msg.l3_network_uuid)),
+        Some(known) => Err(ApiError::invalid(&[format!(
+            "prefix: the network has a route to {prefix} via {} already; remove it first",
+            known.nexthop
+        )])),
+        None => Ok(plan(&call, msg.l3_network_uuid, Change::AddRoute(prefix, via.to_string()))),
+    }
+}
+
+async fn remove_route(call: Call, msg: RemoveHostRouteFromL3Network) -> ApiResult<Plan<Configure>> {
+    match route(&call, &msg.l3_network_uuid, msg.prefix.trim()).await? {
+        Some(known) => Ok(plan(&call, msg.l3_network_uuid, Change::RemoveRoute(known.prefix, known.nexthop))),
+        None => Ok(unchanged(msg.l3_network_uuid)),
+    }
+}
+
 /// NET-L3-030.
 async fn set_mtu(call: Call, msg: SetL3NetworkMtu) -> ApiResult<Plan<Configure>> {
     if !(68..=9216).contains(&msg.mtu) {
@@ -231,6 +307,27 @@ async fn apply(tx: &Tx, l3: &str, change: Change) -> ApiResult<()> {
         }
         Change::RemoveDns(dns) => {
             let rows = Entity::delete_many().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Dns.eq(dns));
+            rows.exec(&**tx).await.or_internal()?;
+        }
+        Change::AddRoute(prefix, via) => {
+            use l3_network_host_route::{ActiveModel, Column, Entity};
+            let same = Entity::find().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Prefix.eq(&prefix));
+            if same.one(&**tx).await.or_internal()?.is_none() {
+                let now = now_millis();
+                let row = ActiveModel {
+                    l3_network_uuid: Set(l3.to_owned()),
+                    prefix: Set(prefix),
+                    nexthop: Set(via),
+                    create_date: Set(now),
+                    last_op_date: Set(now),
+                    ..Default::default()
+                };
+                Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+            }
+        }
+        Change::RemoveRoute(prefix, _) => {
+            use l3_network_host_route::{Column, Entity};
+            let rows = Entity::delete_many().filter(Column::L3NetworkUuid.eq(l3)).filter(Column::Prefix.eq(prefix));
             rows.exec(&**tx).await.or_internal()?;
         }
         Change::Mtu { new, .. } => dhcp::set_mtu(tx, l3, new).await?,

@@ -8,11 +8,12 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mn_service_db::entity::{
-    l2_network, l3_network, l3_network_dns, network_service_l3_network_ref, used_ip, vm_instance, vm_nic,
+    l2_network, l3_network, l3_network_dns, l3_network_host_route, network_service_l3_network_ref, used_ip,
+    vm_instance, vm_nic,
 };
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult, new_uuid};
 use node_manager_types::{
-    network::{DhcpLease, DhcpListing, DhcpNetwork, Metadata},
+    network::{DhcpLease, DhcpListing, DhcpNetwork, HostRoute, Metadata},
     operation::{ApplyDhcp, ListDhcp, RemoveDhcp},
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
@@ -174,7 +175,27 @@ async fn describe<C: ConnectionTrait>(conn: &C, settings: &Settings, l3: &str) -
         domain: pool.l3.dns_domain.clone().filter(|domain| !domain.is_empty()),
         mtu: mtu(conn, settings, &pool.l3).await?,
         metadata: offers(conn, l3, USERDATA).await?,
+        routes: routes(conn, l3).await?,
     }))
+}
+
+/// Routes that guests of a network are told.
+async fn routes<C: ConnectionTrait>(conn: &C, l3: &str) -> ApiResult<Vec<HostRoute>> {
+    let rows = l3_network_host_route::Entity::find()
+        .filter(l3_network_host_route::Column::L3NetworkUuid.eq(l3))
+        .order_by_asc(l3_network_host_route::Column::Id)
+        .all(conn)
+        .await
+        .or_internal()?;
+    let mut routes = Vec::new();
+    for row in rows {
+        let (network, prefix) = row.prefix.split_once('/').unwrap_or((row.prefix.as_str(), "32"));
+        let prefix = prefix
+            .parse()
+            .map_err(|_| ApiError::internal(format!("the database holds the route {:?}, which is none", row.prefix)))?;
+        routes.push(HostRoute { network: address::stored(network)?, prefix, via: address::stored(&row.nexthop)? });
+    }
+    Ok(routes)
 }
 
 /// The lease of one NIC; `None` while it has no address.
@@ -277,14 +298,6 @@ async fn run(app: &App, job: &str, step: &str, host: &str, l3: &str, apply: Appl
             &e,
         )
     })
-}
-
-/// Like [`remove_leases`] for VMs that stopped: they are stopped whether or not their host hears of it, and a host that
-/// did not is told when it connects ([`host_connected`]).
-pub async fn forget_leases(app: &App, host: &str, nics: &[vm_nic::Model]) {
-    if let Err(error) = remove_leases(app, host, nics).await {
-        tracing::warn!(host, %error, "leases of a stopped VM stay until the host connects again");
-    }
 }
 
 async fn remove_server(app: &App, job: &str, step: &str, host: &str, l3: &str) -> ApiResult<()> {

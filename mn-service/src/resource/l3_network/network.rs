@@ -9,7 +9,10 @@ use crate::{
     api::{Apis, Call, Reply},
     app::{OrInternal, Tx},
     change,
-    resource::deletion,
+    resource::{
+        deletion,
+        quota::{self, Counted},
+    },
 };
 
 mn_service_types::messages! {
@@ -47,6 +50,7 @@ async fn create(call: Call, tx: Tx, msg: CreateL3Network) -> ApiResult<Reply> {
     }
     let l2 = l2_network::Entity::find_by_id(&msg.l2_network_uuid).one(&*tx).await.or_internal()?;
     let l2 = l2.ok_or_else(|| ApiError::not_found("L2NetworkVO", &msg.l2_network_uuid))?;
+    quota::demand(&call.app, &tx, &call.caller.account, &[(Counted::L3Networks, 1)], "").await?;
     let uuid = call.new_resource_uuid();
     let now = now_millis();
     let row = l3_network::ActiveModel {

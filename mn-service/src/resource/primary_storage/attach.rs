@@ -1,30 +1,28 @@
-//! Attaching to clusters, detaching, reconnecting.
+//! Attaching to clusters, reconnecting.
 
 use std::sync::Arc;
 
-use mn_service_db::entity::{cluster, host, local_storage_host_ref, primary_storage, primary_storage_cluster_ref};
+use mn_service_db::entity::{cluster, host, primary_storage, primary_storage_cluster_ref};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use node_manager_types::storage::Capacity;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use super::{attached, claim, combination, load, manage::running_on, recount, write_share};
+use super::{attached, claim, combination, load, recount, write_share};
 use crate::{
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
-    app::{App, OrInternal, Tx},
+    app::{App, OrInternal},
 };
 
 mn_service_types::messages! {
     AttachPrimaryStorageToCluster { cluster_uuid: String, primary_storage_uuid: String }
-    DetachPrimaryStorageFromCluster { cluster_uuid: String, primary_storage_uuid: String }
     ReconnectPrimaryStorage { uuid: String }
 }
 
 pub(super) fn register(apis: &mut Apis) {
     apis.workflow("primary-storage.connect", prepare_attach, reply);
     apis.workflow("primary-storage.connect", prepare_reconnect, reply);
-    apis.record(detach);
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -182,40 +180,4 @@ async fn record(app: Arc<App>, state: Connect) -> StepResult<Connect> {
         })
         .await?;
     Ok(state)
-}
-
-/// CS-CLU-023: VMs of the cluster must not run on a storage that their cluster no longer has.
-async fn detach(_call: Call, tx: Tx, msg: DetachPrimaryStorageFromCluster) -> ApiResult<Reply> {
-    let (storage, cluster) = (&msg.primary_storage_uuid, &msg.cluster_uuid);
-    let running = running_on(&*tx, storage, Some(cluster)).await?;
-    if !running.is_empty() {
-        return Err(ApiError::new(
-            ErrorCode::Operation,
-            format!(
-                "primary storage {storage} cannot be detached from cluster {cluster} while VMs there use it: {}; \
-                 stop them first",
-                running.join(", ")
-            ),
-        ));
-    }
-    {
-        use primary_storage_cluster_ref::{Column, Entity};
-        Entity::delete_many()
-            .filter(Column::PrimaryStorageUuid.eq(storage))
-            .filter(Column::ClusterUuid.eq(cluster))
-            .exec(&*tx)
-            .await
-            .or_internal()?;
-    }
-    let hosts = host::Entity::find().filter(host::Column::ClusterUuid.eq(cluster)).all(&*tx).await.or_internal()?;
-    use local_storage_host_ref::{Column, Entity};
-    // What volumes claim there stays noted, so that attaching again counts it again.
-    Entity::delete_many()
-        .filter(Column::PrimaryStorageUuid.eq(storage))
-        .filter(Column::HostUuid.is_in(hosts.into_iter().map(|host| host.uuid)))
-        .exec(&*tx)
-        .await
-        .or_internal()?;
-    recount(&tx, storage).await?;
-    Ok(Reply::Inventory("PrimaryStorageInventory", msg.primary_storage_uuid))
 }

@@ -23,7 +23,6 @@ pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryLocalStorageResourceRef");
     apis.record(add);
     apis.record_raw("UpdatePrimaryStorage", update);
-    apis.record_raw("ChangePrimaryStorageState", change_state);
     deletion::register(apis, "DeletePrimaryStorage", "PrimaryStorageVO");
 }
 
@@ -126,36 +125,7 @@ async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
     Ok(Reply::Inventory("PrimaryStorageInventory", uuid))
 }
 
-/// CS-PS-009, CS-PS-010.
-async fn change_state(call: Call, tx: Tx) -> ApiResult<Reply> {
-    let uuid = change::target(&call)?;
-    let event = call.text("stateEvent").unwrap_or_default().to_owned();
-    match event.as_str() {
-        "deleting" => {
-            return Err(ApiError::new(
-                ErrorCode::ChangeState,
-                "stateEvent deleting belongs to the service itself; use DeletePrimaryStorage",
-            ));
-        }
-        "maintain" => {
-            let running = running_on(&*tx, &uuid, None).await?;
-            if !running.is_empty() {
-                return Err(ApiError::new(
-                    ErrorCode::ChangeState,
-                    format!(
-                        "primary storage {uuid} cannot enter maintenance while VMs use it: {}; stop them first",
-                        running.join(", ")
-                    ),
-                ));
-            }
-        }
-        _ => {}
-    }
-    change::switch(&tx, "PrimaryStorageInventory", "PrimaryStorageState", &uuid, &event).await?;
-    Ok(Reply::Inventory("PrimaryStorageInventory", uuid))
-}
-
-/// VMs that are not stopped and have a volume on a primary storage, as `name (uuid)`; of one cluster when given.
+/// VMs that are not stopped and have a volume on a primary storage, of one cluster when given.
 pub(super) async fn running_on<C: ConnectionTrait>(
     conn: &C,
     primary_storage: &str,
@@ -174,7 +144,7 @@ pub(super) async fn running_on<C: ConnectionTrait>(
         if let Some(cluster) = cluster {
             rows = rows.filter(vm_instance::Column::ClusterUuid.eq(cluster));
         }
-        found.extend(rows.all(conn).await.or_internal()?.into_iter().map(|vm| format!("{} ({})", vm.name, vm.uuid)));
+        found.extend(rows.all(conn).await.or_internal()?.into_iter().map(|vm| vm.uuid));
     }
     Ok(found)
 }

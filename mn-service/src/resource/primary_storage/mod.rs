@@ -11,7 +11,10 @@ use node_manager_types::{operation::InitStorage, storage::Capacity, storage::Sto
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*, sea_query::OnConflict};
 use serde::{Deserialize, Serialize};
 
-use super::allocation;
+use super::{
+    allocation,
+    provisioning::{self, StorageLimits},
+};
 use crate::{
     agents,
     api::{Apis, StepError},
@@ -23,6 +26,7 @@ mod combination;
 mod manage;
 mod measure;
 mod report;
+mod withdraw;
 
 pub use measure::measure;
 
@@ -33,10 +37,12 @@ pub(super) fn register(apis: &mut Apis) {
     manage::register(apis);
     attach::register(apis);
     report::register(apis);
+    withdraw::register(apis);
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
-    attach::workflows(registry)
+    attach::workflows(registry)?;
+    withdraw::workflows(registry)
 }
 
 pub(super) use manage::{directory, guard_delete};
@@ -76,25 +82,53 @@ pub struct Candidate {
     pub primary_storage: String,
     /// Name.
     pub name: String,
-    /// Bytes that may still be given out on the host.
+    /// Bytes that may still be given out on the host, without those that stay reserved.
     pub available: i64,
 }
 
-/// Enabled, connected primary storages attached to `cluster`, the one with most room on `host` first
-/// (CS-ALLOC-020, CS-ALLOC-030, CS-PSL-010).
-pub async fn candidates<C: ConnectionTrait>(conn: &C, cluster: &str, host: &str) -> ApiResult<Vec<Candidate>> {
+/// Enabled, connected primary storages attached to `cluster` that are not full on `host`, the one with most room there
+/// first (CS-ALLOC-020, CS-ALLOC-030, CS-PSL-010, CS-PS-017).
+pub async fn candidates<C: ConnectionTrait>(
+    conn: &C,
+    cluster: &str,
+    host: &str,
+    limits: StorageLimits,
+) -> ApiResult<Vec<Candidate>> {
     let mut found = Vec::new();
     for row in attached(conn, cluster).await? {
         if row.state != "Enabled" || row.status != "Connected" {
             continue;
         }
-        if let Some(share) = share(conn, &row.uuid, host).await? {
-            let available = share.available_capacity;
+        if let Some(share) = share(conn, &row.uuid, host).await?.filter(|share| !limits.is_full(share)) {
+            let available = share.available_capacity - limits.reserved;
             found.push(Candidate { primary_storage: row.uuid, name: row.name, available });
         }
     }
     found.sort_by(|a, b| b.available.cmp(&a.available).then_with(|| a.primary_storage.cmp(&b.primary_storage)));
     Ok(found)
+}
+
+/// What to say of storages of a cluster that take nothing new because they are really full on `host` (CS-PS-017).
+pub async fn nearly_full<C: ConnectionTrait>(
+    conn: &C,
+    cluster: &str,
+    host: &str,
+    limits: StorageLimits,
+) -> ApiResult<Vec<String>> {
+    let mut reasons = Vec::new();
+    for row in attached(conn, cluster).await? {
+        if let Some(share) = share(conn, &row.uuid, host).await?.filter(|share| limits.is_full(share)) {
+            reasons.push(format!(
+                "primary storage {} is full there: {} of {} really used, {} is the limit \
+                 (mevoco/threshold.primaryStorage.physicalCapacity)",
+                row.name,
+                size(provisioning::used(&share)),
+                size(share.total_physical_capacity),
+                limits.threshold
+            ));
+        }
+    }
+    Ok(reasons)
 }
 
 /// Primary storages attached to a cluster.

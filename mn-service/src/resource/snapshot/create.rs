@@ -25,6 +25,7 @@ use crate::{
         allocation::{self, Purpose},
         image,
         primary_storage::{Place, bytes},
+        quota::{self, Counted},
         volume as volumes,
     },
     tags,
@@ -55,10 +56,10 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
 
 /// State of taking a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Create {
+pub(super) struct Create {
     job: String,
     account: String,
-    snapshot: String,
+    pub(super) snapshot: String,
     name: String,
     description: Option<String>,
     volume: String,
@@ -78,32 +79,47 @@ struct Create {
 }
 
 async fn prepare(call: Call, msg: CreateVolumeSnapshot) -> ApiResult<Plan<Create>> {
+    let row = volumes::load(call.app.db.read(), &msg.volume_uuid).await?;
+    let snapshot = image::uuid_for(&call, "snapshot");
+    Ok(Plan::Run(begin(&call, &row, snapshot, msg.name, msg.description).await?))
+}
+
+/// A snapshot that freezes a volume for another purpose of this call.
+pub(super) async fn freeze(call: &Call, row: &volume::Model, name: &str) -> ApiResult<Create> {
+    begin(call, row, image::derived(&call.job, "freeze"), name.to_owned(), None).await
+}
+
+async fn begin(
+    call: &Call,
+    row: &volume::Model,
+    snapshot: String,
+    name: String,
+    description: Option<String>,
+) -> ApiResult<Create> {
     let conn = call.app.db.read();
-    let row = volumes::load(conn, &msg.volume_uuid).await?;
-    let place = volumes::place_of(conn, &row).await?;
+    let place = volumes::place_of(conn, row).await?;
     let (Some(place), Some(path), "Ready") = (place, row.install_path.clone(), row.status.as_str()) else {
         return Err(ApiError::new(
             ErrorCode::SnapshotState,
             format!("volume {} ({}) is {}; only a Ready volume has snapshots", row.name, row.uuid, row.status),
         ));
     };
-    let open = volumes::opened_by(conn, &row).await?;
+    let open = volumes::opened_by(conn, row).await?;
     let below = below_active(conn, &row.uuid).await?;
     let most = most(&call.app, conn, &row.uuid).await?;
     let full = below.as_ref().is_some_and(|below| tree::chain_is_full(below.distance, most));
-    let snapshot = image::uuid_for(&call, "snapshot");
     let (tree, parent, distance) = match below.filter(|_| !full) {
         Some(below) => (below.tree_uuid.unwrap_or_default(), Some(below.uuid), below.distance + 1),
         None => (image::derived(&call.job, "tree"), None, 1),
     };
-    Ok(Plan::Run(Create {
+    Ok(Create {
         job: call.job.clone(),
         account: call.caller.account.clone(),
         new_path: volumes::layer(&place.root.path, &row.uuid, &snapshot),
         snapshot,
-        name: msg.name,
-        description: msg.description,
-        volume: row.uuid,
+        name,
+        description,
+        volume: row.uuid.clone(),
         place,
         path,
         vm: open.map(|(vm, _)| vm.uuid),
@@ -112,7 +128,7 @@ async fn prepare(call: Call, msg: CreateVolumeSnapshot) -> ApiResult<Plan<Create
         distance,
         full,
         facts: None,
-    }))
+    })
 }
 
 /// Longest chain of a volume: its own setting, else the global one.
@@ -127,9 +143,11 @@ async fn most<C: ConnectionTrait>(app: &App, conn: &C, volume: &str) -> ApiResul
     Ok(own.unwrap_or_else(|| app.settings.integer("volumeSnapshot", "incrementalSnapshot.maxNum", 128)))
 }
 
-async fn record(app: Arc<App>, state: Create) -> StepResult<Create> {
+pub(super) async fn record(app: Arc<App>, state: Create) -> StepResult<Create> {
+    let service = app.clone();
     let state = app
         .write(|tx| async move {
+            quota::demand(&service, &tx, &state.account, &[(Counted::Snapshots, 1)], &state.snapshot).await?;
             write_rows(&tx, &state).await?;
             Ok(state)
         })
@@ -179,7 +197,7 @@ async fn write_rows(tx: &Tx, state: &Create) -> ApiResult<()> {
     access::own(tx, &state.account, "VolumeSnapshotVO", &state.snapshot).await
 }
 
-async fn forget(app: Arc<App>, state: Create) -> Result<(), StepError> {
+pub(super) async fn forget(app: Arc<App>, state: Create) -> Result<(), StepError> {
     let done = app.write(|tx| async move {
         let gone = [state.snapshot.clone()];
         allocation::release_storage(&tx, &gone).await?;
@@ -234,7 +252,7 @@ pub(super) async fn merge(app: &App, merge: &Merge<'_>) -> ApiResult<VolumeFacts
     })
 }
 
-async fn flatten(app: Arc<App>, state: Create) -> StepResult<Create> {
+pub(super) async fn flatten(app: Arc<App>, state: Create) -> StepResult<Create> {
     if state.full {
         let vm = state.vm.as_deref();
         let (job, place, volume, path) = (&state.job, &state.place, &state.volume, &state.path);
@@ -245,7 +263,7 @@ async fn flatten(app: Arc<App>, state: Create) -> StepResult<Create> {
     Ok(state)
 }
 
-async fn take(app: Arc<App>, mut state: Create) -> StepResult<Create> {
+pub(super) async fn take(app: Arc<App>, mut state: Create) -> StepResult<Create> {
     let operation = TakeSnapshot {
         root: state.place.root.clone(),
         volume: agents::id(&state.volume)?,
@@ -265,7 +283,7 @@ async fn take(app: Arc<App>, mut state: Create) -> StepResult<Create> {
 
 /// The volume must not be left with a layer that the database does not know. Offline the new layer is empty and goes;
 /// online the VM may write to it already, so the frozen layer is merged into it and goes instead.
-async fn take_back(app: Arc<App>, state: Create) -> Result<(), StepError> {
+pub(super) async fn take_back(app: Arc<App>, state: Create) -> Result<(), StepError> {
     let row = volumes::load(app.db.read(), &state.volume).await?;
     if row.install_path.as_deref() == Some(&state.new_path) {
         return Ok(());
@@ -314,7 +332,7 @@ pub(super) async fn set_path(tx: &Tx, volume: &str, path: &str) -> ApiResult<()>
     Ok(())
 }
 
-async fn settle(app: Arc<App>, state: Create) -> StepResult<Create> {
+pub(super) async fn settle(app: Arc<App>, state: Create) -> StepResult<Create> {
     let service = app.clone();
     let state = app
         .write(|tx| async move {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mn_service_db::entity::{volume, volume_snapshot, volume_snapshot_tree};
 use mn_service_types::{date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
-use sea_orm::{EntityTrait, QueryFilter, prelude::*};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -87,22 +87,44 @@ struct Delete {
 }
 
 async fn prepare(call: Call, msg: DeleteVolumeSnapshot) -> ApiResult<Plan<Delete>> {
-    let conn = call.app.db.read();
-    let row = load(conn, &msg.uuid).await?;
+    let row = load(call.app.db.read(), &msg.uuid).await?;
     check_ready(&row)?;
-    let (place, _) = place_of(conn, &row).await?;
+    Ok(Plan::Run(begin(call.app.db.read(), &call.job, &row).await?))
+}
+
+/// Deletes a snapshot as part of another change that holds the volume's queue; one that is gone is fine.
+pub(super) async fn now(app: &Arc<App>, job: &str, snapshot: &str) -> ApiResult<()> {
+    let found = volume_snapshot::Entity::find_by_id(snapshot).one(app.db.read()).await.or_internal()?;
+    let Some(row) = found else { return Ok(()) };
+    let state = begin(app.db.read(), job, &row).await?;
+    let state = mark(app.clone(), state).await.map_err(|error| error.0)?;
+    let merged = match merge_active(app.clone(), state.clone()).await {
+        Ok(state) => records(app.clone(), state).await,
+        Err(error) => Err(error),
+    };
+    match merged {
+        Ok(state) => files(app.clone(), state).await.map(drop).map_err(|error| error.0),
+        Err(error) => {
+            unmark(app.clone(), state).await.map_err(|error| error.0)?;
+            Err(error.0)
+        }
+    }
+}
+
+async fn begin<C: ConnectionTrait>(conn: &C, job: &str, row: &volume_snapshot::Model) -> ApiResult<Delete> {
+    let (place, _) = place_of(conn, row).await?;
     let volume = row.volume_uuid.clone().unwrap_or_default();
     volumes::opened_by(conn, &volumes::load(conn, &volume).await?).await?;
     let snapshots = tree::subtree(&of_volume(conn, &volume).await?, &row.uuid);
-    Ok(Plan::Run(Delete {
-        job: call.job.clone(),
+    Ok(Delete {
+        job: job.to_owned(),
         volume,
         place,
-        tree: row.tree_uuid,
-        parent: row.parent_uuid,
+        tree: row.tree_uuid.clone(),
+        parent: row.parent_uuid.clone(),
         snapshots,
         garbage: Vec::new(),
-    }))
+    })
 }
 
 async fn mark(app: Arc<App>, state: Delete) -> StepResult<Delete> {

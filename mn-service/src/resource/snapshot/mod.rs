@@ -94,7 +94,7 @@ async fn below_active<C: ConnectionTrait>(conn: &C, volume: &str) -> ApiResult<O
 }
 
 /// Makes `snapshot` the one that the active layer sits on; `None` when it sits on none.
-async fn stand_on(tx: &Tx, volume: &str, snapshot: Option<&volume_snapshot::Model>) -> ApiResult<()> {
+pub(super) async fn stand_on(tx: &Tx, volume: &str, snapshot: Option<&volume_snapshot::Model>) -> ApiResult<()> {
     let now = now_millis();
     {
         use volume_snapshot::{Column, Entity};

@@ -13,7 +13,7 @@ use super::{create, image_server, placement};
 use crate::{
     api::{Apis, Call},
     app::OrInternal,
-    resource::{affinity, image},
+    resource::{affinity, image, provisioning::StorageLimits},
 };
 
 mn_service_types::messages! {
@@ -83,7 +83,7 @@ async fn candidates(call: Call, msg: GetCandidateZonesClustersHostsForCreatingVm
         host_uuid: None,
     };
     let wanted = wanted(&call, msg).await?;
-    let (fits, _) = placement::explain(conn, &wanted, placement::storage_ratio(&call.app)).await?;
+    let (fits, _) = placement::explain(conn, &wanted, StorageLimits::of(&call.app.settings)).await?;
     let lists: [(&str, &str, Vec<String>); 3] = [
         ("zones", "ZoneInventory", fits.iter().map(|p| p.zone.clone()).collect()),
         ("clusters", "ClusterInventory", fits.iter().map(|p| p.cluster.clone()).collect()),
@@ -118,7 +118,7 @@ struct Candidate {
 async fn explain(call: Call, msg: ExplainVmPlacement) -> ApiResult<Map<String, Value>> {
     let conn = call.app.db.read();
     let wanted = wanted(&call, msg).await?;
-    let (mut fits, mut refused) = placement::explain(conn, &wanted, placement::storage_ratio(&call.app)).await?;
+    let (mut fits, mut refused) = placement::explain(conn, &wanted, StorageLimits::of(&call.app.settings)).await?;
     let mut found = Vec::new();
     for row in host::Entity::find().all(conn).await.or_internal()? {
         let place = fits.iter().position(|p| p.host == row.uuid).map(|index| fits.swap_remove(index));

@@ -1,6 +1,6 @@
 //! Creating a VM (CS-VM-003..014): the workflow `vm.create`.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use mn_service_db::entity::{counter, disk_offering, instance_offering, vm_cd_rom, vm_instance, vm_nic, volume};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, new_uuid};
@@ -16,15 +16,21 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    LEASES,
+    nic::{self, NewNic, Receiver},
     placement::{self, Placement, Wanted},
-    spec,
+    settings, spec,
 };
 use crate::{
     access, agents,
     api::{Call, Plan, StepError, StepResult},
     app::{App, OrInternal, Tx},
     cascade,
-    resource::{affinity, deletion, image, l3_network, primary_storage, volume as volumes},
+    resource::{
+        affinity, deletion, image, l3_network, primary_storage,
+        quota::{self, Counted},
+        volume as volumes,
+    },
     tags,
 };
 
@@ -47,16 +53,6 @@ pub(super) struct NewVolume {
     /// Bytes.
     pub(super) size: i64,
     offering: Option<String>,
-}
-
-/// A card to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct NewNic {
-    uuid: String,
-    used_ip: String,
-    l3: String,
-    wanted_ip: Option<IpAddr>,
-    wanted_mac: Option<String>,
 }
 
 /// State of a creation. All ids are chosen before the first step.
@@ -146,7 +142,9 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     if let Err(error) = tags::check_system("VmInstanceVO", &system_tags) {
         problems.extend(error.details.lines().map(str::to_owned));
     }
-    let nics = new_nics(&l3s, &system_tags, &mut problems);
+    let hostname = spec::tag_value(&system_tags, "hostname").and_then(super::hostname_problem);
+    problems.extend(hostname.map(|problem| format!("systemTags: {problem}")));
+    let nics = new_nics(conn, &l3s, &system_tags, &mut problems).await?;
     let data = data_volumes(conn, &msg.name, msg.data_disk_offering_uuids, msg.data_disk_sizes, &mut problems).await?;
     let zone = given(msg.zone_uuid);
     let group = affinity::named(conn, &call.caller, &system_tags, zone.as_deref(), &mut problems).await?;
@@ -155,6 +153,8 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
     }
 
     let uuid = call.new_resource_uuid();
+    // The state of a workflow is stored: no secret may be in it.
+    let system_tags = sealed_tags(&app, &uuid, system_tags)?;
     let (size, root_offering) = root_size.unwrap_or((found.size, None));
     let disk = size + data.iter().map(|volume| volume.size).sum::<i64>();
     Ok(Plan::Run(CreateVm {
@@ -195,6 +195,14 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
         placement: None,
         uuid,
     }))
+}
+
+fn sealed_tags(app: &App, vm: &str, given: Vec<String>) -> ApiResult<Vec<String>> {
+    let seal = |tag: String| match tags::parse("consolePassword::{password}", &tag) {
+        Some(password) => settings::sealed_password(app, vm, &password.concat()),
+        None => Ok(tag),
+    };
+    given.into_iter().map(seal).collect()
 }
 
 /// Size of the root volume where the call names one, and the offering that says so.
@@ -243,24 +251,45 @@ pub(super) async fn data_volumes<C: ConnectionTrait>(
     Ok(volumes.collect())
 }
 
-fn new_nics(l3s: &[String], system_tags: &[String], problems: &mut Vec<String>) -> Vec<NewNic> {
+async fn new_nics<C: ConnectionTrait>(
+    conn: &C,
+    l3s: &[String],
+    system_tags: &[String],
+    problems: &mut Vec<String>,
+) -> ApiResult<Vec<NewNic>> {
     let of_l3 = |prefix: &str, l3: &str| {
         let wanted = format!("{prefix}::{l3}::");
         system_tags.iter().find_map(|tag| tag.strip_prefix(wanted.as_str()).map(str::to_owned))
     };
-    let mut nics = Vec::new();
+    let mut nics: Vec<NewNic> = Vec::new();
     for l3 in l3s {
-        let wanted_ip = of_l3("staticIp", l3).and_then(|text| match text.parse() {
-            Ok(ip) => Some(ip),
-            Err(_) => {
-                problems.push(format!("systemTags: staticIp {text:?} is no IP address"));
+        let wanted_ip = match of_l3("staticIp", l3).map(|text| nic::parse_ip("systemTags: staticIp", &text)) {
+            Some(Ok(ip)) => Some(ip),
+            Some(Err(problem)) => {
+                problems.push(problem);
                 None
             }
-        });
+            None => None,
+        };
         let wanted_mac = of_l3("customMac", l3).map(|mac| mac.to_ascii_lowercase());
-        nics.push(NewNic { uuid: new_uuid(), used_ip: new_uuid(), l3: l3.clone(), wanted_ip, wanted_mac });
+        if let Some(mac) = &wanted_mac {
+            let twice = nics.iter().any(|other| other.wanted_mac.as_ref() == Some(mac));
+            let problem = match twice {
+                true => Some(format!("{mac} is asked for twice")),
+                false => nic::mac_problem(conn, mac, None).await?,
+            };
+            problems.extend(problem.map(|problem| format!("systemTags: customMac {problem}")));
+        }
+        nics.push(NewNic {
+            uuid: new_uuid(),
+            used_ip: new_uuid(),
+            l3: l3.clone(),
+            wanted_ip,
+            wanted_mac,
+            driver: None,
+        });
     }
-    nics
+    Ok(nics)
 }
 
 pub(super) fn workflow() -> Workflow<App, CreateVm, StepError> {
@@ -272,7 +301,7 @@ pub(super) fn workflow() -> Workflow<App, CreateVm, StepError> {
             Undo::nothing("the image cache is shared and its collector removes what nobody uses"),
         )
         .step("create-volumes", create_volumes, Undo::with(delete_volumes))
-        .step("prepare-network", prepare_network, Undo::with(leave_network))
+        .step("prepare-network", prepare_network, Undo::nothing(LEASES))
         .step("start", start, Undo::with(stop))
         .step("note", note, Undo::nothing("it is the last step and one transaction"))
 }
@@ -288,6 +317,7 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
                 if let Some(row) = vm_instance::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()? {
                     return recorded(&tx, &row, &state).await;
                 }
+                quota::demand(&service, &tx, &state.account, &demands(&state), "").await?;
                 let internal_id = next_internal_id(&tx).await?;
                 let placement = placement::reserve(&service, &tx, &state.uuid, &state.wanted).await?;
                 insert_rows(&service, &tx, &state, &placement, internal_id).await?;
@@ -297,6 +327,19 @@ async fn reserve(app: Arc<App>, mut state: CreateVm) -> StepResult<CreateVm> {
         .await?;
     state.placement = Some(placement);
     Ok(state)
+}
+
+/// What the new VM counts in its account's quotas.
+fn demands(state: &CreateVm) -> Vec<(Counted, i64)> {
+    let mut demands = vec![
+        (Counted::Vms, 1),
+        (Counted::DataVolumes, i64::try_from(state.data.len()).unwrap_or(i64::MAX)),
+        (Counted::VolumeBytes, state.wanted.disk),
+    ];
+    if state.start {
+        demands.extend(super::running_demands(state.cpu, state.memory));
+    }
+    demands
 }
 
 /// The placement that a run before a crash chose.
@@ -382,7 +425,8 @@ async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement
         access::own(tx, &state.account, "VolumeVO", &new.uuid).await?;
     }
     for (index, nic) in state.nics.iter().enumerate() {
-        insert_nic(tx, state, nic, i32::try_from(index).unwrap_or(0), internal_id).await?;
+        let receiver = Receiver { account: &state.account, vm: &state.uuid, internal_id, platform: &state.platform };
+        nic::insert(tx, receiver, nic, i32::try_from(index).unwrap_or(0)).await?;
     }
     if !state.system_tags.iter().any(|tag| tag == "createWithoutCdRom::true") {
         let drive = vm_cd_rom::ActiveModel {
@@ -406,48 +450,19 @@ async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement
             tags::add_system(&**tx, "VmInstanceVO", &state.uuid, tag, false).await?;
         }
     }
+    // CS-VM-012: the firmware is that of the image unless the call says otherwise.
+    if spec::tag_value(&state.system_tags, "bootMode").is_none() {
+        let of_image = tags::system_of(&**tx, &state.image).await?;
+        if let Some(mode) = spec::tag_value(&of_image, "bootMode") {
+            tags::add_system(&**tx, "VmInstanceVO", &state.uuid, &format!("bootMode::{mode}"), false).await?;
+        }
+    }
     access::own(tx, &state.account, "VmInstanceVO", &state.uuid).await
-}
-
-async fn insert_nic(tx: &Tx, state: &CreateVm, nic: &NewNic, position: i32, internal_id: i64) -> ApiResult<()> {
-    let mac = match &nic.wanted_mac {
-        Some(mac) => mac.clone(),
-        None => l3_network::allocate_mac(tx).await?,
-    };
-    let now = now_millis();
-    // The card first: the address points at it.
-    let row = vm_nic::ActiveModel {
-        uuid: Set(nic.uuid.clone()),
-        vm_instance_uuid: Set(Some(state.uuid.clone())),
-        l3_network_uuid: Set(Some(nic.l3.clone())),
-        mac: Set(mac),
-        hypervisor_type: Set(Some("KVM".to_owned())),
-        driver_type: Set(Some(if spec::has_virtio(&state.platform) { "virtio" } else { "e1000" }.to_owned())),
-        internal_name: Set(Some(spec::device_name(internal_id, position))),
-        device_id: Set(position),
-        r#type: Set("VNIC".to_owned()),
-        state: Set("enable".to_owned()),
-        create_date: Set(now),
-        last_op_date: Set(now),
-        ..Default::default()
-    };
-    vm_nic::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
-    let address = l3_network::allocate(tx, &nic.l3, &nic.used_ip, &nic.uuid, nic.wanted_ip).await?;
-    let row = vm_nic::ActiveModel {
-        uuid: Set(nic.uuid.clone()),
-        used_ip_uuid: Set(Some(address.uuid)),
-        ip: Set(Some(address.ip)),
-        netmask: Set(address.netmask),
-        gateway: Set(address.gateway),
-        ip_version: Set(Some(address.ip_version)),
-        ..Default::default()
-    };
-    vm_nic::Entity::update(row).exec(&**tx).await.or_internal()?;
-    access::own(tx, &state.account, "VmNicVO", &nic.uuid).await
 }
 
 /// Takes everything back that `reserve` wrote.
 async fn forget(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     app.write(|tx| async move {
         let mut deletion = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&state.uuid)).await?;
         let data = state.data.iter().map(|volume| volume.uuid.clone()).collect::<Vec<_>>();
@@ -536,15 +551,6 @@ async fn prepare_network(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm>
         super::join_network(&app, &state.job, &placement.host, &vm, &nics).await?;
     }
     Ok(state)
-}
-
-async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
-    if state.start {
-        let (placement, _) = placed(&app, &state).await?;
-        let (_, nics) = rows(&app, &state).await?;
-        l3_network::remove_leases(&app, &placement.host, &nics).await?;
-    }
-    Ok(())
 }
 
 async fn start(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {

@@ -1,31 +1,33 @@
 //! Virtual machines (CS-VM-*).
 
 mod candidates;
+mod configure;
 mod create;
 mod delete;
+mod halt;
+mod iso;
+mod nic;
+mod offers;
 pub mod placement;
 mod power;
+mod reimage;
+mod settings;
 pub mod spec;
 pub mod sync;
 
 use mn_service_db::entity::{vm_instance, vm_nic};
 use mn_service_types::{ApiError, ErrorCode, contract, date::now_millis, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError};
-use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
-use serde_json::{Map, Value, json};
+
+pub(super) use configure::hostname_problem;
+pub use halt::stop_all;
 
 use crate::{
-    agents,
-    api::{Apis, Call, Reply, StepError},
+    api::{Apis, Reply, StepError},
     app::{App, OrInternal, Tx},
-    change,
-    resource::{allocation, l2_network, l3_network},
+    resource::{host, l2_network, l3_network, quota::Counted},
 };
-
-mn_service_types::messages! {
-    GetVmCapabilities { uuid: String }
-}
 
 /// Structure of a VM on the wire.
 pub const INVENTORY: &str = "VmInstanceInventory";
@@ -39,15 +41,23 @@ pub(super) fn register(apis: &mut Apis) {
     });
     power::register(apis);
     delete::register(apis);
-    apis.record_raw("UpdateVmInstance", update);
+    nic::register(apis);
+    configure::register(apis);
+    settings::register(apis);
     candidates::register(apis);
-    apis.sync(capabilities);
+    offers::register(apis);
+    iso::register(apis);
+    reimage::register(apis);
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(create::workflow())?;
     power::workflows(registry)?;
-    delete::workflows(registry)
+    delete::workflows(registry)?;
+    nic::workflows(registry)?;
+    configure::workflows(registry)?;
+    iso::workflows(registry)?;
+    reimage::workflows(registry)
 }
 
 /// The row of a VM.
@@ -80,6 +90,11 @@ pub fn check_state(vm: &vm_instance::Model, message: &str) -> ApiResult<()> {
     ))
 }
 
+/// What a VM that runs counts in its account's quotas.
+fn running_demands(cpu: i32, memory: i64) -> [(Counted, i64); 3] {
+    [(Counted::RunningVms, 1), (Counted::Cpus, i64::from(cpu)), (Counted::Memory, memory)]
+}
+
 /// Sets the state of a VM.
 pub async fn set_state(tx: &Tx, uuid: &str, state: &str) -> ApiResult<()> {
     let row = vm_instance::ActiveModel {
@@ -103,8 +118,11 @@ pub async fn mark_running(tx: &Tx, uuid: &str) -> ApiResult<()> {
         ..Default::default()
     };
     vm_instance::Entity::update(row).exec(&**tx).await.or_internal()?;
-    Ok(())
+    settings::use_up_boot_order(tx, uuid).await
 }
+
+/// Why [`join_network`] has no undo of its own: the step that noted the VM on its host has one that leaves.
+const LEASES: &str = "taking the reservation back makes the host forget the leases";
 
 /// Makes the networks of a VM work on a host: bridges, then leases.
 pub async fn join_network(
@@ -129,61 +147,21 @@ pub async fn join_network(
     l3_network::push_leases(app, job, host, vm, nics).await
 }
 
-/// Powers a VM off and notes it. For maintenance and for deletes of what the VM depends on.
-pub async fn stop_now(app: &App, job: &str, vm: &vm_instance::Model) -> ApiResult<()> {
-    if let Some(host) = &vm.host_uuid {
-        let agent = app.agents.of(app.db.read(), host).await?;
-        let stop = StopVm { vm: agents::id(&vm.uuid)?, mode: StopMode::PowerOff };
-        agents::run(&agent, job, &format!("stop-{}", vm.uuid), stop, app.host_patience()).await.map_err(|e| {
-            agents::failure(ErrorCode::StopVm, format!("VM {} could not be stopped", vm.uuid), host, &e)
-        })?;
+/// A VM runs no longer: the host where it is noted forgets its leases, and with them what its guest was told. Whoever
+/// stopped the VM does not fail or wait because of that; a host that is not there is told when it connects
+/// ([`l3_network::host_connected`]).
+///
+/// A host that connects gets the leases of all VMs that are noted on it. So this belongs right before the transaction
+/// that takes the note away, into the same step: a crash between the two repeats both.
+pub async fn leave_network(app: &App, vm: &str) -> ApiResult<()> {
+    let row = vm_instance::Entity::find_by_id(vm).one(app.db.read()).await.or_internal()?;
+    let Some(on) = row.and_then(|row| row.host_uuid) else { return Ok(()) };
+    if host::find(app.db.read(), &on).await?.status != "Connected" {
+        return Ok(());
     }
-    let uuid = vm.uuid.clone();
-    app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
-}
-
-/// CS-VM-033: an operator may correct the recorded state; everything else is a plain update of columns.
-async fn update(call: Call, tx: Tx) -> ApiResult<Reply> {
-    let uuid = change::target(&call)?;
-    let vm = find(&*tx, &uuid).await?;
-    let mut problems = Vec::new();
-    let resized = ["cpuNum", "memorySize"]
-        .iter()
-        .any(|name| call.params.get(*name).and_then(Value::as_i64).is_some_and(|n| n > 0));
-    if resized && vm.state != "Stopped" {
-        problems.push(format!("cpuNum and memorySize change while the VM is Stopped; it is {}", vm.state));
+    let nics = spec::nics(app.db.read(), vm).await?;
+    if let Err(error) = l3_network::remove_leases(app, &on, &nics).await {
+        tracing::warn!(vm, host = on, %error, "leases of a VM that does not run stay until its host connects again");
     }
-    if let Some(l3) = call.text("defaultL3NetworkUuid") {
-        let has = spec::nics(&*tx, &uuid).await?.iter().any(|nic| nic.l3_network_uuid.as_deref() == Some(l3));
-        if !has {
-            problems.push("defaultL3NetworkUuid must be a network of one of the VM's cards".to_owned());
-        }
-    }
-    if call.text("state") == Some("Running") && vm.host_uuid.is_none() {
-        problems.push("state: a VM without a host cannot be noted as Running; start it".to_owned());
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::invalid(&problems));
-    }
-    let mut columns = call.clone();
-    let mut params = (*call.params).clone();
-    params.remove("state");
-    // Zeroes mean "not given" (PROTOCOL.md section 15).
-    params.retain(|name, value| !(matches!(name.as_str(), "cpuNum" | "memorySize") && value == 0));
-    columns.params = std::sync::Arc::new(params);
-    change::apply_update(&columns, &tx, INVENTORY, &uuid).await?;
-    match call.text("state") {
-        Some("Stopped") => allocation::mark_stopped(&tx, std::slice::from_ref(&uuid)).await?,
-        Some(state) => set_state(&tx, &uuid, state).await?,
-        None => {}
-    }
-    Ok(Reply::Inventory(INVENTORY, uuid))
-}
-
-async fn capabilities(call: Call, msg: GetVmCapabilities) -> ApiResult<Map<String, Value>> {
-    find(call.app.db.read(), &msg.uuid).await?;
-    // Local storage: neither live migration nor memory snapshots (CS-MAT-003).
-    let capabilities =
-        json!({ "LiveMigration": false, "VolumeMigration": false, "Reimage": false, "MemorySnapshot": false });
-    Ok(Map::from_iter([("capabilities".to_owned(), capabilities)]))
+    Ok(())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::{App, OrInternal, Tx},
-    resource::{affinity::Neighbours, allocation, l3_network, primary_storage},
+    resource::{affinity::Neighbours, allocation, l3_network, primary_storage, provisioning::StorageLimits},
 };
 
 /// Fewest VMs first.
@@ -73,11 +73,6 @@ pub struct Refused {
     pub reasons: Vec<String>,
 }
 
-/// How much more than its room a primary storage may give out (CS-ALLOC-043, CS-SET-004).
-pub fn storage_ratio(app: &App) -> f64 {
-    app.settings.number("mevoco", "overProvisioning.primaryStorage", 1.0)
-}
-
 /// How many hosts the quick path looks at; capacity changes between looking and reserving, so one is not enough.
 const QUICK: u64 = 20;
 
@@ -92,9 +87,9 @@ struct Fitting {
 /// Finds a place and reserves processors and memory of its host for `vm` in the same transaction.
 pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult<Placement> {
     let clusters = eligible_clusters(&**tx, wanted).await?;
-    let ratio = storage_ratio(app);
+    let limits = StorageLimits::of(&app.settings);
     for host in quick(&**tx, wanted, &clusters).await? {
-        let Some(primary_storage) = storage_for(&**tx, wanted, &host.cluster, &host.uuid, ratio).await? else {
+        let Some(primary_storage) = storage_for(&**tx, wanted, &host.cluster, &host.uuid, limits).await? else {
             continue;
         };
         if allocation::reserve_host(tx, vm, &host.uuid, wanted.cpu, wanted.memory).await? {
@@ -102,7 +97,7 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
         }
     }
     // The best by load may all lack storage; then every host is looked at, also to say what each of them lacks.
-    let (fits, refused) = explain(&**tx, wanted, ratio).await?;
+    let (fits, refused) = explain(&**tx, wanted, limits).await?;
     for fit in fits {
         if allocation::reserve_host(tx, vm, &fit.host, wanted.cpu, wanted.memory).await? {
             return Ok(fit);
@@ -164,10 +159,10 @@ async fn storage_for<C: ConnectionTrait>(
     wanted: &Wanted,
     cluster: &str,
     host: &str,
-    ratio: f64,
+    limits: StorageLimits,
 ) -> ApiResult<Option<String>> {
-    let needed = allocation::over_provisioned(wanted.disk, ratio);
-    let candidates = primary_storage::candidates(conn, cluster, host).await?;
+    let needed = limits.claim(wanted.disk);
+    let candidates = primary_storage::candidates(conn, cluster, host, limits).await?;
     let named =
         |c: &primary_storage::Candidate| wanted.primary_storage.as_ref().is_none_or(|uuid| *uuid == c.primary_storage);
     Ok(candidates.into_iter().find(|c| named(c) && c.available >= needed).map(|c| c.primary_storage))
@@ -231,7 +226,7 @@ async fn unfit_clusters<C: ConnectionTrait>(
 pub async fn explain<C: ConnectionTrait>(
     conn: &C,
     wanted: &Wanted,
-    ratio: f64,
+    limits: StorageLimits,
 ) -> ApiResult<(Vec<Placement>, Vec<Refused>)> {
     let clusters = cluster::Entity::find().all(conn).await.or_internal()?;
     let unfit = unfit_clusters(conn, wanted, &clusters).await?;
@@ -264,10 +259,11 @@ pub async fn explain<C: ConnectionTrait>(
                 reasons.push(format!("{} short of memory", ByteSize::bytes(short)));
             }
         }
-        let storage = storage_for(conn, wanted, &row.cluster_uuid, &row.uuid, ratio).await?;
+        let storage = storage_for(conn, wanted, &row.cluster_uuid, &row.uuid, limits).await?;
         if storage.is_none() {
             let size = ByteSize::bytes(u64::try_from(wanted.disk).unwrap_or(0));
             reasons.push(format!("no usable primary storage with {size} free on it"));
+            reasons.extend(primary_storage::nearly_full(conn, &row.cluster_uuid, &row.uuid, limits).await?);
         }
         match storage {
             Some(primary_storage) if reasons.is_empty() => {

@@ -12,12 +12,12 @@ use node_manager_types::{
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use super::{INVENTORY, check_state, find, placement, set_state, spec, sync};
+use super::{INVENTORY, LEASES, check_state, find, nic, placement, set_state, spec, sync};
 use crate::{
-    agents,
+    access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{affinity, allocation, host, l3_network, primary_storage},
+    resource::{affinity, allocation, host, image, primary_storage, quota},
 };
 
 mn_service_types::messages! {
@@ -29,7 +29,7 @@ mn_service_types::messages! {
 }
 
 /// CS-VM-055: a guest that does not react is killed after a minute.
-const PATIENCE_SECONDS: u64 = 60;
+pub(super) const PATIENCE_SECONDS: u64 = 60;
 
 /// State of every power change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
     registry.register(
         Workflow::named("vm.start", 1)
             .step("reserve", reserve, Undo::with(unreserve))
-            .step("prepare-network", join_network, Undo::with(leave_network))
+            .step("prepare-network", join_network, Undo::nothing(LEASES))
             .step("start", start, Undo::with(power_off))
             .step("note", note_running, Undo::nothing(LAST)),
     )?;
@@ -68,7 +68,6 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
         Workflow::named("vm.stop", 1)
             .step("mark", |app, state| mark(app, state, "Stopping"), Undo::with(resync))
             .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; undoing the mark asks its host"))
-            .step("leave-network", forget_network, Undo::nothing("a start brings the leases back"))
             .step("note", note_stopped, Undo::nothing(LAST)),
     )?;
     registry.register(
@@ -154,7 +153,7 @@ async fn prepare_stop(call: Call, msg: StopVmInstance) -> ApiResult<Plan<Power>>
 }
 
 /// Where the local volumes of a VM are; `None` while it has none (CS-VM-041).
-async fn home<C: sea_orm::ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Option<String>> {
+pub(super) async fn home<C: sea_orm::ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Option<String>> {
     use mn_service_db::entity::local_storage_resource_ref::{Column, Entity};
     let volumes = volume::Entity::find().filter(volume::Column::VmInstanceUuid.eq(vm)).all(conn).await.or_internal()?;
     let uuids = volumes.into_iter().map(|volume| volume.uuid);
@@ -164,10 +163,16 @@ async fn home<C: sea_orm::ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Opti
 
 async fn reserve(app: Arc<App>, mut state: Power) -> StepResult<Power> {
     let asked = state.clone();
+    let service = app.clone();
     let group = affinity::group_of(app.db.read(), &state.uuid).await?;
     let host = app
         .write(|tx| async move {
             affinity::enter(&tx, group.as_deref()).await?;
+            let vm = find(&*tx, &asked.uuid).await?;
+            if let Some(account) = access::owner_of(&*tx, &vm.uuid).await? {
+                let demands = super::running_demands(vm.cpu_num, vm.memory_size);
+                quota::demand(&service, &tx, &account, &demands, &vm.uuid).await?;
+            }
             reserve_host(&tx, &asked, group.as_deref()).await
         })
         .await?;
@@ -198,15 +203,7 @@ async fn reserve_host(tx: &Tx, state: &Power, group: Option<&str>) -> ApiResult<
         }
     };
     let row = host::find(&**tx, &host).await?;
-    let mut reasons = Vec::new();
-    if row.state != "Enabled" {
-        reasons.push(format!("it is {}", row.state));
-    }
-    if row.status != "Connected" {
-        reasons.push(format!("it is {}", row.status));
-    }
-    let storages = spec::volumes(&**tx, &vm.uuid).await?.into_iter().filter_map(|volume| volume.primary_storage_uuid);
-    reasons.extend(primary_storage::out_of_reach(&**tx, &row.cluster_uuid, storages.collect()).await?);
+    let mut reasons = host_problems(&**tx, &vm, &row).await?;
     if let Some(group) = group
         && let Some(neighbours) = affinity::Neighbours::of(&**tx, group, Some(&vm.uuid)).await?
         && neighbours.is_hard()
@@ -234,10 +231,40 @@ async fn reserve_host(tx: &Tx, state: &Power, group: Option<&str>) -> ApiResult<
         ..Default::default()
     };
     vm_instance::Entity::update(starting).exec(&**tx).await.or_internal()?;
+    give_addresses(tx, state).await?;
     Ok(host)
 }
 
+/// Why a host cannot start a VM whatever it has free (CS-VM-045, CS-VM-049, CS-VM-051, CS-VM-052).
+pub(super) async fn host_problems<C: sea_orm::ConnectionTrait>(
+    conn: &C,
+    vm: &vm_instance::Model,
+    row: &mn_service_db::entity::host::Model,
+) -> ApiResult<Vec<String>> {
+    let mut reasons = Vec::new();
+    if row.state != "Enabled" {
+        reasons.push(format!("it is {}", row.state));
+    }
+    if row.status != "Connected" {
+        reasons.push(format!("it is {}", row.status));
+    }
+    let storages = spec::volumes(conn, &vm.uuid).await?.into_iter().filter_map(|volume| volume.primary_storage_uuid);
+    reasons.extend(primary_storage::out_of_reach(conn, &row.cluster_uuid, storages.collect()).await?);
+    Ok(reasons)
+}
+
+/// NET-L3-042: cards whose range was deleted get an address of another one at the next start.
+async fn give_addresses(tx: &Tx, state: &Power) -> ApiResult<()> {
+    for card in spec::nics(&**tx, &state.uuid).await?.into_iter().filter(|card| card.ip.is_none()) {
+        let Some(l3) = &card.l3_network_uuid else { continue };
+        let used_ip = image::derived(&state.job, &card.uuid);
+        nic::give_address(tx, &card.uuid, l3, &used_ip, None).await?;
+    }
+    Ok(())
+}
+
 async fn unreserve(app: Arc<App>, state: Power) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         allocation::release_hosts(&tx, std::slice::from_ref(&uuid)).await?;
@@ -263,20 +290,6 @@ async fn join_network(app: Arc<App>, state: Power) -> StepResult<Power> {
     let nics = spec::nics(app.db.read(), &state.uuid).await?;
     super::join_network(&app, &state.job, host_of(&state)?, &vm, &nics).await?;
     Ok(state)
-}
-
-async fn forget_network(app: Arc<App>, state: Power) -> StepResult<Power> {
-    if let Some(host) = &state.host {
-        let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::forget_leases(&app, host, &nics).await;
-    }
-    Ok(state)
-}
-
-async fn leave_network(app: Arc<App>, state: Power) -> StepResult<()> {
-    let nics = spec::nics(app.db.read(), &state.uuid).await?;
-    l3_network::remove_leases(&app, host_of(&state)?, &nics).await?;
-    Ok(())
 }
 
 async fn start(app: Arc<App>, state: Power) -> StepResult<Power> {
@@ -329,6 +342,7 @@ async fn note_running(app: Arc<App>, state: Power) -> StepResult<Power> {
 }
 
 async fn note_stopped(app: Arc<App>, state: Power) -> StepResult<Power> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await?;
     Ok(state)

@@ -8,12 +8,16 @@ use node_manager_types::{
 };
 use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 
+use super::settings;
 use crate::{
     agents,
     app::{App, OrInternal},
     resource::{l2_network, volume as volumes},
     tags,
 };
+
+/// Boot order of a VM that was given none.
+pub const BOOT_ORDER: &str = "HardDisk,CdRom";
 
 /// Cards of a VM in guest order.
 pub async fn nics<C: ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Vec<vm_nic::Model>> {
@@ -66,7 +70,7 @@ pub async fn of<C: ConnectionTrait>(app: &App, conn: &C, vm: &vm_instance::Model
     for nic in nics(conn, &vm.uuid).await? {
         cards.push(nic_spec(conn, vm, &nic).await?);
     }
-    let order = tag_value(&system_tags, "bootOrder").unwrap_or("HardDisk,CdRom");
+    let order = tag_value(&system_tags, "bootOrder").unwrap_or(BOOT_ORDER);
     Ok(VmSpec {
         id: agents::id(&vm.uuid)?,
         name: vm.name.clone(),
@@ -87,7 +91,10 @@ pub async fn of<C: ConnectionTrait>(app: &App, conn: &C, vm: &vm_instance::Model
         cdroms,
         nics: cards,
         video: app.settings.text("vm", "videoType"),
-        console_password: tag_value(&system_tags, "consolePassword").map(|p| Password(p.to_owned())),
+        console_password: match tag_value(&system_tags, tags::CONSOLE_PASSWORD) {
+            Some(sealed) => Some(Password(settings::opened_password(app, &vm.uuid, sealed)?)),
+            None => None,
+        },
     })
 }
 

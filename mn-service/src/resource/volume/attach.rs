@@ -25,6 +25,7 @@ use crate::{
     resource::{
         allocation,
         primary_storage::{self, Place},
+        provisioning::StorageLimits,
     },
 };
 
@@ -94,6 +95,20 @@ async fn check<C: ConnectionTrait>(
     volume: &volume::Model,
     vm: &vm_instance::Model,
 ) -> ApiResult<String> {
+    let problems = attach_problems(app, conn, volume, vm).await?;
+    match home(conn, vm).await? {
+        Some(home) if problems.is_empty() => Ok(home),
+        _ => Err(ApiError::new(ErrorCode::AttachVolume, problems.join("\n"))),
+    }
+}
+
+/// Why a volume cannot be attached to a VM.
+pub(in crate::resource) async fn attach_problems<C: ConnectionTrait>(
+    app: &App,
+    conn: &C,
+    volume: &volume::Model,
+    vm: &vm_instance::Model,
+) -> ApiResult<Vec<String>> {
     let name = format!("volume {} ({})", volume.name, volume.uuid);
     let mut problems = Vec::new();
     if volume.r#type != "Data" {
@@ -129,10 +144,15 @@ async fn check<C: ConnectionTrait>(
         )),
         _ => {}
     }
-    match home {
-        Some(home) if problems.is_empty() => Ok(home),
-        _ => Err(ApiError::new(ErrorCode::AttachVolume, problems.join("\n"))),
+    if let Some(storage) = &volume.primary_storage_uuid
+        && let Some(home) = &home
+        && let Some(row) = host::Entity::find_by_id(home).one(conn).await.or_internal()?
+    {
+        let reasons = primary_storage::out_of_reach(conn, &row.cluster_uuid, [storage.clone()].into()).await?;
+        problems
+            .extend(reasons.into_iter().map(|reason| format!("{name} cannot be used on host {}: {reason}", row.name)));
     }
+    Ok(problems)
 }
 
 async fn data_volumes<C: ConnectionTrait>(conn: &C, vm: &str) -> ApiResult<Vec<volume::Model>> {
@@ -168,12 +188,13 @@ async fn choose(app: &App, host: &str) -> ApiResult<Place> {
     let conn = app.db.read();
     let row = host::Entity::find_by_id(host).one(conn).await.or_internal()?;
     let row = row.ok_or_else(|| ApiError::not_found("HostVO", host))?;
-    let first = primary_storage::candidates(conn, &row.cluster_uuid, host).await?.into_iter().next();
+    let limits = StorageLimits::of(&app.settings);
+    let first = primary_storage::candidates(conn, &row.cluster_uuid, host, limits).await?.into_iter().next();
     let first = first.ok_or_else(|| {
         ApiError::new(
             ErrorCode::AllocatePrimaryStorage,
             format!(
-                "no Enabled, Connected primary storage is attached to the cluster of host {} ({host}); \
+                "no Enabled, Connected primary storage with room is attached to the cluster of host {} ({host}); \
                  attach one with AttachPrimaryStorageToCluster",
                 row.name
             ),
@@ -228,6 +249,7 @@ async fn forget(app: Arc<App>, state: Attach) -> Result<(), StepError> {
         if state.fresh.is_some() {
             update = update
                 .col_expr(Column::Status, Expr::value("NotInstantiated"))
+                .col_expr(Column::ActualSize, Expr::value(0))
                 .col_expr(Column::PrimaryStorageUuid, Expr::value(Option::<String>::None))
                 .col_expr(Column::InstallPath, Expr::value(Option::<String>::None));
             let holder = [state.volume.clone()];

@@ -15,10 +15,13 @@ use serde_json::{Map, Value, json};
 
 use super::{load, opened_by, place_of, reserve};
 use crate::{
-    agents,
+    access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::primary_storage::{Place, bytes, size},
+    resource::{
+        primary_storage::{Place, bytes, size},
+        quota::{self, Counted},
+    },
 };
 
 mn_service_types::messages! {
@@ -123,6 +126,15 @@ async fn hold(app: &Arc<App>, volume: &str, size: i64) -> ApiResult<()> {
 }
 
 async fn reserve_more(app: Arc<App>, state: Resize) -> StepResult<Resize> {
+    let (service, grows) = (app.clone(), [(Counted::VolumeBytes, state.size - state.before)]);
+    let volume = state.volume.as_str();
+    app.write(|tx| async move {
+        match access::owner_of(&*tx, volume).await? {
+            Some(account) => quota::demand(&service, &tx, &account, &grows, "").await,
+            None => Ok(()),
+        }
+    })
+    .await?;
     hold(&app, &state.volume, state.size).await?;
     Ok(state)
 }

@@ -17,6 +17,8 @@ use crate::{
     resource::{
         allocation, image,
         primary_storage::{self, Place, bytes},
+        provisioning::StorageLimits,
+        quota::{self, Counted},
         snapshot,
     },
     tags,
@@ -24,6 +26,7 @@ use crate::{
 
 mn_service_types::messages! {
     CreateDataVolume { name: String, description: Option<String>, disk_offering_uuid: Option<String>, disk_size: Option<i64>, primary_storage_uuid: Option<String> }
+    CreateDataVolumeFromVolumeTemplate { image_uuid: String, name: String, description: Option<String>, primary_storage_uuid: String, host_uuid: Option<String> }
     CreateDataVolumeFromVolumeSnapshot { name: String, description: Option<String>, volume_snapshot_uuid: String, primary_storage_uuid: Option<String> }
 }
 
@@ -33,6 +36,7 @@ const COPY: Duration = Duration::from_secs(3 * 3600);
 pub(super) fn register(apis: &mut Apis) {
     apis.workflow("volume.create-data", prepare, reply);
     apis.workflow("volume.create-data", prepare_from_snapshot, reply);
+    apis.workflow("volume.create-data", prepare_from_template, reply);
 }
 
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
@@ -58,6 +62,9 @@ struct Create {
     place: Option<Place>,
     /// Layer to copy.
     from: Option<String>,
+    /// Image that it begins as.
+    #[serde(default)]
+    image: Option<String>,
     facts: Option<VolumeFacts>,
 }
 
@@ -116,6 +123,7 @@ async fn prepare(call: Call, msg: CreateDataVolume) -> ApiResult<Plan<Create>> {
         size,
         place,
         from: None,
+        image: None,
         facts: None,
     }))
 }
@@ -137,20 +145,68 @@ async fn choose(call: &Call, storage: Option<&str>, host: &str) -> ApiResult<Pla
             format!("host {} ({host}) is {} and {}; it must be Enabled and Connected", row.name, row.state, row.status),
         ));
     }
-    let candidates = primary_storage::candidates(conn, &row.cluster_uuid, host).await?;
+    let candidates =
+        primary_storage::candidates(conn, &row.cluster_uuid, host, StorageLimits::of(&call.app.settings)).await?;
     let chosen = candidates.into_iter().find(|candidate| storage.is_none_or(|uuid| uuid == candidate.primary_storage));
     match chosen {
         Some(candidate) => primary_storage::place(conn, &candidate.primary_storage, host).await,
         None => Err(ApiError::new(
             ErrorCode::AllocatePrimaryStorage,
             format!(
-                "{} is not attached to the cluster of host {} ({host}), or not Enabled and Connected; \
-                 attach it with AttachPrimaryStorageToCluster, or enable it",
+                "{} is not attached to the cluster of host {} ({host}), not Enabled and Connected, or nearly full there; \
+                 attach it with AttachPrimaryStorageToCluster, enable it, or add disks",
                 storage.map_or("no primary storage".to_owned(), |uuid| format!("primary storage {uuid}")),
                 row.name
             ),
         )),
     }
+}
+
+/// CS-VOL-035: the image is brought to the cache of the storage at first use.
+async fn prepare_from_template(call: Call, msg: CreateDataVolumeFromVolumeTemplate) -> ApiResult<Plan<Create>> {
+    let conn = call.app.db.read();
+    let found = image::load(conn, &msg.image_uuid).await?;
+    let mut problems = Vec::new();
+    if found.media_type != "DataVolumeTemplate" {
+        problems.push(format!(
+            "imageUuid: image {} ({}) is a {}, not a DataVolumeTemplate",
+            found.name, found.uuid, found.media_type
+        ));
+    }
+    let storage = primary_storage::load(conn, &msg.primary_storage_uuid).await?;
+    if let Err(error) = image::usable(conn, &found.uuid, &storage.zone_uuid).await {
+        problems.extend(error.details.lines().map(|line| format!("imageUuid: {line}")));
+    }
+    let host = msg.host_uuid.filter(|uuid| !uuid.is_empty()).or_else(|| host_of_tags(&call));
+    let place = match host {
+        Some(host) => match choose(&call, Some(&storage.uuid), &host).await {
+            Ok(place) => Some(place),
+            Err(error) => {
+                problems.push(error.details);
+                None
+            }
+        },
+        None => {
+            problems.push(format!("primary storage {} is local: name the host as hostUuid (CS-VOL-022)", storage.name));
+            None
+        }
+    };
+    if !problems.is_empty() {
+        return Err(ApiError::invalid(&problems));
+    }
+    Ok(Plan::Run(Create {
+        job: call.job.clone(),
+        uuid: image::uuid_for(&call, "volume"),
+        account: call.caller.account.clone(),
+        name: msg.name,
+        description: msg.description,
+        disk_offering: None,
+        size: found.size,
+        place,
+        from: None,
+        image: Some(found.uuid),
+        facts: None,
+    }))
 }
 
 async fn prepare_from_snapshot(call: Call, msg: CreateDataVolumeFromVolumeSnapshot) -> ApiResult<Plan<Create>> {
@@ -182,6 +238,7 @@ async fn prepare_from_snapshot(call: Call, msg: CreateDataVolumeFromVolumeSnapsh
         size,
         place: Some(place),
         from: Some(from),
+        image: None,
         facts: None,
     }))
 }
@@ -201,6 +258,8 @@ async fn write_row(app: &App, tx: &Tx, state: &Create) -> ApiResult<()> {
     if volume::Entity::find_by_id(&state.uuid).one(&**tx).await.or_internal()?.is_some() {
         return Ok(());
     }
+    let demands = [(Counted::DataVolumes, 1), (Counted::VolumeBytes, state.size)];
+    quota::demand(app, tx, &state.account, &demands, "").await?;
     let now = now_millis();
     let status = if state.place.is_some() { "Creating" } else { "NotInstantiated" };
     let row = volume::ActiveModel {
@@ -209,6 +268,7 @@ async fn write_row(app: &App, tx: &Tx, state: &Create) -> ApiResult<()> {
         description: Set(state.description.clone()),
         primary_storage_uuid: Set(state.place.as_ref().map(|place| place.primary_storage.clone())),
         disk_offering_uuid: Set(state.disk_offering.clone()),
+        root_image_uuid: Set(state.image.clone()),
         r#type: Set("Data".to_owned()),
         format: Set(Some("qcow2".to_owned())),
         size: Set(state.size),
@@ -243,8 +303,12 @@ async fn forget(app: Arc<App>, state: Create) -> Result<(), StepError> {
 
 async fn create(app: Arc<App>, mut state: Create) -> StepResult<Create> {
     let Some(place) = &state.place else { return Ok(state) };
+    let backing = match &state.image {
+        Some(image) => Some(image::ensure_cached(&app, &state.job, place, image).await?.path),
+        None => None,
+    };
     let facts = match &state.from {
-        None => create_on(&app, &state.job, place, &state.uuid, state.size, None).await?,
+        None => create_on(&app, &state.job, place, &state.uuid, state.size, backing.as_deref()).await?,
         Some(from) => copy(&app, &state.job, place, &state.uuid, from).await?,
     };
     state.facts = Some(facts);

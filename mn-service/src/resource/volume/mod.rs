@@ -1,7 +1,5 @@
 //! Volumes (CS-VOL-*): virtual disks on primary storages.
 
-use std::time::Duration;
-
 use mn_service_db::entity::{
     host, local_storage_resource_ref, system_tag, vm_instance, volume, volume_snapshot, volume_snapshot_tree,
 };
@@ -19,6 +17,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelu
 use super::{
     allocation::{self, Purpose, StorageClaim},
     primary_storage::{self, Place},
+    provisioning::StorageLimits,
 };
 use crate::{
     access, agents,
@@ -33,6 +32,8 @@ mod attach;
 mod change;
 mod create;
 mod delete;
+
+pub(in crate::resource) use attach::attach_problems;
 
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryVolume");
@@ -123,12 +124,14 @@ pub(super) async fn claim(
     purpose: Purpose,
     what: &str,
 ) -> ApiResult<()> {
-    let ratio = app.settings.number("mevoco", "overProvisioning.primaryStorage", 1.0);
+    let limits = StorageLimits::of(&app.settings);
     let claim = StorageClaim {
         holder,
         primary_storage: &place.primary_storage,
         host: Some(&place.host),
-        size: allocation::over_provisioned(size, ratio),
+        size: if purpose == Purpose::Volume { limits.claim(size) } else { size },
+        // A snapshot that is claimed is on the disk already.
+        keep: if purpose == Purpose::Volume { limits.reserved } else { 0 },
         purpose,
     };
     match allocation::reserve_storage(tx, &claim).await? {
@@ -189,9 +192,6 @@ pub async fn create_on(
     })
 }
 
-/// Patience with a removal; a host that does not do it in time does it later.
-const REMOVAL: Duration = Duration::from_secs(60);
-
 /// Removes a file of a volume or snapshot. What an unreachable host keeps is noted as garbage and removed when the host
 /// is back, so that nobody waits for it; a host that refuses is an error.
 pub async fn delete_on(app: &App, job: &str, place: &Place, path: &str) -> ApiResult<()> {
@@ -203,7 +203,7 @@ pub async fn delete_on(app: &App, job: &str, place: &Place, path: &str) -> ApiRe
     if host.status == "Connected" {
         let agent = app.agents.of(app.db.read(), &place.host).await?;
         let operation = DeleteVolume { root: place.root.clone(), path: path.to_owned() };
-        match agents::run(&agent, job, &format!("delete-{path}"), operation, REMOVAL).await {
+        match agents::run(&agent, job, &format!("delete-{path}"), operation, garbage::BRIEF).await {
             Ok(()) => return Ok(()),
             Err(ClientError::Agent(error)) if error.kind == ErrorKind::NotFound => return Ok(()),
             Err(error) if !passing(&error) => {
@@ -256,16 +256,26 @@ pub async fn disk_spec<C: ConnectionTrait>(
     Ok(DiskSpec {
         volume: agents::id(&volume.uuid)?,
         path,
-        bus: bus(platform, scsi),
+        bus: bus(platform, volume.r#type == "Root", scsi, virtio_root(conn, volume).await?),
         index: u32::try_from(volume.device_id.unwrap_or_default()).unwrap_or_default(),
         cache: cache_mode(&app.settings.text("kvm", "vm.cacheMode")),
     })
 }
 
-fn bus(platform: &str, scsi: bool) -> DiskBus {
+/// True when the volume's VM wants Virtio for its root volume in spite of its platform (CS-VM-175).
+async fn virtio_root<C: ConnectionTrait>(conn: &C, volume: &volume::Model) -> ApiResult<bool> {
+    match &volume.vm_instance_uuid {
+        Some(vm) => Ok(tags::system_of(conn, vm).await?.iter().any(|tag| tag == "windows::virtioVolume")),
+        None => Ok(false),
+    }
+}
+
+fn bus(platform: &str, root: bool, scsi: bool, virtio_root: bool) -> DiskBus {
     match platform {
         _ if scsi => DiskBus::VirtioScsi,
-        "Windows" | "Other" => DiskBus::Ide,
+        // CS-VM-175: setup of Windows knows IDE alone; data volumes wait for the driver.
+        "Windows" if root && !virtio_root => DiskBus::Ide,
+        "Other" => DiskBus::Ide,
         _ => DiskBus::Virtio,
     }
 }
@@ -344,11 +354,18 @@ mod tests {
     #[test]
     fn cs_img_010_the_platform_decides_the_bus() {
         for platform in ["Linux", "WindowsVirtio", "Paravirtualization"] {
-            assert_eq!(bus(platform, false), DiskBus::Virtio, "{platform}");
+            assert_eq!(bus(platform, true, false, false), DiskBus::Virtio, "{platform}");
         }
         for platform in ["Windows", "Other"] {
-            assert_eq!(bus(platform, false), DiskBus::Ide, "{platform}");
+            assert_eq!(bus(platform, true, false, false), DiskBus::Ide, "{platform}");
         }
-        assert_eq!(bus("Linux", true), DiskBus::VirtioScsi);
+        assert_eq!(bus("Linux", false, true, false), DiskBus::VirtioScsi);
+    }
+
+    #[test]
+    fn cs_vm_175_windows_boots_from_ide_and_keeps_its_data_on_virtio() {
+        assert_eq!(bus("Windows", false, false, false), DiskBus::Virtio);
+        assert_eq!(bus("Windows", true, false, true), DiskBus::Virtio);
+        assert_eq!(bus("Other", false, false, false), DiskBus::Ide);
     }
 }

@@ -48,11 +48,10 @@ export function wire(name: CallName, params: Record<string, unknown>): Wire {
   const body: Record<string, unknown> = {};
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(params)) {
-    if (value === undefined || value === null || key === 'systemTags') continue;
-    if (path.includes(`{${key}}`)) continue;
+    if (value === undefined || value === null || path.includes(`{${key}}`)) continue;
     if (known[key]?.in === 'query' || method === 'GET' || method === 'DELETE') {
       for (const one of Array.isArray(value) ? value : [value]) query.append(key, String(one));
-    } else {
+    } else if (key !== 'systemTags') {
       body[key] = value;
     }
   }

@@ -10,7 +10,7 @@ import { StateLamp } from '../parts/state';
 import { REFRESH, useMay } from '../parts/use';
 import { NamedValue } from '../parts/value';
 import { resources } from '../resources';
-import { idOf, nameOf, type Action, type AnyResource, type Item } from '../resources/define';
+import { conditionsOfId, idOf, nameOf, type Action, type AnyResource, type Item } from '../resources/define';
 
 /** Related resources shown in a detail; the rest is behind their own list. */
 const SHOWN = 10;
@@ -26,7 +26,7 @@ interface Props {
 export function Detail({ resource, id, start, close }: Props) {
   const { t } = useSpeech();
   const may = useMay();
-  const conditions = resource.id ? id.split('~').map((part, index) => `${['category', 'name'][index]}=${part}`) : [`uuid=${id}`];
+  const conditions = conditionsOfId(resource, id);
   const { data, error } = useQuery({
     queryKey: ['detail', resource.kind, id],
     queryFn: () => query(resource.query, { conditions }),

@@ -10,7 +10,7 @@ const CHUNK = 500;
 
 /** The whole list as it is filtered and sorted, one line per resource (F-569, PLAT-DASH-030). */
 async function table(resource: AnyResource, conditions: readonly string[], sort: string, t: Translate): Promise<string> {
-  const columns = [{ field: 'uuid' }, ...resource.columns, ...(resource.details ?? [])];
+  const columns = [...(resource.key ? [] : [{ field: 'uuid' }]), ...resource.columns, ...(resource.details ?? [])];
   const lines = [csvLine(columns.map((column) => t(labelOf({ name: column.field, label: 'label' in column ? column.label : undefined }))))];
   for (let start = 0; ; start += CHUNK) {
     const page = await query(resource.query, { conditions, sort, start, limit: CHUNK });

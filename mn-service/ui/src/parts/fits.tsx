@@ -4,13 +4,6 @@ import { call } from '../api/client';
 import { useSpeech } from '../i18n/context';
 import { parseBytes } from './format';
 
-/** Why a host is no place; our service says it beyond the contract. */
-interface Refused {
-  uuid: string;
-  name: string;
-  reasons: string[];
-}
-
 /** More hosts than this are not explained one by one. */
 const EXPLAINED = 10;
 
@@ -21,30 +14,34 @@ export function Fits({ form }: { form: FormInstance }) {
   const offering = Form.useWatch<string | undefined>('instanceOfferingUuid', form);
   const networks = Form.useWatch<string[] | undefined>('l3NetworkUuids', form);
   const cluster = Form.useWatch<string | undefined>('clusterUuid', form);
+  const host = Form.useWatch<string | undefined>('hostUuid', form);
+  const group = Form.useWatch<string | undefined>('affinityGroup', form);
   const disk = Form.useWatch<string | undefined>('rootDiskSize', form);
   const ready = Boolean(image && offering && networks && networks.length > 0);
   const { data } = useQuery({
-    queryKey: ['fits', image, offering, networks, cluster, disk],
+    queryKey: ['fits', image, offering, networks, cluster, host, group, disk],
     enabled: ready,
     retry: false,
     queryFn: () =>
-      call('GetCandidateZonesClustersHostsForCreatingVm', {
+      call('ExplainVmPlacement', {
         imageUuid: image ?? '',
         instanceOfferingUuid: offering,
         l3NetworkUuids: networks ?? [],
         clusterUuid: cluster,
+        hostUuid: host,
         rootDiskSize: disk ? parseBytes(disk) : undefined,
+        ...(group ? { systemTags: [`affinityGroupUuid::${group}`] } : {}),
       }),
   });
   if (!ready || !data) return null;
-  const count = data.hosts?.length ?? 0;
+  const hosts = data.inventories ?? [];
+  const count = hosts.filter((one) => one.fits).length;
   if (count > 0) return <Alert type="success" showIcon message={count === 1 ? t('vm.fitsOne') : t('vm.fits', { count })} />;
-  const { refused = [] } = data as { refused?: Refused[] };
   const reasons = (
     <ul className="reasons">
-      {refused.slice(0, EXPLAINED).map((host) => (
-        <li key={host.uuid}>
-          {host.name}: {host.reasons.join('; ')}
+      {hosts.slice(0, EXPLAINED).map((one) => (
+        <li key={one.hostUuid}>
+          {one.hostName}: {(one.reasons ?? []).join('; ')}
         </li>
       ))}
     </ul>

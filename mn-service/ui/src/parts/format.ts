@@ -35,6 +35,12 @@ export function date(text: string): string {
   return `${found[3]}-${two(month)}-${two(found[2])} ${two(hour)}:${found[5]}:${found[6]}`;
 }
 
+/** Milliseconds since 1970 as `2025-11-20 13:02:03`, in the browser's zone. */
+export function moment(milliseconds: number): string {
+  const local = new Date(milliseconds - new Date(milliseconds).getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19).replace('T', ' ');
+}
+
 /** An IPv4 address in four decimal numbers. */
 export function isAddress(text: string): boolean {
   const parts = text.split('.');

@@ -52,7 +52,7 @@ export function conditionsOf(resource: AnyResource, listing: Listing): string[] 
   const isUuid = /^[0-9a-f]{32}$/.test(search);
   return [
     ...(resource.only ?? []),
-    ...(search ? [isUuid ? `uuid=${search}` : `name~=%${search}%`] : []),
+    ...(search ? [isUuid && !resource.key ? `uuid=${search}` : `${resource.searched ?? 'name'}~=%${search}%`] : []),
     ...Object.entries(filters).map(([field, values]) => `${field}?=${values.join(',')}`),
   ];
 }

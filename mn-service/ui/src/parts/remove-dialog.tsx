@@ -1,35 +1,63 @@
 import { Alert, Checkbox, Input, Modal, Spin, Table } from 'antd';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { query } from '../api/client';
+import { call } from '../api/client';
+import { asCallError } from '../api/error';
+import type { Answers } from '../contract/generated';
 import { useSpeech } from '../i18n/context';
-import { resources } from '../resources';
-import { nameOf, type Action, type AnyResource, type Consequence, type Item } from '../resources/define';
+import type { Key } from '../i18n/en';
+import { known } from '../i18n/language';
+import { nameOf, type Action, type AnyResource, type Item } from '../resources/define';
+import { ErrorView } from './error';
 
-/** What else goes, by kind and effect. */
+type Effects = NonNullable<NonNullable<Answers['PreviewDeletion']['inventory']>['effects']>;
+
+/** What else is concerned, by effect and type. */
 interface Concerned {
   key: string;
-  consequence: Consequence<Item>;
-  total: number;
+  effect: string;
+  type: string;
   names: string[];
 }
 
-/** How many names of each kind are shown. */
+/** How many names of each type are shown. */
 const NAMED = 5;
 
-async function concerned(consequences: readonly Consequence<Item>[], items: readonly Item[]): Promise<Concerned[]> {
-  const found = await Promise.all(
-    consequences.map(async (consequence) => {
-      const resource = resources[consequence.kind];
-      const pages = await Promise.all(
-        items.map((item) => query(resource.query, { conditions: consequence.conditions(item), limit: NAMED, fields: ['uuid', 'name'] })),
-      );
-      const names = pages.flatMap((page) => (page.items as Item[]).map((one) => nameOf(resource, one)));
-      const total = pages.reduce((sum, page) => sum + page.total, 0);
-      return { key: `${consequence.kind} ${consequence.effect}`, consequence, total, names: names.slice(0, NAMED) };
-    }),
-  );
-  return found.filter((one) => one.total > 0);
+/** Types in the words of the menu. What a person never handles by itself is not listed. */
+const TYPES: Readonly<Record<string, Key>> = {
+  VmInstanceVO: 'r.vms',
+  VolumeVO: 'r.volumes',
+  VolumeSnapshotVO: 'r.snapshots',
+  ImageVO: 'r.images',
+  ClusterVO: 'r.clusters',
+  HostVO: 'r.hosts',
+  PrimaryStorageVO: 'r.primaryStorages',
+  BackupStorageVO: 'r.backupStorages',
+  L2NetworkVO: 'r.l2s',
+  L3NetworkVO: 'r.l3s',
+  IpRangeVO: 'r.ipRanges',
+  VmNicVO: 'r.nics',
+  UsedIpVO: 'r.addresses',
+  AffinityGroupVO: 'r.affinityGroups',
+  AffinityGroupUsageVO: 'r.members',
+  VmCdRomVO: 'r.cdRoms',
+};
+
+/** Groups effects; that the asked-for resource itself goes is no news. */
+export function concerned(effects: Effects, asked: ReadonlySet<string | undefined>): Concerned[] {
+  const found = new Map<string, Concerned>();
+  // One resource may be concerned by several of the deletions, and in several ways.
+  const seen = new Set<string>();
+  for (const { effect = '', resourceType: type = '', resourceUuid, resourceName } of effects) {
+    const key = `${effect} ${type}`;
+    if (!(type in TYPES) || (asked.has(resourceUuid) && effect !== 'Stop') || seen.has(`${key} ${resourceUuid}`)) continue;
+    seen.add(`${key} ${resourceUuid}`);
+    const one = found.get(key) ?? { key, effect, type, names: [] };
+    one.names.push(resourceName ?? String(resourceUuid));
+    found.set(key, one);
+  }
+  const order = Object.keys(TYPES);
+  return [...found.values()].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
 }
 
 interface Props {
@@ -45,23 +73,28 @@ export function RemoveDialog({ resource, action, items, run, close }: Props) {
   const { t } = useSpeech();
   const [understood, setUnderstood] = useState(false);
   const [typed, setTyped] = useState('');
-  const removes = action.removes ?? { how: 'forever' };
   const { data, error } = useQuery({
-    queryKey: ['consequences', resource.kind, action.key, ...items.map((item) => item.uuid)],
-    queryFn: () => concerned(removes.consequences ?? [], items),
+    queryKey: ['preview', action.api, ...items.map((item) => item.uuid)],
+    queryFn: async () => {
+      const previews = await Promise.all(items.map((item) => call('PreviewDeletion', { api: action.api, uuid: String(item.uuid) })));
+      return {
+        concerned: concerned(previews.flatMap((one) => one.inventory?.effects ?? []), new Set(items.map((item) => item.uuid))),
+        refusals: previews.flatMap((one) => one.inventory?.refusals ?? []),
+      };
+    },
     // What is confirmed must be what is there now.
     gcTime: 0,
     staleTime: 0,
   });
   const [only] = items;
   const name = only && items.length === 1 ? nameOf(resource, only) : '';
-  const grave = (data ?? []).length > 0;
+  const grave = (data?.concerned ?? []).length > 0;
   // Infrastructure takes whole VMs along: whoever means it can write its name.
-  const spelled = grave && removes.how === 'records' && items.length === 1;
-  const confirmed = data !== undefined && (!grave || (spelled ? typed === name : understood));
+  const spelled = grave && action.removes === 'records' && items.length === 1;
+  const confirmed = data !== undefined && data.refusals.length === 0 && (!grave || (spelled ? typed === name : understood));
   const label = t(action.label);
   const title = items.length === 1 ? t('delete.title', { action: label, name }) : t('delete.many', { action: label, count: items.length });
-  const how = { recycle: t('delete.recycle'), forever: t('delete.forever'), records: t('delete.records') }[removes.how];
+  const how = { recycle: t('delete.recycle'), forever: t('delete.forever'), records: t('delete.records') }[action.removes ?? 'forever'];
   return (
     <Modal
       open
@@ -78,9 +111,12 @@ export function RemoveDialog({ resource, action, items, run, close }: Props) {
       }}
     >
       <p>{how}</p>
-      {error && <Alert type="error" message={String(error)} />}
+      {error && <ErrorView failure={asCallError(error)} />}
       {data === undefined && !error && <Spin />}
       {data !== undefined && !grave && <p>{t('delete.nothing')}</p>}
+      {data !== undefined && data.refusals.length > 0 && (
+        <Alert type="warning" showIcon className="refusals" message={t('delete.refused')} description={<span className="pre">{data.refusals.join('\n')}</span>} />
+      )}
       {grave && (
         <>
           <p>{t('delete.consequences')}</p>
@@ -88,12 +124,12 @@ export function RemoveDialog({ resource, action, items, run, close }: Props) {
             size="small"
             pagination={false}
             rowKey="key"
-            dataSource={data}
+            dataSource={data?.concerned}
             columns={[
-              { dataIndex: 'total', width: 70, align: 'right' },
-              { render: (_, one: Concerned) => t(resources[one.consequence.kind].many) },
-              { render: (_, one: Concerned) => t(`effect.${one.consequence.effect}`) },
-              { render: (_, one: Concerned) => one.names.join(', ') + (one.total > one.names.length ? ', …' : '') },
+              { width: 70, align: 'right', render: (_, one: Concerned) => one.names.length },
+              { render: (_, one: Concerned) => t(TYPES[one.type] ?? 'r.vms') },
+              { render: (_, one: Concerned) => t(known(`effect.${one.effect}`) ?? 'effect.Delete') },
+              { render: (_, one: Concerned) => one.names.slice(0, NAMED).join(', ') + (one.names.length > NAMED ? ', …' : '') },
             ]}
             showHeader={false}
           />

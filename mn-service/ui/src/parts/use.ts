@@ -22,6 +22,18 @@ export function useClockSkew(): number {
   return useSyncExternalStore(clock.subscribe, clock.skew);
 }
 
+const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)');
+
+/** Whether the user's system asks for pages that do not move (WCAG 2.1, 2.3.3). */
+export function useReducedMotion(): boolean {
+  return useSyncExternalStore(subscribeMotion, () => reducedMotion.matches);
+}
+
+function subscribeMotion(listener: () => void): () => void {
+  reducedMotion.addEventListener('change', listener);
+  return () => reducedMotion.removeEventListener('change', listener);
+}
+
 /** Whether the session may make a call, as far as the contract tells. */
 export function useMay(): (api: CallName | QueryName) => boolean {
   const admin = useSession()?.account === ADMIN;

@@ -3,7 +3,7 @@ import { Link } from 'react-router-dom';
 import { useSpeech } from '../i18n/context';
 import type { Translate } from '../i18n/language';
 import type { Column, Item, Kind } from '../resources/define';
-import { bytes, date } from './format';
+import { bytes, date, moment } from './format';
 import { StateLamp, word } from './state';
 import { useNames } from './use';
 
@@ -24,6 +24,10 @@ export function plain(t: Translate, column: Column<Item>, item: Item): string {
       return bytes(Number(value));
     case 'date':
       return date(String(value));
+    case 'moment':
+      return moment(Number(value));
+    case 'duration':
+      return t('task.seconds', { seconds: (Number(value) / 1000).toFixed(2) });
     case 'flag':
       return word(t, Boolean(value));
     case 'state':

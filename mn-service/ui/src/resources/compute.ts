@@ -107,19 +107,10 @@ export const vms = define({
     { ...edit('UpdateVmInstance'), when: notIn('Destroyed') },
     vm('recover', 'a.recover', 'RecoverVmInstance'),
     vm('destroy', 'a.destroy', 'DestroyVmInstance', {
-      removes: {
-        how: 'recycle',
-        consequences: [
-          { kind: 'volumes', conditions: (item) => [`vmInstanceUuid=${item.uuid}`, 'type=Data'], effect: 'detach' },
-          { kind: 'volumes', conditions: (item) => [`vmInstanceUuid=${item.uuid}`, 'type=Root'], effect: 'delete' },
-        ],
-      },
+      removes: 'recycle',
     }),
     vm('expunge', 'a.expunge', 'ExpungeVmInstance', {
-      removes: {
-        how: 'forever',
-        consequences: [{ kind: 'volumes', conditions: (item) => [`vmInstanceUuid=${item.uuid}`, 'type=Root'], effect: 'delete' }],
-      },
+      removes: 'forever',
     }),
   ],
   related: [
@@ -159,7 +150,7 @@ export const instanceOfferings = define({
       label: 'a.delete',
       api: 'DeleteInstanceOffering',
       batch: true,
-      removes: { how: 'records', consequences: [{ kind: 'vms', conditions: (item) => [`instanceOfferingUuid=${item.uuid}`], effect: 'detach' }] },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'vms', conditions: (item) => [`instanceOfferingUuid=${item.uuid}`] }],
@@ -214,7 +205,7 @@ export const affinityGroups = define({
       ],
     },
     edit('UpdateAffinityGroup'),
-    { key: 'delete', label: 'a.delete', api: 'DeleteAffinityGroup', batch: true, removes: { how: 'records' } },
+    { key: 'delete', label: 'a.delete', api: 'DeleteAffinityGroup', batch: true, removes: 'records' },
   ],
   related: [
     {

@@ -19,10 +19,11 @@ export type Kind =
   | 'image-servers'
   | 'l2-networks'
   | 'l3-networks'
-  | 'settings';
+  | 'settings'
+  | 'audits';
 
 /** How a value is shown. */
-export type Shown = 'text' | 'state' | 'bytes' | 'date' | 'number' | 'flag' | 'word' | 'code';
+export type Shown = 'text' | 'state' | 'bytes' | 'date' | 'moment' | 'duration' | 'number' | 'flag' | 'word' | 'code';
 
 /** A field of a resource, as a column of its list or a line of its details. */
 export interface Column<T> {
@@ -56,13 +57,6 @@ export interface Field<T> {
   hint?: string;
 }
 
-/** What goes with a resource that is removed. */
-export interface Consequence<T> {
-  kind: Kind;
-  conditions: (item: T) => string[];
-  effect: 'delete' | 'stop' | 'detach';
-}
-
 /** Something that can be done. */
 export interface Action<T> {
   key: string;
@@ -77,8 +71,8 @@ export interface Action<T> {
   prepare?: (values: Record<string, unknown>, item: T | undefined) => Record<string, unknown> | Promise<Record<string, unknown>>;
   /** Asks before it is done. */
   confirm?: boolean;
-  /** It removes something: says how, and with what consequences. */
-  removes?: { how: 'recycle' | 'forever' | 'records'; consequences?: readonly Consequence<T>[] };
+  /** It removes something, and how; the service tells with what consequences. */
+  removes?: 'recycle' | 'forever' | 'records';
   /** Possible for several at once. */
   batch?: boolean;
   /** Done by a page or dialog of its own. */
@@ -99,7 +93,9 @@ export interface Resource<T> {
   only?: readonly string[];
   sort?: string;
   /** What tells two of them apart, when that is not `uuid`. */
-  id?: (item: T) => string;
+  key?: readonly (keyof T & string)[];
+  /** What a search looks into, when that is not `name`. */
+  searched?: keyof T & string;
   name?: (item: T) => string;
   create?: readonly Action<T>[];
   actions: readonly Action<T>[];
@@ -120,9 +116,19 @@ export function define<N extends QueryName>(
   return resource as unknown as AnyResource;
 }
 
+function keyOf(resource: AnyResource): readonly string[] {
+  return resource.key ?? ['uuid'];
+}
+
+/** Conditions that only the item of an identity fulfils. */
+export function conditionsOfId(resource: AnyResource, id: string): string[] {
+  const parts = id.split('~');
+  return keyOf(resource).map((field, index) => `${field}=${parts[index] ?? ''}`);
+}
+
 /** Identity of an item. */
 export function idOf(resource: AnyResource, item: Item): string {
-  return resource.id ? resource.id(item) : String(item.uuid);
+  return keyOf(resource).map((field) => String(item[field])).join('~');
 }
 
 /** What a person calls an item. */

@@ -2,7 +2,7 @@ import type { CallName, QueryName } from '../api/client';
 import type { Key } from '../i18n/en';
 import { affinityGroups, instanceOfferings, vms } from './compute';
 import type { AnyResource, Kind } from './define';
-import { backupStorages, clusters, hosts, primaryStorages, settings, zones } from './infrastructure';
+import { audits, backupStorages, clusters, hosts, primaryStorages, settings, zones } from './infrastructure';
 import { l2Networks, l3Networks } from './network';
 import { diskOfferings, images, snapshots, volumes } from './storage';
 
@@ -12,7 +12,7 @@ export const groups: readonly { label: Key; resources: readonly AnyResource[] }[
   { label: 'nav.storage', resources: [volumes, snapshots, diskOfferings] },
   { label: 'nav.network', resources: [l3Networks, l2Networks] },
   { label: 'nav.infrastructure', resources: [zones, clusters, hosts, primaryStorages, backupStorages] },
-  { label: 'nav.system', resources: [settings] },
+  { label: 'nav.system', resources: [settings, audits] },
 ];
 
 /** Every kind of resource. */
@@ -27,5 +27,6 @@ export function resourceOf(kind: string | undefined): AnyResource | undefined {
 
 /** Whether the menu has a resource: whoever can do nothing with it sees it where others name it, and no page of it. */
 export function isOffered(resource: AnyResource, may: (api: CallName | QueryName) => boolean): boolean {
-  return may(resource.query) && [...(resource.create ?? []), ...resource.actions].some((action) => may(action.api));
+  const actions = [...(resource.create ?? []), ...resource.actions];
+  return may(resource.query) && (actions.length === 0 || actions.some((action) => may(action.api)));
 }

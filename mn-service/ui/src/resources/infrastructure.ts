@@ -27,19 +27,7 @@ export const zones = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteZone',
-      removes: {
-        how: 'records',
-        consequences: [
-          { kind: 'vms', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'volumes', conditions: (item) => [`primaryStorage.zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'clusters', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'hosts', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'primary-storage', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'l2-networks', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'l3-networks', conditions: (item) => [`zoneUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'image-servers', conditions: (item) => [`attachedZoneUuids=${item.uuid}`], effect: 'detach' },
-        ],
-      },
+      removes: 'records',
     },
   ],
   related: [
@@ -78,14 +66,7 @@ export const clusters = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteCluster',
-      removes: {
-        how: 'records',
-        consequences: [
-          { kind: 'vms', conditions: (item) => [`clusterUuid=${item.uuid}`, 'state?=Running,Paused,Starting,Rebooting'], effect: 'stop' },
-          { kind: 'volumes', conditions: (item) => [`vmInstance.clusterUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'hosts', conditions: (item) => [`clusterUuid=${item.uuid}`], effect: 'delete' },
-        ],
-      },
+      removes: 'records',
     },
   ],
   related: [
@@ -152,13 +133,7 @@ export const hosts = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteHost',
-      removes: {
-        how: 'records',
-        consequences: [
-          { kind: 'vms', conditions: (item) => [`hostUuid=${item.uuid}`], effect: 'stop' },
-          { kind: 'volumes', conditions: (item) => [`vmInstance.lastHostUuid=${item.uuid}`], effect: 'delete' },
-        ],
-      },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'vms', conditions: (item) => [`hostUuid=${item.uuid}`] }],
@@ -217,13 +192,7 @@ export const primaryStorages = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeletePrimaryStorage',
-      removes: {
-        how: 'records',
-        consequences: [
-          { kind: 'vms', conditions: (item) => [`allVolumes.primaryStorageUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'volumes', conditions: (item) => [`primaryStorageUuid=${item.uuid}`], effect: 'delete' },
-        ],
-      },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'volumes', conditions: (item) => [`primaryStorageUuid=${item.uuid}`] }],
@@ -287,7 +256,7 @@ export const backupStorages = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteBackupStorage',
-      removes: { how: 'records', consequences: [{ kind: 'images', conditions: (item) => [`backupStorage.uuid=${item.uuid}`], effect: 'delete' }] },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'images', conditions: (item) => [`backupStorage.uuid=${item.uuid}`] }],
@@ -298,7 +267,7 @@ export const settings = define({
   query: 'QueryGlobalConfig',
   one: 'r.setting',
   many: 'r.settings',
-  id: (item) => `${item.category}~${item.name}`,
+  key: ['category', 'name'],
   name: (item) => `${item.category} / ${item.name}`,
   sort: 'category',
   columns: [
@@ -326,4 +295,33 @@ export const settings = define({
       params: (item) => ({ category: item.category, name: item.name, value: item.defaultValue }),
     },
   ],
+});
+
+export const audits = define({
+  kind: 'audits',
+  query: 'QueryAudit',
+  one: 'r.audit',
+  many: 'r.audits',
+  key: ['id'],
+  name: (item) => item.apiName ?? '',
+  searched: 'apiName',
+  sort: '-id',
+  columns: [
+    { field: 'apiName' },
+    { field: 'success', shown: 'flag' },
+    { field: 'operator' },
+    { field: 'clientIp' },
+    { field: 'resourceName' },
+    { field: 'startTime', shown: 'moment' },
+    { field: 'duration', shown: 'duration' },
+  ],
+  details: [
+    { field: 'resourceType' },
+    { field: 'resourceUuid', shown: 'code' },
+    { field: 'requestUuid', shown: 'code' },
+    { field: 'requestDump', shown: 'code' },
+    { field: 'error', shown: 'code' },
+    { field: 'clientBrowser' },
+  ],
+  actions: [],
 });

@@ -57,13 +57,7 @@ export const l2Networks = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteL2Network',
-      removes: {
-        how: 'records',
-        consequences: [
-          { kind: 'l3-networks', conditions: (item) => [`l2NetworkUuid=${item.uuid}`], effect: 'delete' },
-          { kind: 'vms', conditions: (item) => [`vmNics.l3Network.l2NetworkUuid=${item.uuid}`], effect: 'detach' },
-        ],
-      },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'l3-networks', conditions: (item) => [`l2NetworkUuid=${item.uuid}`] }],
@@ -178,7 +172,7 @@ export const l3Networks = define({
       key: 'delete',
       label: 'a.delete',
       api: 'DeleteL3Network',
-      removes: { how: 'records', consequences: [{ kind: 'vms', conditions: (item) => [`vmNics.l3NetworkUuid=${item.uuid}`], effect: 'detach' }] },
+      removes: 'records',
     },
   ],
   related: [{ kind: 'vms', conditions: (item) => [`vmNics.l3NetworkUuid=${item.uuid}`] }],

@@ -183,6 +183,10 @@ impl Tour {
         self.call("GetIpAddressCapacity", json!({ "l3NetworkUuids": [l3] })).await?;
         self.call("CheckIpAvailability", json!({ "l3NetworkUuid": l3, "ip": "10.2.0.11" })).await?;
         self.call("DetachNetworkServiceFromL3Network", services).await?;
+        let route = json!({ "l3NetworkUuid": l3, "prefix": "192.168.7.0/24", "nexthop": "10.2.0.7" });
+        self.call("AddHostRouteToL3Network", route).await?;
+        let route = json!({ "l3NetworkUuid": l3, "prefix": "192.168.7.0/24" });
+        self.call("RemoveHostRouteFromL3Network", route).await?;
         self.call("DeleteIpRange", json!({ "uuid": range })).await?;
         let cidr = json!({ "l3NetworkUuid": l3, "name": "cidr", "networkCidr": "10.3.0.0/24" });
         self.call("AddIpRangeByNetworkCidr", cidr).await?;
@@ -218,6 +222,7 @@ impl Tour {
         for event in ["disable", "enable"] {
             self.call("ChangeImageState", json!({ "uuid": image, "stateEvent": event })).await?;
         }
+        self.call("SetImageBootMode", json!({ "uuid": image, "bootMode": "Legacy" })).await?;
         self.call("DeleteImage", json!({ "uuid": image })).await?;
         self.call("RecoverImage", json!({ "imageUuid": image })).await?;
         self.call("DeleteImage", json!({ "uuid": image })).await?;
@@ -241,15 +246,25 @@ impl Tour {
         self.call("GetVmCapabilities", on.clone()).await?;
         self.call("RequestConsoleAccess", json!({ "vmInstanceUuid": vm })).await?;
         self.call("GetVmConsoleAddress", on.clone()).await?;
+        self.vm_settings(&vm).await?;
+        self.vm_parts(&vm).await?;
         for api in ["PauseVmInstance", "ResumeVmInstance", "RebootVmInstance", "StopVmInstance"] {
             self.call(api, on.clone()).await?;
         }
         self.call("UpdateVmInstance", json!({ "uuid": vm, "name": "renamed" })).await?;
+        self.stopped_vm(&vm).await?;
         let root = self.admin.one(&format!("/volumes?q=vmInstanceUuid={vm}&q=type=Root")).await?;
         let template = json!({
             "name": "template", "rootVolumeUuid": root["uuid"], "backupStorageUuids": [self.cloud.backup_storage],
         });
         self.make("CreateRootVolumeTemplateFromRootVolume", template).await?;
+        let snapshot = json!({ "volumeUuid": root["uuid"], "name": "of the root volume" });
+        let snapshot = self.make("CreateVolumeSnapshot", snapshot).await?;
+        let template = json!({
+            "name": "template", "snapshotUuid": snapshot, "backupStorageUuids": [self.cloud.backup_storage],
+        });
+        self.make("CreateRootVolumeTemplateFromVolumeSnapshot", template).await?;
+        self.call("DeleteVolumeSnapshot", json!({ "uuid": snapshot })).await?;
         let size = root["size"].as_i64().context("size")? + (1 << 30);
         self.call("ResizeRootVolume", json!({ "uuid": root["uuid"], "size": size })).await?;
         self.call("StartVmInstance", on.clone()).await?;
@@ -261,10 +276,87 @@ impl Tour {
         Ok(vm)
     }
 
+    /// What is set by a call, asked for by another, and taken back.
+    async fn vm_settings(&mut self, vm: &str) -> Result<()> {
+        let on = json!({ "uuid": vm });
+        self.call("SetVmHostname", json!({ "uuid": vm, "hostname": "tour" })).await?;
+        self.call("SetVmSshKey", json!({ "uuid": vm, "SshKey": "ssh-ed25519 AAAA tour" })).await?;
+        self.call("SetVmConsolePassword", json!({ "uuid": vm, "consolePassword": "secret" })).await?;
+        self.call("SetVmBootOrder", json!({ "uuid": vm, "bootOrder": ["HardDisk", "CdRom"] })).await?;
+        self.call("SetVmBootMode", json!({ "uuid": vm, "bootMode": "Legacy" })).await?;
+        for api in [
+            "GetVmHostname",
+            "GetVmSshKey",
+            "GetVmConsolePassword",
+            "GetVmBootOrder",
+            "DeleteVmHostname",
+            "DeleteVmSshKey",
+            "DeleteVmConsolePassword",
+            "DeleteVmBootMode",
+        ] {
+            self.call(api, on.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// What is plugged into a VM that runs.
+    async fn vm_parts(&mut self, vm: &str) -> Result<()> {
+        let l3 = json!({ "name": "extra", "l2NetworkUuid": self.cloud.l2, "category": "Private" });
+        let l3 = self.make("CreateL3Network", l3).await?;
+        let range = json!({
+            "l3NetworkUuid": l3, "name": "range", "startIp": "10.4.0.10", "endIp": "10.4.0.20",
+            "netmask": "255.255.255.0", "gateway": "10.4.0.1",
+        });
+        self.make("AddIpRange", range).await?;
+        let on = json!({ "vmInstanceUuid": vm });
+        self.call("GetVmAttachableL3Network", on.clone()).await?;
+        self.call("AttachL3NetworkToVm", json!({ "vmInstanceUuid": vm, "l3NetworkUuid": l3 })).await?;
+        let nic = self.admin.one(&format!("/vm-instances/nics?q=l3NetworkUuid={l3}")).await?;
+        let nic = json!({ "vmNicUuid": nic["uuid"] });
+        self.call("GetCandidateL3NetworksForChangeVmNicNetwork", nic.clone()).await?;
+        self.call("DetachL3NetworkFromVm", nic).await?;
+        self.call("GetVmAttachableDataVolume", on.clone()).await?;
+
+        let iso = json!({
+            "name": "medium", "url": "http://images.example/medium.iso", "format": "iso", "mediaType": "ISO",
+            "backupStorageUuids": [self.cloud.backup_storage],
+        });
+        let iso = self.make("AddImage", iso).await?;
+        self.call("GetCandidateIsoForAttachingVm", on.clone()).await?;
+        self.call("GetCandidateVmForAttachingIso", json!({ "isoUuid": iso })).await?;
+        self.call("AttachIsoToVmInstance", json!({ "vmInstanceUuid": vm, "isoUuid": iso })).await?;
+        self.call("DetachIsoFromVmInstance", on).await?;
+        Ok(())
+    }
+
+    /// What changes while a VM is stopped.
+    async fn stopped_vm(&mut self, vm: &str) -> Result<()> {
+        let on = json!({ "vmInstanceUuid": vm });
+        let l3 = self.cloud.l3.clone();
+        self.call("GetVmStartingCandidateClustersHosts", json!({ "uuid": vm })).await?;
+        let ip = json!({ "vmInstanceUuid": vm, "l3NetworkUuid": l3, "ip": "10.1.0.150" });
+        self.call("SetVmStaticIp", ip).await?;
+        self.call("DeleteVmStaticIp", json!({ "vmInstanceUuid": vm, "l3NetworkUuid": l3 })).await?;
+        let nic = self.admin.one(&format!("/vm-instances/nics?q=vmInstanceUuid={vm}")).await?;
+        let nic = nic["uuid"].as_str().context("uuid")?;
+        self.call("UpdateVmNicMac", json!({ "vmNicUuid": nic, "mac": "fa:16:3e:00:00:77" })).await?;
+        let driver = json!({ "vmInstanceUuid": vm, "vmNicUuid": nic, "driverType": "e1000" });
+        self.call("UpdateVmNicDriver", driver).await?;
+        let offering = json!({ "vmInstanceUuid": vm, "instanceOfferingUuid": self.cloud.offering });
+        self.call("ChangeInstanceOffering", offering).await?;
+        let drive = self.make("CreateVmCdRom", json!({ "vmInstanceUuid": vm, "name": "second" })).await?;
+        self.call("UpdateVmCdRom", json!({ "uuid": drive, "name": "renamed" })).await?;
+        self.call("SetVmInstanceDefaultCdRom", json!({ "uuid": drive, "vmInstanceUuid": vm })).await?;
+        self.call("DeleteVmCdRom", json!({ "uuid": drive })).await?;
+        self.call("ReimageVmInstance", on).await?;
+        Ok(())
+    }
+
     async fn volumes(&mut self, vm: &str) -> Result<()> {
         self.call("GetVolumeFormat", json!({})).await?;
         let data = self.make("CreateDataVolume", json!({ "name": "data", "diskSize": 1 << 30 })).await?;
         let on = json!({ "uuid": data });
+        self.call("GetDataVolumeAttachableVm", json!({ "volumeUuid": data })).await?;
         self.call("AttachDataVolumeToVm", json!({ "volumeUuid": data, "vmInstanceUuid": vm })).await?;
         self.call("UpdateVolume", json!({ "uuid": data, "name": "renamed" })).await?;
         for event in ["disable", "enable"] {
@@ -272,8 +364,18 @@ impl Tour {
         }
         self.call("ResizeDataVolume", json!({ "uuid": data, "size": 2_i64 << 30 })).await?;
         self.call("SyncVolumeSize", on.clone()).await?;
+        let servers = json!([self.cloud.backup_storage]);
+        let template = json!({ "name": "data", "volumeUuid": data, "backupStorageUuids": servers });
+        let template = self.make("CreateDataVolumeTemplateFromVolume", template).await?;
+        let made = json!({
+            "name": "made", "imageUuid": template, "primaryStorageUuid": self.cloud.primary_storage,
+            "hostUuid": self.cloud.hosts[0],
+        });
+        self.make("CreateDataVolumeFromVolumeTemplate", made).await?;
         let snapshot = self.make("CreateVolumeSnapshot", json!({ "volumeUuid": data, "name": "first" })).await?;
         self.call("UpdateVolumeSnapshot", json!({ "uuid": snapshot, "name": "renamed" })).await?;
+        let template = json!({ "name": "data", "snapshotUuid": snapshot, "backupStorageUuids": servers });
+        self.make("CreateDataVolumeTemplateFromVolumeSnapshot", template).await?;
         let copy = json!({ "name": "copy", "volumeSnapshotUuid": snapshot });
         self.make("CreateDataVolumeFromVolumeSnapshot", copy).await?;
         self.call("DetachDataVolumeFromVm", json!({ "uuid": data, "vmUuid": vm })).await?;
@@ -335,6 +437,18 @@ impl Tour {
         let account = json!({ "name": "tenant", "password": password });
         let account = self.make("CreateAccount", account).await?;
         self.call("UpdateAccount", json!({ "uuid": account, "description": "of the tour" })).await?;
+        let quota = json!({ "identityUuid": account, "name": "vm.num", "value": 5 });
+        self.call("UpdateQuota", quota).await?;
+        self.call("GetAccountQuotaUsage", json!({ "uuid": account })).await?;
+        let image = json!([self.cloud.image]);
+        let shared = json!({ "resourceUuids": image, "accountUuids": [account] });
+        self.call("ShareResource", shared).await?;
+        self.call("RevokeResourceSharing", json!({ "resourceUuids": image, "all": true })).await?;
+        self.call("GetResourceAccount", json!({ "resourceUuids": image })).await?;
+        let given = self.make("CreateDiskOffering", json!({ "name": "given", "diskSize": 1 << 30 })).await?;
+        self.call("ChangeResourceOwner", json!({ "accountUuid": account, "resourceUuid": given })).await?;
+        let doomed = self.make("CreateAccount", json!({ "name": "doomed", "password": password })).await?;
+        self.call("DeleteAccount", json!({ "uuid": doomed })).await?;
         let session = self.make("LogInByAccount", json!({ "accountName": "tenant", "password": password })).await?;
         self.call("ValidateSession", json!({ "sessionUuid": session })).await?;
         self.call("RenewSession", json!({ "sessionUuid": session, "duration": 3600 })).await?;
