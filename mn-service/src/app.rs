@@ -17,10 +17,11 @@ use crate::{
     console::Consoles,
     deadline::Deadlines,
     jobs::Jobs,
+    password::Passwords,
     progress::ProgressBoard,
     queue::Queues,
     secret::Sealer,
-    session::{Passwords, Sessions},
+    session::Sessions,
     settings::Settings,
     webhook::Webhooks,
 };

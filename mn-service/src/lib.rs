@@ -21,6 +21,7 @@ pub mod faults;
 pub mod garbage;
 pub mod http;
 pub mod jobs;
+pub mod password;
 pub mod preview;
 pub mod progress;
 pub mod queue;
