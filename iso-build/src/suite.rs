@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Formatting, lints and library tests only: no integration tests, no proof
     #[arg(long)]
     fast: bool,
+    /// Every boundary of every workflow in the crash matrix, not a choice of them: minutes more
+    #[arg(long, conflicts_with = "fast")]
+    whole: bool,
     /// Leave out the final proof that a VM runs (`run --once --json`)
     #[arg(long)]
     no_proof: bool,
@@ -58,7 +61,8 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
     if options.fast {
         tests.extend(["--lib", "--bins"]);
     }
-    stage(done, "test", cargo(&tests)).await?;
+    let extent: &[(&str, &str)] = if options.whole { &[("ZSTACK_CRASH_MATRIX", "whole")] } else { &[] };
+    stage(done, "test", cargo_with(&tests, extent)).await?;
     if !options.fast {
         // One process and not nextest's many: its tests share one server, which takes seconds to start.
         let again = ["test", "--package", "system-tests", "--test", "it"];

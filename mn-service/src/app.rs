@@ -17,10 +17,11 @@ use crate::{
     console::Consoles,
     deadline::Deadlines,
     jobs::Jobs,
+    password::Passwords,
     progress::ProgressBoard,
     queue::Queues,
     secret::Sealer,
-    session::{Passwords, Sessions},
+    session::Sessions,
     settings::Settings,
     webhook::Webhooks,
 };
@@ -65,6 +66,8 @@ pub struct App {
     pub hosts_asked: tokio::sync::watch::Sender<bool>,
     /// Wakes every timer: what they wait for may be due under changed settings.
     pub nudge: tokio::sync::Notify,
+    /// Wakes the collector of garbage: something may be removed that could not be, or that nobody else removes.
+    pub sweep: tokio::sync::Notify,
     /// This management node.
     pub node_uuid: String,
     engine: OnceLock<Engine<App, StepError>>,
@@ -113,6 +116,7 @@ impl App {
             consoles: Consoles::default(),
             hosts_asked: tokio::sync::watch::Sender::new(false),
             nudge: tokio::sync::Notify::new(),
+            sweep: tokio::sync::Notify::new(),
             node_uuid,
             engine: OnceLock::new(),
         }

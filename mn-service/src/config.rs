@@ -31,6 +31,8 @@ pub struct Config {
     pub agent_binary: Option<PathBuf>,
     /// Machines without hardware virtualization (CS-HOST-005) may be hosts; their VMs are emulated.
     pub allow_emulation: bool,
+    /// For how many seconds a password that was right is accepted without its slow hash; 0: never.
+    pub remember_passwords_seconds: u64,
     /// Where rows are kept.
     pub database: Database,
     /// Hosts are simulated by a `node-manager-sim` at this loopback URL. For tests and benchmarks only.
@@ -58,6 +60,7 @@ impl Default for Config {
             agent_port: node_manager_types::AGENT_PORT,
             agent_binary: None,
             allow_emulation: true,
+            remember_passwords_seconds: 300,
             database: Database::default(),
             simulator: None,
         }

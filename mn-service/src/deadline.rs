@@ -79,6 +79,10 @@ impl Observer for Watch {
         self.progress.boundary(at);
     }
 
+    fn permit(&self, at: Boundary) -> Result<(), String> {
+        self.progress.permit(at)
+    }
+
     fn is_over(&self, id: Uuid) -> bool {
         self.deadlines.is_over(id)
     }

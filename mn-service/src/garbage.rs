@@ -1,7 +1,7 @@
 //! Things on hosts that could not be removed yet. A delete that finds its host unreachable notes here what is left and
 //! succeeds; a timer retries until the host has done it or is gone for good.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use mn_service_db::entity::{garbage, host};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult, new_uuid};
@@ -160,8 +160,22 @@ fn pause(attempts: i32) -> i64 {
     BACKOFF.0.saturating_mul(1 << doublings).min(BACKOFF.1)
 }
 
-/// Tries whatever is due. Called by a timer.
-pub async fn collect(app: &App) -> ApiResult<()> {
+/// Longest pause between two looks at what is due.
+const TURN: Duration = Duration::from_secs(15);
+
+/// Tries whatever is due, now and then and whenever somebody asks for it; never ends. At first it waits: after a start
+/// nobody has spoken to the hosts yet, and each that connects asks for it.
+pub async fn keep_collecting(app: Arc<App>) {
+    loop {
+        // A timeout is a turn that nobody asked for.
+        let _turn = tokio::time::timeout(TURN, app.sweep.notified()).await;
+        if let Err(error) = collect(&app).await {
+            tracing::warn!(%error, "garbage could not be collected; tried again");
+        }
+    }
+}
+
+async fn collect(app: &App) -> ApiResult<()> {
     let due = garbage::Entity::find()
         .filter(garbage::Column::NextTry.lte(now_millis()))
         .order_by_asc(garbage::Column::NextTry)

@@ -6,7 +6,7 @@ mod recovery;
 pub use recovery::recover;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,6 +36,8 @@ pub struct Jobs {
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
     /// APIs of jobs that came as legacy messages: their result names the class of the answer.
     legacy: Mutex<HashMap<String, String>>,
+    /// Queues in which jobs from before the start have the first places, until they go on.
+    interrupted: Mutex<HashSet<String>>,
 }
 
 /// What a client that polls is told.
@@ -120,6 +122,11 @@ impl Jobs {
     /// The API of a job that came as a legacy message.
     pub fn legacy_api(&self, job: &str) -> Option<String> {
         self.legacy.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
+    }
+
+    /// True while a job from before the start has its place in the queue of `key` and waits for the hosts.
+    pub fn is_interrupted(&self, key: &str) -> bool {
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
@@ -343,6 +350,8 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
         Ended::Stuck(error) => (STUCK, error),
     };
     let body = error_body(&error);
+    // What the job noted for removal was to be removed by steps that it did not reach.
+    call.app.sweep.notify_one();
     // A job that cannot even be ended is taken up again by the next start.
     if let Err(error) = fail(call, state, &error, &body, started).await {
         tracing::error!(%error, "the failure of a job could not be written down");

@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 use mn_service::{ca::Authority, config::Config, coverage::Coverage, resource, service};
 use tracing_subscriber::EnvFilter;
 
+/// The C library's allocator keeps what a thread once used for that thread, and here are many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Management service of the cloud: REST API, scheduler, workflows.
 #[derive(Debug, Parser)]
 #[command(version)]

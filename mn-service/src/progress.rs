@@ -11,11 +11,13 @@ use mn_service_workflow::{Boundary, Observer, Phase};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::faults::Faults;
+
 /// Progress of every running job.
 #[derive(Debug, Default)]
 pub struct ProgressBoard {
     jobs: Mutex<HashMap<Uuid, Standing>>,
-    crash: CrashPoint,
+    faults: Faults,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -28,16 +30,6 @@ struct Standing {
     percent: u8,
     stage: String,
     at: i64,
-}
-
-/// Kills the process at one boundary, for tests of what a crash leaves: `ZSTACK_CRASH_AT=workflow/step/phase`.
-#[derive(Debug)]
-struct CrashPoint(Option<String>);
-
-impl Default for CrashPoint {
-    fn default() -> Self {
-        Self(std::env::var("ZSTACK_CRASH_AT").ok())
-    }
 }
 
 impl ProgressBoard {
@@ -94,12 +86,11 @@ impl Observer for ProgressBoard {
                 ..Default::default()
             };
         }
-        if let Some(point) = &self.crash.0
-            && *point == format!("{}/{}/{:?}", at.workflow, at.step, at.phase)
-        {
-            // Exactly what a power cut does: no destructors, no flushes.
-            std::process::abort();
-        }
+        self.faults.crash(at);
+    }
+
+    fn permit(&self, at: Boundary) -> Result<(), String> {
+        self.faults.fail(at)
     }
 }
 

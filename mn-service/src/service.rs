@@ -15,10 +15,12 @@ use crate::{
     config::Config,
     deadline::Watch,
     deploy::trust::Trust,
-    http, jobs, resource,
+    http, jobs,
+    password::Passwords,
+    resource,
     saga_store::SagaStore,
     secret::Sealer,
-    session::{Passwords, Sessions},
+    session::Sessions,
     settings::Settings,
 };
 
@@ -74,7 +76,7 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     let agents = Agents::new(&authority.management()?, config.simulator.clone(), config.agent_port)?;
     let settings = Settings::load(&db).await?;
     let sessions = Sessions::load(&db).await?;
-    let passwords = Passwords::default();
+    let passwords = Passwords::new(Duration::from_secs(config.remember_passwords_seconds));
     let node_uuid = node_uuid(&config)?;
     let parts = Parts {
         config,

@@ -1,22 +1,16 @@
-//! Accounts' passwords and sessions (PROTOCOL.md section 3, OPS-LGN-*).
+//! Sessions (PROTOCOL.md section 3, OPS-LGN-*).
 //!
 //! A session token is 122 random bits; the database keeps its SHA-256 only. Checks never touch the database:
 //! sessions live in memory and their sliding expiry is written back now and then.
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicI64, Ordering},
-        mpsc,
     },
 };
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
-};
 use mn_service_db::{Db, entity::session};
 use mn_service_types::{
     ADMIN_ACCOUNT, ApiError, ErrorCode,
@@ -27,7 +21,6 @@ use mn_service_types::{
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
 use crate::{api::Caller, app::OrInternal};
 
@@ -40,7 +33,57 @@ type TokenHash = [u8; 32];
 /// Sessions of this management node.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    live: RwLock<HashMap<TokenHash, Arc<Session>>>,
+    live: RwLock<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    by_token: HashMap<TokenHash, Arc<Session>>,
+    /// How many of them each account has, so that a login does not look at everybody's.
+    by_account: HashMap<String, usize>,
+}
+
+impl Live {
+    fn insert(&mut self, token: TokenHash, session: Arc<Session>) {
+        *self.by_account.entry(session.account.clone()).or_default() += 1;
+        if let Some(replaced) = self.by_token.insert(token, session) {
+            self.left(&replaced.account);
+        }
+    }
+
+    fn remove(&mut self, token: &TokenHash) {
+        if let Some(gone) = self.by_token.remove(token) {
+            self.left(&gone.account);
+        }
+    }
+
+    /// Drops sessions and returns their tokens' hashes.
+    fn drop_all(&mut self, goes: impl Fn(&TokenHash, &Session) -> bool) -> Vec<TokenHash> {
+        let gone: Vec<TokenHash> =
+            self.by_token.iter().filter(|(token, session)| goes(token, session)).map(|(token, _)| *token).collect();
+        gone.iter().for_each(|token| self.remove(token));
+        gone
+    }
+
+    fn left(&mut self, account: &str) {
+        if let Some(count) = self.by_account.get_mut(account) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_account.remove(account);
+            }
+        }
+    }
+
+    /// Sessions of an account that have not expired; those that have are counted too while all are below `limit`.
+    fn of_account(&self, account: &str, limit: usize, now: i64) -> usize {
+        match self.by_account.get(account).copied().unwrap_or(0) {
+            count if count < limit => count,
+            _ => {
+                let good = |s: &&Arc<Session>| s.account == account && s.expires.load(Ordering::Relaxed) > now;
+                self.by_token.values().filter(good).count()
+            }
+        }
+    }
 }
 
 /// One session.
@@ -70,8 +113,9 @@ impl Sessions {
             .all(db.read())
             .await
             .or_internal()?;
-        let live = rows.into_iter().filter_map(|row| {
-            let key: TokenHash = hex::decode(&row.token_hash).ok()?.try_into().ok()?;
+        let mut live = Live::default();
+        for row in rows {
+            let Some(key) = hex::decode(&row.token_hash).ok().and_then(|key| key.try_into().ok()) else { continue };
             let session = Session {
                 account: row.account_uuid,
                 user: row.user_uuid,
@@ -79,16 +123,24 @@ impl Sessions {
                 expires: AtomicI64::new(row.expires),
                 written: AtomicI64::new(row.expires),
             };
-            Some((key, Arc::new(session)))
-        });
-        Ok(Self { live: RwLock::new(live.collect()) })
+            live.insert(key, Arc::new(session));
+        }
+        Ok(Self { live: RwLock::new(live) })
+    }
+
+    fn live(&self) -> RwLockReadGuard<'_, Live> {
+        // A panic elsewhere cannot leave the maps half-changed: nothing in between can fail.
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session. `limit` is `identity/session.maxConcurrent` (OPS-LGN-007).
     pub async fn open(&self, db: &Db, account: &str, client_ip: &str, seconds: i64, limit: usize) -> ApiResult<Value> {
         let now = now_millis();
-        let of_account = |s: &&Arc<Session>| s.account == account && s.expires.load(Ordering::Relaxed) > now;
-        if self.live.read().unwrap_or_else(PoisonError::into_inner).values().filter(of_account).count() >= limit {
+        if self.live().of_account(account, limit, now) >= limit {
             return Err(ApiError::new(
                 ErrorCode::TooManySessions,
                 format!(
@@ -118,14 +170,14 @@ impl Sessions {
             written: AtomicI64::new(expires),
         };
         let inventory = inventory(&token, &session);
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(hash(&token), Arc::new(session));
+        self.live_mut().insert(hash(&token), Arc::new(session));
         Ok(inventory)
     }
 
     /// Who holds this token; moves its expiry to now + `seconds`.
     pub fn check(&self, token: &str, client_ip: &str, seconds: i64) -> ApiResult<Caller> {
         let key = hash(token);
-        let found = self.live.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let found = self.live().by_token.get(&key).cloned();
         let now = now_millis();
         let session = found.filter(|s| s.expires.load(Ordering::Relaxed) > now).ok_or_else(expired)?;
         session.expires.store(now + seconds * 1000, Ordering::Relaxed);
@@ -140,26 +192,23 @@ impl Sessions {
 
     /// True while the token is good; does not move its expiry.
     pub fn is_valid(&self, token: &str) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
+        self.live().by_token.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
     }
 
     /// Account of a live token.
     pub fn account_of(&self, token: &str) -> Option<String> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.get(&hash(token)).map(|session| session.account.clone())
+        self.live().by_token.get(&hash(token)).map(|session| session.account.clone())
     }
 
     /// `SessionInventory` of a live token.
     pub fn inventory(&self, token: &str) -> ApiResult<Value> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.get(&hash(token)).map(|session| inventory(token, session)).ok_or_else(expired)
+        self.live().by_token.get(&hash(token)).map(|session| inventory(token, session)).ok_or_else(expired)
     }
 
     /// Closes the session; unknown tokens are fine.
     pub async fn close(&self, db: &Db, token: &str) -> ApiResult<()> {
         let key = hash(token);
-        self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.live_mut().remove(&key);
         let tx = db.begin().await.or_internal()?;
         session::Entity::delete_by_id(hex::encode(key)).exec(&tx).await.or_internal()?;
         tx.commit().await.or_internal()
@@ -169,15 +218,9 @@ impl Sessions {
     /// [`Caller::session`]). Works in the caller's transaction; when that is rolled back the sessions stay closed until
     /// the next start, and logging in again is all that it takes.
     pub async fn close_others<C: ConnectionTrait>(&self, conn: &C, account: &str, kept: Option<&str>) -> ApiResult<()> {
-        let closed: Vec<String> = {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-            let closes =
-                |key: &TokenHash, session: &Session| session.account == account && Some(begin(key).as_str()) != kept;
-            let closed =
-                live.iter().filter(|(key, session)| closes(key, session)).map(|(key, _)| hex::encode(key)).collect();
-            live.retain(|key, session| !closes(key, session));
-            closed
-        };
+        let closes =
+            |key: &TokenHash, session: &Session| session.account == account && Some(begin(key).as_str()) != kept;
+        let closed: Vec<String> = self.live_mut().drop_all(closes).iter().map(hex::encode).collect();
         for chunk in closed.chunks(1000) {
             let gone = session::Entity::delete_many().filter(session::Column::TokenHash.is_in(chunk.iter().cloned()));
             gone.exec(conn).await.or_internal()?;
@@ -189,9 +232,10 @@ impl Sessions {
     pub async fn flush(&self, db: &Db) -> ApiResult<()> {
         let now = now_millis();
         let moved: Vec<(TokenHash, Arc<Session>)> = {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-            live.retain(|_, s| s.expires.load(Ordering::Relaxed) > now);
-            live.iter()
+            let mut live = self.live_mut();
+            live.drop_all(|_, session| session.expires.load(Ordering::Relaxed) <= now);
+            live.by_token
+                .iter()
                 .filter(|(_, s)| {
                     s.expires.load(Ordering::Relaxed) - s.written.load(Ordering::Relaxed) > WRITE_BACK_MILLIS
                 })
@@ -228,73 +272,4 @@ fn inventory(token: &str, session: &Session) -> Value {
         "createDate": to_wire(session.created),
         "noSessionEvaluation": false,
     })
-}
-
-/// Threads that hash passwords.
-const HASHERS: usize = 2;
-
-type Work = Box<dyn FnOnce() + Send>;
-
-/// Hashes and checks passwords on a small pool: a login storm costs two cores at most and never delays sessions.
-///
-/// Threads of its own and not the runtime's: a hash takes 19 MiB, the allocator keeps that for every thread that ever
-/// did one, and the runtime has hundreds.
-#[derive(Debug, Clone)]
-pub struct Passwords {
-    work: mpsc::Sender<Work>,
-}
-
-impl Default for Passwords {
-    fn default() -> Self {
-        let (work, queue) = mpsc::channel::<Work>();
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..HASHERS {
-            let queue = queue.clone();
-            std::thread::spawn(move || {
-                loop {
-                    // The lock is free again before the work begins.
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(work) = next else { return };
-                    // A panic is the failure of one request, not the end of the pool.
-                    let _panicked = catch_unwind(AssertUnwindSafe(work));
-                }
-            });
-        }
-        Self { work }
-    }
-}
-
-impl Passwords {
-    /// Argon2id hash of what the client sent (already a SHA-512, see PROTOCOL.md section 3).
-    pub async fn hash(&self, sent: &str) -> ApiResult<String> {
-        let sent = sent.to_owned();
-        self.run(move || {
-            let salt = SaltString::generate(&mut argon2::password_hash::rand_core::OsRng);
-            Argon2::default()
-                .hash_password(sent.as_bytes(), &salt)
-                .map(|hash| hash.to_string())
-                .map_err(ApiError::internal)
-        })
-        .await?
-    }
-
-    /// True when `sent` fits `stored`.
-    pub async fn verify(&self, sent: &str, stored: &str) -> ApiResult<bool> {
-        let (sent, stored) = (sent.to_owned(), stored.to_owned());
-        self.run(move || {
-            PasswordHash::new(&stored)
-                .is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
-        })
-        .await
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
-        let (answer, answered) = oneshot::channel();
-        let work = Box::new(move || {
-            // Nobody waits any more when the request was given up.
-            let _unheard = answer.send(work());
-        });
-        self.work.send(work).map_err(ApiError::internal)?;
-        answered.await.map_err(ApiError::internal)
-    }
 }

@@ -49,7 +49,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| async move { resource::recycle_bin::VMS.expunge_due(&app).await },
     );
     every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
-    every(&mut set, app, "garbage", |_| 15, |app| async move { garbage::collect(&app).await });
+    set.spawn(garbage::keep_collecting(app.clone()));
     every(
         &mut set,
         app,

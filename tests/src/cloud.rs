@@ -82,16 +82,13 @@ impl Cloud {
         self.world.as_ref().unwrap_or_else(|| panic!("the service of this cloud is a program of its own"))
     }
 
-    /// A fresh session, after a restart of the service.
-    pub async fn log_in_again(&mut self) -> Result<()> {
-        self.admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
-        // Hosts are believed again once they were asked.
+    /// Waits until every host is believed, which after a start is once it was asked.
+    pub async fn hosts_connected(&self) {
         eventually(Duration::from_secs(30), || async {
             let hosts = self.admin.query("/hosts?q=status!=Connected").await.map_err(|e| e.to_string())?;
             if hosts.is_empty() { Ok(()) } else { Err(format!("{} hosts are not connected", hosts.len())) }
         })
         .await;
-        Ok(())
     }
 
     /// Volume files that a host holds below the primary storage.

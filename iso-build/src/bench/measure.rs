@@ -1,6 +1,6 @@
 //! The measurements: a cloud over simulated hosts is made and filled through the public API, then asked.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -99,20 +99,20 @@ async fn measure(options: &Options, subject: &Subject, kind: Kind, progress: &Pr
             }
         })
         .await?;
-    let (client, expected) = (admin.clone(), PAGE.min(options.vms as usize));
+    let page = PAGE.min(options.vms as usize);
+    bench.run("vm_list_100", clients, time, lists(&admin, format!("limit={PAGE}"), page)).await?;
+    let by_pattern = format!("q=name~=vm-%25&limit={PAGE}");
+    bench.run("vm_list_100_by_name", clients, time, lists(&admin, by_pattern, page)).await?;
+    let (client, vms) = (admin.clone(), u64::from(options.vms));
     bench
-        .run("vm_list_100_by_name", clients, time, move |_| {
+        .run("vm_by_name", clients, time, move |number| {
             let client = client.clone();
-            async move {
-                let answer = client.read(&format!("/vm-instances?q=name~=vm-%25&limit={PAGE}")).await?;
-                // Counted in the text: parsing it would take processor time from the service.
-                match answer.matches("\"memorySize\":").count() {
-                    found if found == expected => Ok(()),
-                    found => bail!("{found} VMs listed instead of {expected}"),
-                }
-            }
+            let name = format!("vm-{:06}", number % vms);
+            async move { listed(&client, &format!("q=name={name}"), 1).await }
         })
         .await?;
+    let all = options.vms as usize;
+    bench.run("vm_list_all", 1, time, lists(&admin, format!("limit={all}"), all)).await?;
     let client = admin.clone();
     bench
         .run("zone_create_delete", clients, time, move |number| {
@@ -165,6 +165,26 @@ impl Bench<'_> {
         let measured = Measured { figures, cpu_ms: (cpu_ms * 100.0).round() / 100.0 };
         self.results.insert(name, measured);
         Ok(())
+    }
+}
+
+type Round = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// A round that lists VMs, and must find that many.
+fn lists(client: &Client, query: String, expected: usize) -> impl Fn(u64) -> Round + Send + Sync + 'static {
+    let client = client.clone();
+    move |_| {
+        let (client, query) = (client.clone(), query.clone());
+        Box::pin(async move { listed(&client, &query, expected).await })
+    }
+}
+
+async fn listed(client: &Client, query: &str, expected: usize) -> Result<()> {
+    let answer = client.read(&format!("/vm-instances?{query}")).await?;
+    // Counted in the text: parsing it would take processor time from the service.
+    match answer.matches("\"memorySize\":").count() {
+        found if found == expected => Ok(()),
+        found => bail!("{found} VMs listed instead of {expected}"),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -24,20 +26,25 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them as they are shipped, or takes them from `folder`.
+    /// Takes them from `folder`, or builds them as they are shipped, together with this program: a load generator that
+    /// is not optimised takes more processor time than the service that it asks. Does not return then, but goes on as
+    /// the optimised program.
     pub(super) async fn find(folder: Option<&Path>, progress: &Progress) -> Result<Self> {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
             None => {
                 progress.hide();
-                let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-                let build =
-                    ["build", "--release", "--package", "mn-service", "--package", "node-manager-sim", "--bins"];
-                Program::new(cargo).args(build).directory(&crate::repository()).deadline(BUILD).watched().await?;
-                // This program lies in the folder of its own profile, beside that of the release build.
-                let me = std::env::current_exe().context("this program does not know where it is")?;
-                let target = me.ancestors().nth(2).context("this program lies in no target folder")?;
-                target.join("release")
+                let release = build().await?;
+                if cfg!(debug_assertions) {
+                    let again = Command::new(release.join("iso-build"))
+                        .args(std::env::args_os().skip(1))
+                        .arg("--programs")
+                        .arg(&release)
+                        .exec();
+                    return Err(again)
+                        .with_context(|| format!("{} cannot be run", release.join("iso-build").display()));
+                }
+                release
             }
         };
         let program = |name: &str| {
@@ -46,6 +53,17 @@ impl Programs {
         };
         Ok(Self { service: program("mn-service")?, simulator: program("node-manager-sim")? })
     }
+}
+
+/// Builds what is measured and what measures; returns the folder.
+async fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let packages = ["mn-service", "node-manager-sim", "iso-build"].iter().flat_map(|name| ["--package", name]);
+    let build = ["build", "--release", "--bins"].into_iter().chain(packages);
+    Program::new(cargo).args(build).directory(&crate::repository()).deadline(BUILD).watched().await?;
+    // This program lies in the folder of its own profile, beside that of the release build.
+    let me = std::env::current_exe().context("this program does not know where it is")?;
+    Ok(me.ancestors().nth(2).context("this program lies in no target folder")?.join("release"))
 }
 
 /// A service over simulated hosts, running. [`Subject::end`] ends it.

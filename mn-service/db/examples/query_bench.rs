@@ -11,7 +11,7 @@ use mn_service_db::{
         used_ip::Entity as UsedIp, vm_instance, vm_instance::Entity as VmInstance, vm_nic, vm_nic::Entity as VmNic,
         volume, volume::Entity as Volume, zone, zone::Entity as Zone,
     },
-    query::{Op, Query, Sort, load, run},
+    query::{Op, Query, Sort, answer, load},
 };
 use mn_service_types::{ApiError, date::now_millis};
 use sea_orm::{EntityTrait, Set};
@@ -26,6 +26,9 @@ const SPAN: Duration = Duration::from_secs(3);
 const CALLERS: u64 = 8;
 /// Rows of one INSERT.
 const CHUNK: u64 = 500;
+
+/// What every machine in an answer has.
+const NAME: &[u8] = b"\"name\":\"vm-";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +104,9 @@ async fn perform(db: &Db, work: Work, row: u64, vms: u64) -> Result<usize, ApiEr
             ..query
         },
     };
-    Ok(run(db.read(), &query).await?.inventories.len())
+    let text = answer(db, &query).await?;
+    // Counted in the text: parsing it would cost more than the query.
+    Ok(text.windows(NAME.len()).filter(|part| *part == NAME).count())
 }
 
 async fn fill(db: &Db, vms: u64) -> Result<(), DbError> {

@@ -9,10 +9,15 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 
-use crate::{DbError, Txn, durable::Durable, error::is_transient, migration::Migrator};
+use crate::{DbError, Txn, direct::Direct, durable::Durable, error::is_transient, migration::Migrator};
 
-/// Connections that read at the same time.
-const READERS: u32 = 16;
+/// Connections to SQLite that read at the same time, beside those of [`Direct`]. Each has a thread, a cache of pages and
+/// one of statements.
+const READERS: u32 = 8;
+/// Connections to MariaDB.
+const SERVER_CONNECTIONS: u32 = 32;
+/// Statements that a connection to SQLite keeps prepared, at some 10 KB each.
+const STATEMENTS: usize = 256;
 /// How long a caller waits for a connection or for the writer before it fails.
 const WAIT: Duration = Duration::from_secs(30);
 /// How long one management service waits for another that migrates.
@@ -37,6 +42,8 @@ pub struct Db {
     /// Which database it is.
     pub backend: Backend,
     writer: DatabaseConnection,
+    /// How queries are answered on SQLite.
+    pub(crate) direct: Option<Arc<Direct>>,
     /// What commits wait for, where the database does not do it itself.
     durable: Option<Arc<Durable>>,
     /// Removes the file of a temporary database with the last handle.
@@ -86,7 +93,7 @@ async fn open_sqlite(path: &Path, durable: bool) -> Result<Db, DbError> {
                     .foreign_keys(true)
                     .busy_timeout(WAIT)
                     .pragma("temp_store", "memory")
-                    .statement_cache_capacity(512)
+                    .statement_cache_capacity(STATEMENTS)
                     .optimize_on_close(!readers, Some(400));
                 if readers { sqlite.pragma("query_only", "on") } else { sqlite }
             });
@@ -96,7 +103,8 @@ async fn open_sqlite(path: &Path, durable: bool) -> Result<Db, DbError> {
     Migrator::up(&writer, None).await?;
     let conn = Database::connect(options(true)).await?;
     let durable = durable.then(|| Arc::new(Durable::of(path)));
-    Ok(Db { conn, backend: Backend::Sqlite, writer, durable, _temporary: None })
+    let direct = Some(Arc::new(Direct::of(path, WAIT)));
+    Ok(Db { conn, backend: Backend::Sqlite, writer, direct, durable, _temporary: None })
 }
 
 async fn open_mariadb(url: &str) -> Result<Db, DbError> {
@@ -115,8 +123,8 @@ async fn open_mariadb(url: &str) -> Result<Db, DbError> {
         options
     };
     migrate_mariadb(&Database::connect(options(1)).await?).await?;
-    let conn = Database::connect(options(2 * READERS)).await?;
-    Ok(Db { writer: conn.clone(), conn, backend: Backend::MariaDb, durable: None, _temporary: None })
+    let conn = Database::connect(options(SERVER_CONNECTIONS)).await?;
+    Ok(Db { writer: conn.clone(), conn, backend: Backend::MariaDb, direct: None, durable: None, _temporary: None })
 }
 
 /// Several management services may start at the same time; one of them migrates while the others wait. `single` has
@@ -218,6 +226,9 @@ impl Db {
 
     /// Finishes what is under way and closes all connections.
     pub async fn close(self) -> Result<(), DbError> {
+        if let Some(direct) = &self.direct {
+            direct.close();
+        }
         self.conn.close_by_ref().await?;
         Ok(self.writer.close_by_ref().await?)
     }

@@ -29,6 +29,12 @@ pub enum DbError {
     /// The database refused.
     #[error(transparent)]
     Database(#[from] DbErr),
+    /// SQLite refused a query.
+    #[error(transparent)]
+    Direct(#[from] rusqlite::Error),
+    /// A query was given up.
+    #[error("the query was not answered: {0}")]
+    Unanswered(String),
 }
 
 impl DbError {

@@ -3,6 +3,7 @@
 //! SQLite (embedded) and MariaDB behave alike behind [`Db`]; see `README.md`.
 
 mod connection;
+mod direct;
 mod durable;
 pub mod entity;
 mod error;

@@ -17,12 +17,10 @@ use mn_service_types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    Server, caller_of, client_ip, json_response,
-    query::{page_body, viewer},
-};
+use super::{Server, caller_of, client_ip, json_response, query::viewer};
 use crate::{
     api::{Action, Caller},
+    app::OrInternal,
     jobs::{View, Wishes},
 };
 
@@ -155,8 +153,8 @@ impl Server {
         }
         let selected = fields.get("fields").and_then(Value::as_array);
         query.fields = selected.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-        let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
-        let mut body = page_body(&query, page);
+        let body = mn_service_db::query::answer(&self.app.db, &query).await?;
+        let mut body: Map<String, Value> = serde_json::from_slice(&body).or_internal()?;
         body.remove("schema");
         Ok(body)
     }

@@ -1,11 +1,10 @@
 //! The query API: parameters to a query, a page to an answer (PROTOCOL.md section 8).
 
 use axum::{http::StatusCode, response::Response};
-use mn_service_db::query::{Condition, Op, Page, Query, Sort, Viewer};
+use mn_service_db::query::{Condition, Op, Query, Sort, Viewer};
 use mn_service_types::{ApiError, ErrorCode};
-use serde_json::{Map, Value, json};
 
-use super::{Refusal, Server, bad_request, json_response};
+use super::{Refusal, Server, bad_request, json_text};
 use crate::api::Caller;
 
 impl Server {
@@ -27,29 +26,14 @@ impl Server {
                 query.conditions.push(Condition::new(name, Op::Equal, value));
             }
         }
-        let page = mn_service_db::query::run(self.app.db.read(), &query).await?;
-        Ok(json_response(StatusCode::OK, &page_body(&query, page)))
+        let body = mn_service_db::query::answer(&self.app.db, &query).await?;
+        Ok(json_text(StatusCode::OK, body))
     }
 }
 
 /// Whose resources a query may show.
 pub(crate) fn viewer(caller: &Caller) -> Viewer {
     if caller.admin { Viewer::Admin } else { Viewer::Account(caller.account.clone()) }
-}
-
-/// Body of a query's answer.
-pub(crate) fn page_body(query: &Query, page: Page) -> Map<String, Value> {
-    let mut body = Map::new();
-    if !query.count {
-        body.insert("inventories".to_owned(), Value::Array(page.inventories));
-    }
-    if let Some(total) = page.total {
-        body.insert("total".to_owned(), json!(total));
-    }
-    if !query.count {
-        body.insert("schema".to_owned(), Value::Object(page.schema));
-    }
-    body
 }
 
 fn read_query(query: &mut Query, pairs: &[(String, String)]) -> Result<(), Refusal> {

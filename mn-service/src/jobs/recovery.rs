@@ -1,8 +1,12 @@
 //! Jobs from before a restart: taken up in the order in which they were accepted.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use mn_service_db::entity::{job, saga, saga_event};
+use mn_service_db::entity::job;
 use mn_service_types::{ApiError, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult};
 use mn_service_workflow::Running;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder, prelude::*};
@@ -13,10 +17,6 @@ use crate::{
     app::{App, OrInternal},
     queue::Ticket,
 };
-
-/// The one kind of interrupted jobs that does not wait until the hosts were asked, because it asks them, and whoever asks
-/// a host after the start waits for it. It begins anew: done twice it ends as done once.
-const ASKS_HOSTS: &str = "ReconnectHost";
 
 /// Takes up the jobs that a crash or restart interrupted, in the order in which they were accepted. Called once,
 /// before requests are served.
@@ -32,17 +32,14 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     for row in unfinished {
         match revive(app, &row) {
             Ok(call) => {
-                let ticket = app.queues.join(keys(&call).await?);
+                let keys = keys(&call).await?;
+                app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().cloned());
+                let ticket = app.queues.join(keys);
                 app.jobs.put(&call.job, View::Running);
                 if let Some(deadline) = row.deadline {
                     app.deadlines.set(id_of(&call), deadline);
                 }
-                if row.api == ASKS_HOSTS {
-                    forget_workflow(app, &row.uuid).await?;
-                    tokio::spawn(run(call, ticket, row.webhook, None));
-                } else {
-                    interrupted.push((call, ticket, row.webhook));
-                }
+                interrupted.push((call, ticket, row.webhook));
             }
             Err(error) => {
                 tracing::error!(job = %row.uuid, api = %row.api, %error, "a job from before the restart cannot be taken up");
@@ -63,22 +60,9 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
     Ok(count)
 }
 
-async fn forget_workflow(app: &App, job: &str) -> ApiResult<()> {
-    let job = job.to_owned();
-    app.write(|tx| async move {
-        saga_event::Entity::delete_many()
-            .filter(saga_event::Column::SagaUuid.eq(&job))
-            .exec(&*tx)
-            .await
-            .or_internal()?;
-        saga::Entity::delete_by_id(&job).exec(&*tx).await.or_internal()?;
-        Ok(())
-    })
-    .await
-}
-
-/// Longest wait for hosts before interrupted jobs go on without them.
-const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for hosts before interrupted jobs go on without them. A host that is there has answered long before; one
+/// that is not must not keep the jobs of all others waiting.
+const HOSTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Goes on with interrupted jobs once the hosts were asked: a VM must not be refused because nobody has spoken to its
 /// host since the start. Their places in the queues are taken already.
@@ -86,6 +70,7 @@ async fn go_on(app: Arc<App>, interrupted: Vec<(Call, Ticket, Option<String>)>) 
     let mut asked = app.hosts_asked.subscribe();
     // An error means that the service is gone, a timeout that a host keeps everybody waiting.
     drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked)).await);
+    app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let resumed = match app.engine() {
         Ok(engine) => engine.resume().await.map_err(ApiError::internal),
         Err(error) => Err(error),

@@ -12,7 +12,10 @@ use mn_service_db::entity::{
 };
 use mn_service_types::{date::now_millis, error::ApiResult};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*, sea_query::ExprTrait,
+    ActiveValue::Set,
+    ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
+    prelude::*,
+    sea_query::{ExprTrait, SelectStatement},
 };
 
 use crate::app::{OrInternal, Tx};
@@ -135,19 +138,20 @@ pub struct StorageClaim<'a> {
 /// replaced.
 pub async fn reserve_storage(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<bool> {
     let held = storage_allocation::Entity::find_by_id(claim.holder).one(&**tx).await.or_internal()?;
-    if let Some(held) = held {
-        let same = held.primary_storage_uuid == claim.primary_storage
-            && held.host_uuid.as_deref() == claim.host
-            && held.size == claim.size;
-        if same {
-            return Ok(true);
-        }
+    let here = |held: &&storage_allocation::Model| {
+        held.primary_storage_uuid == claim.primary_storage && held.host_uuid.as_deref() == claim.host
+    };
+    let held_here = held.as_ref().filter(here).map(|held| held.size);
+    if held_here == Some(claim.size) {
+        return Ok(true);
     }
-    let grows = claim.size - freed_by(tx, claim).await?;
-    if !fits(tx, claim, grows).await? {
+    let freed = held_here.unwrap_or(0);
+    if !fits(tx, claim, claim.size - freed).await? {
         return Ok(false);
     }
-    release_storage(tx, &[claim.holder.to_owned()]).await?;
+    if held.is_some() {
+        release_storage(tx, &[claim.holder.to_owned()]).await?;
+    }
     shift(tx, claim.primary_storage, claim.host, -claim.size).await?;
     let row = storage_allocation::ActiveModel {
         resource_uuid: Set(claim.holder.to_owned()),
@@ -158,13 +162,6 @@ pub async fn reserve_storage(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<boo
     };
     storage_allocation::Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
     Ok(true)
-}
-
-async fn freed_by(tx: &Tx, claim: &StorageClaim<'_>) -> ApiResult<i64> {
-    let held = storage_allocation::Entity::find_by_id(claim.holder).one(&**tx).await.or_internal()?;
-    Ok(held
-        .filter(|h| h.primary_storage_uuid == claim.primary_storage && h.host_uuid.as_deref() == claim.host)
-        .map_or(0, |h| h.size))
 }
 
 async fn fits(tx: &Tx, claim: &StorageClaim<'_>, bytes: i64) -> ApiResult<bool> {
@@ -184,30 +181,33 @@ async fn fits(tx: &Tx, claim: &StorageClaim<'_>, bytes: i64) -> ApiResult<bool> 
     Ok(available.is_some_and(|available| available - keep >= bytes))
 }
 
-/// True when a host's share counts in the sum of its local storage (CS-PSL-004): it has one and is connected.
-async fn counts(tx: &Tx, primary_storage: &str, host: &str) -> ApiResult<bool> {
-    let key = (primary_storage.to_owned(), host.to_owned());
-    if local_storage_host_ref::Entity::find_by_id(key).one(&**tx).await.or_internal()?.is_none() {
-        return Ok(false);
-    }
-    let row = host::Entity::find_by_id(host).one(&**tx).await.or_internal()?;
-    Ok(row.is_some_and(|host| host.status == "Connected"))
+/// Primary storages in whose sum a host's share counts (CS-PSL-004): it has one and is connected.
+fn counting(primary_storage: &str, host: &str) -> SelectStatement {
+    let connected = host::Entity::find()
+        .select_only()
+        .column(host::Column::Uuid)
+        .filter(host::Column::Uuid.eq(host))
+        .filter(host::Column::Status.eq("Connected"))
+        .into_query();
+    use local_storage_host_ref::{Column, Entity};
+    let shares = Entity::find().select_only().column(Column::PrimaryStorageUuid);
+    shares
+        .filter(Column::PrimaryStorageUuid.eq(primary_storage))
+        .filter(Column::HostUuid.in_subquery(connected))
+        .into_query()
 }
 
 /// Adds `bytes` to what is available.
 async fn shift(tx: &Tx, primary_storage: &str, host: Option<&str>, bytes: i64) -> ApiResult<()> {
-    let in_sum = match host {
-        Some(host) => counts(tx, primary_storage, host).await?,
-        None => true,
-    };
-    if in_sum {
+    {
         use primary_storage_capacity::Column;
-        primary_storage_capacity::Entity::update_many()
+        let mut sum = primary_storage_capacity::Entity::update_many()
             .col_expr(Column::AvailableCapacity, Expr::col(Column::AvailableCapacity).add(bytes))
-            .filter(Column::Uuid.eq(primary_storage))
-            .exec(&**tx)
-            .await
-            .or_internal()?;
+            .filter(Column::Uuid.eq(primary_storage));
+        if let Some(host) = host {
+            sum = sum.filter(Column::Uuid.in_subquery(counting(primary_storage, host)));
+        }
+        sum.exec(&**tx).await.or_internal()?;
     }
     if let Some(host) = host {
         use local_storage_host_ref::Column;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mn_service_db::entity::vm_nic;
+use mn_service_db::entity::{vm_instance, vm_nic};
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use node_manager_types::{operation::StopVm, vm::StopMode};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{
     affinity, allocation,
     host_networks::{self, Plugged},
-    image, l3_network, primary_storage,
+    image, l3_network, primary_storage, vm,
 };
 use crate::{
     access, agents,
@@ -103,16 +103,8 @@ async fn guard(call: &Call, vo: &str, uuid: &str) -> ApiResult<()> {
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(
         Workflow::named("resource.delete", 1)
-            .step(
-                "stop-vms",
-                stop_vms,
-                Undo::nothing("a VM that was stopped stays stopped; its owner starts it when the delete failed"),
-            )
-            .step(
-                "unplug-nics",
-                unplug_nics,
-                Undo::nothing("a VM whose NIC was unplugged gets it back at its next start when the delete failed"),
-            )
+            .step("stop-vms", stop_vms, Undo::with(resync))
+            .step("unplug-nics", unplug_nics, Undo::with(plug_again))
             .step(
                 "remove-records",
                 remove_records,
@@ -126,6 +118,10 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
 async fn unplug_nics(app: Arc<App>, state: Delete) -> StepResult<Delete> {
     host_networks::unplug(&app, &state.job, &state.unplugs, state.enforcing).await?;
     Ok(state)
+}
+
+async fn plug_again(app: Arc<App>, state: Delete) -> StepResult<()> {
+    Ok(host_networks::plug_again(&app, &state.job, &state.unplugs).await?)
 }
 
 /// Takes off the hosts what the networks left there. It is in the database since the records went: what a crash or a
@@ -162,7 +158,21 @@ async fn stop_vms(app: Arc<App>, state: Delete) -> StepResult<Delete> {
     Ok(state)
 }
 
+/// A VM that was stopped stays stopped, and is noted so: its owner starts it when the delete failed.
+async fn resync(app: Arc<App>, state: Delete) -> StepResult<()> {
+    for stopped in &state.stops {
+        let row = vm_instance::Entity::find_by_id(&stopped.uuid).one(app.db.read()).await.or_internal()?;
+        if row.is_some_and(|vm| vm.host_uuid.is_some()) {
+            vm::sync::one(&app, &stopped.uuid).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn remove_records(app: Arc<App>, state: Delete) -> StepResult<Delete> {
+    for stopped in &state.stops {
+        vm::leave_network(&app, &stopped.uuid).await?;
+    }
     let context = app.clone();
     let removed = app
         .write(|tx| async move {

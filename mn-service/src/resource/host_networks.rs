@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use mn_service_db::entity::{host, l2_network, l2_network_cluster_ref, l3_network, vm_instance, vm_nic};
 use mn_service_types::{ErrorCode, date::now_millis, error::ApiResult};
-use node_manager_types::operation::DetachNic;
+use node_manager_types::operation::{AttachNic, DetachNic};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, prelude::*};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,26 @@ pub(super) async fn unplug(app: &App, job: &str, nics: &BTreeSet<Plugged>, enfor
                 tracing::warn!(vm = nic.vm, nic = nic.nic, %error, "left plugged because the delete is enforced");
             }
             Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes [`unplug`] back: VMs that still have these NICs and run get them plugged in again. A host that fails keeps its VM
+/// without the NIC until the VM's next start.
+pub(super) async fn plug_again(app: &App, job: &str, nics: &BTreeSet<Plugged>) -> ApiResult<()> {
+    for plugged in nics {
+        let db = app.db.read();
+        let nic = vm_nic::Entity::find_by_id(&plugged.nic).one(db).await.or_internal()?;
+        let vm = vm_instance::Entity::find_by_id(&plugged.vm).one(db).await.or_internal()?;
+        let (Some(nic), Some(vm)) = (nic, vm.filter(|vm| vm.host_uuid.as_ref() == Some(&plugged.host))) else {
+            continue;
+        };
+        let attach = AttachNic { vm: agents::id(&vm.uuid)?, nic: super::vm::spec::nic_spec(db, &vm, &nic).await? };
+        let agent = app.agents.of(db, &plugged.host).await?;
+        let step = format!("plug-again-{}", plugged.nic);
+        if let Err(error) = agents::run(&agent, job, &step, attach, app.host_patience()).await {
+            tracing::warn!(vm = vm.uuid, nic = nic.uuid, %error, "the VM gets its NIC back when it starts next");
         }
     }
     Ok(())

@@ -161,7 +161,9 @@ impl Site {
         command.arg("--config").arg(self.path("mn-service.toml")).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(self.log_file("mn.log"));
         if let Some(point) = crash_at {
-            command.env("ZSTACK_CRASH_AT", point);
+            let faults = self.path("faults");
+            fs::write(&faults, format!("crash {point}\n")).unwrap();
+            command.env(mn_service::faults::VARIABLE, faults);
         }
         let mut program = Program(command.spawn().unwrap());
         let client = Client::new(&format!("http://{}", self.api));

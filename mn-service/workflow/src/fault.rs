@@ -27,6 +27,9 @@ pub enum StepFault {
     /// The step failed; its error was saved but does not fit the error type of this build.
     #[error("{message}")]
     ErrorNotRead { message: String },
+    /// The observer refused the step (see [`crate::Observer::permit`]).
+    #[error("{reason}")]
+    Refused { reason: String },
     /// The job had no time left when the step was about to begin. Its undo was run as for any failure.
     #[error("the job ran out of time")]
     TimedOut,

@@ -95,26 +95,45 @@ impl<C: Send + Sync + 'static> Job<C> {
     }
 
     fn is_over(&self) -> bool {
-        // As in `notify`, a panic must not unwind through steno.
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.observer.is_over(self.id))).unwrap_or(false)
+        self.observed(false, |observer| observer.is_over(self.id))
     }
 
     pub(crate) fn notify(&self, index: usize, phase: Phase) {
+        let at = self.boundary(index, phase);
+        self.observed((), |observer| observer.boundary(at));
+    }
+
+    /// [`Job::notify`], then asks whether the job may go on as if nothing were wrong.
+    fn ask(&self, index: usize, phase: Phase) -> Result<(), String> {
+        self.notify(index, phase);
+        let at = self.boundary(index, phase);
+        self.observed(Ok(()), |observer| observer.permit(at))
+    }
+
+    fn boundary(&self, index: usize, phase: Phase) -> Boundary {
         let steps = &self.definition.steps;
-        let at = Boundary {
+        Boundary {
             workflow: self.definition.name,
             id: self.id,
             step: steps[index].name,
             index,
             total: steps.len(),
             phase,
-        };
-        // A panic here would unwind through steno and leave the job hanging; progress is not worth that.
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.observer.boundary(at)));
-        if let Err(panic) = outcome {
+        }
+    }
+
+    /// What the observer says, or `otherwise` when it panics: that would unwind through steno and leave the job hanging,
+    /// which progress is not worth.
+    fn observed<T>(&self, otherwise: T, call: impl FnOnce(&dyn Observer) -> T) -> T {
+        std::panic::catch_unwind(AssertUnwindSafe(|| call(self.observer.as_ref()))).unwrap_or_else(|panic| {
             let error = panic_message(panic.as_ref());
             self.span.in_scope(|| error!(%error, "the observer of workflows panicked"));
-        }
+            otherwise
+        })
+    }
+
+    fn refused(&self, reason: String) -> Failure {
+        (self.definition.fault)(StepFault::Refused { reason })
     }
 }
 
@@ -135,20 +154,28 @@ impl<C: Send + Sync + 'static> Steps for Job<C> {
             self.span.in_scope(|| warn!(step = self.definition.steps[index].name, "out of time"));
             return Some(Err((self.definition.fault)(StepFault::TimedOut)));
         }
-        self.notify(index, Phase::BeforeStep);
+        let permit = self.ask(index, Phase::BeforeStep);
         if self.is_interrupted() {
             return None;
         }
         let step = &self.definition.steps[index];
         let span = info_span!(parent: &self.span, "step", step = step.name);
-        // The inner block is needed: calling the closure may already panic.
-        let work = AssertUnwindSafe(async { (step.run)(Arc::clone(&self.context), input).await }).catch_unwind();
-        let result = self.unless_abandoned(work.instrument(span.clone())).await?;
-        let result = result.unwrap_or_else(|panic| Err((self.definition.fault)(StepFault::panicked(panic.as_ref()))));
+        let mut result = match permit {
+            Err(reason) => Err(self.refused(reason)),
+            Ok(()) => {
+                // The inner block is needed: calling the closure may already panic.
+                let work =
+                    AssertUnwindSafe(async { (step.run)(Arc::clone(&self.context), input).await }).catch_unwind();
+                let result = self.unless_abandoned(work.instrument(span.clone())).await?;
+                result.unwrap_or_else(|panic| Err((self.definition.fault)(StepFault::panicked(panic.as_ref()))))
+            }
+        };
+        if let Err(reason) = self.ask(index, Phase::AfterStep) {
+            result = Err(self.refused(reason));
+        }
         if let Err(failure) = &result {
             span.in_scope(|| warn!(error = %failure.message, "step failed"));
         }
-        self.notify(index, Phase::AfterStep);
         if self.is_interrupted() { None } else { Some(result) }
     }
 
@@ -160,17 +187,21 @@ impl<C: Send + Sync + 'static> Steps for Job<C> {
         let ErasedUndo::With(undo) = &step.undo else {
             return Ok(());
         };
-        self.notify(index, Phase::BeforeUndo);
+        let permit = self.ask(index, Phase::BeforeUndo);
         if self.is_interrupted() {
             return Ok(());
         }
         let span = info_span!(parent: &self.span, "undo", step = step.name);
-        let work = AssertUnwindSafe(async { undo(Arc::clone(&self.context), state).await }).catch_unwind();
-        let Some(result) = self.unless_abandoned(work.instrument(span.clone())).await else {
-            return Ok(());
+        let result = match permit {
+            Err(reason) => Err(reason),
+            Ok(()) => {
+                let work = AssertUnwindSafe(async { undo(Arc::clone(&self.context), state).await }).catch_unwind();
+                let Some(result) = self.unless_abandoned(work.instrument(span.clone())).await else {
+                    return Ok(());
+                };
+                result.unwrap_or_else(|panic| Err(format!("the undo panicked: {}", panic_message(panic.as_ref()))))
+            }
         };
-        let result =
-            result.unwrap_or_else(|panic| Err(format!("the undo panicked: {}", panic_message(panic.as_ref()))));
         if let Err(error) = &result {
             span.in_scope(|| error!(%error, "undo failed"));
         }

@@ -10,6 +10,16 @@ pub trait Observer: Send + Sync + 'static {
     /// The job has reached `at`. After a restart boundaries may repeat, like the steps themselves.
     fn boundary(&self, at: Boundary);
 
+    /// Asked at every [`Phase::BeforeStep`], [`Phase::AfterStep`] and [`Phase::BeforeUndo`], after
+    /// [`Observer::boundary`]. A refusal makes the step fail without having been run, fail although it was run, or makes
+    /// the undo fail without having been run. For tests of what follows from a failure.
+    ///
+    /// # Errors
+    /// The reason of the refusal, as the job's outcome will tell it.
+    fn permit(&self, _at: Boundary) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Asked before every step, undos excepted: true lets the step fail with [`crate::StepFault::TimedOut`] instead of
     /// beginning.
     fn is_over(&self, _id: Uuid) -> bool {

@@ -15,6 +15,7 @@ use node_manager_types::{
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
+use tokio::sync::watch;
 
 use crate::{
     Options,
@@ -32,6 +33,8 @@ pub(crate) struct Simulated {
     pub(crate) faults: Faults,
     latency: BTreeMap<String, Duration>,
     state: Mutex<HostState>,
+    /// How many agents this machine has had; work of an earlier one ended with it.
+    agents: watch::Sender<u64>,
     myself: std::sync::Weak<Simulated>,
 }
 
@@ -48,6 +51,17 @@ fn error(kind: ErrorKind, text: String) -> AgentError {
     AgentError::new(kind, text)
 }
 
+/// The VM other than `besides` that has a file open for writing.
+fn opener(state: &HostState, path: &str, besides: Option<VmId>) -> Option<VmId> {
+    let opens = |vm: &SimVm| vm.spec.as_ref().is_some_and(|spec| spec.disks.iter().any(|disk| disk.path == path));
+    state.vms.iter().find(|(id, vm)| Some(**id) != besides && opens(vm)).map(|(id, _)| *id)
+}
+
+/// What QEMU says about a file that another VM has open.
+pub(crate) fn locked(path: &str, vm: VmId) -> AgentError {
+    error(ErrorKind::Hypervisor, format!("libvirt refused: failed to get \"write\" lock on {path}: {vm} has it open"))
+}
+
 impl Simulated {
     pub(crate) fn new(id: HostId, options: Arc<Options>, depot: Arc<Depot>) -> Arc<Self> {
         let latency = options.latency.iter().map(|(op, time)| (normalize(op), *time)).collect();
@@ -59,6 +73,7 @@ impl Simulated {
             faults: Faults::default(),
             latency,
             state,
+            agents: watch::Sender::new(0),
             myself: myself.clone(),
         })
     }
@@ -78,7 +93,19 @@ impl Simulated {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The agent is killed: what it was about to do is not done by it any more.
+    pub(crate) fn agent_dies(&self) {
+        self.agents.send_modify(|agents| *agents += 1);
+    }
+
+    /// Resolves when the present agent is killed.
+    pub(crate) async fn agent_death(&self) {
+        // An error means that the machine is gone, and its agent with it.
+        let _gone = self.agents.subscribe().changed().await;
+    }
+
     pub(crate) fn reboot(&self) {
+        self.agent_dies();
         *self.state() = HostState { boot: boot(), ..HostState::default() };
     }
 
@@ -89,7 +116,17 @@ impl Simulated {
     /// Where an operation waits, tarries or fails on demand.
     pub(crate) async fn enter(&self, op: &str) -> Result<()> {
         let latency = self.latency.get(&normalize(op)).or_else(|| self.latency.get("*")).copied().unwrap_or_default();
-        self.faults.enter(op, latency).await
+        let agents = self.agents.subscribe();
+        self.faults.enter(op, latency).await?;
+        match agents.has_changed() {
+            Ok(false) => Ok(()),
+            _ => Err(error(ErrorKind::Cancelled, format!("the agent died before {op}"))),
+        }
+    }
+
+    /// The VM of this host that has a file open for writing, and with it QEMU's lock on the file.
+    pub(crate) fn opener(&self, path: &str) -> Option<VmId> {
+        opener(&self.state(), path, None)
     }
 
     fn running<T>(&self, vm: VmId, work: impl FnOnce(&mut SimVm) -> Result<T>) -> Result<T> {
@@ -118,6 +155,11 @@ impl Simulated {
                 ErrorKind::NotFound,
                 format!("{path} is not there; is the primary storage mounted and attached?"),
             ));
+        }
+        if let Some((path, vm)) =
+            spec.disks.iter().find_map(|disk| Some((&disk.path, opener(state, &disk.path, Some(spec.id))?)))
+        {
+            return Err(locked(path, vm));
         }
         spec.nics.iter().try_for_each(|nic| self.bridged(nic, state))
     }
@@ -182,6 +224,9 @@ impl Hypervisor for Simulated {
     async fn attach_disk(&self, vm: VmId, disk: &DiskSpec) -> Result<()> {
         self.enter("attach_disk").await?;
         let there = self.has_file(&disk.path);
+        if let Some(other) = opener(&self.state(), &disk.path, Some(vm)) {
+            return Err(locked(&disk.path, other));
+        }
         self.running(vm, |found| {
             let Some(spec) = &mut found.spec else { return Ok(()) };
             if spec.disks.iter().any(|other| other.volume == disk.volume) {

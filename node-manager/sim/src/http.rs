@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Path, Request, State},
     http::Uri,
     response::{IntoResponse as _, Response},
     routing,
 };
+use bytes::Bytes;
 use node_manager::http::Refusal;
 use node_manager_types::{AgentError, ErrorKind, HostId, VmId};
 use serde::Deserialize;
@@ -54,9 +56,19 @@ async fn agent(
         all.insert(one);
         all
     }));
-    let answer = host.router().oneshot(Request::from_parts(parts, body)).await;
+    let death = host.simulated.agent_death();
+    let answer = tokio::select! {
+        answer = host.router().oneshot(Request::from_parts(parts, body)) => answer,
+        () = death => return Ok(cut_off()),
+    };
     host.simulated.faults.silence().await;
     Ok(answer.into_response())
+}
+
+/// What a caller sees of an agent that dies: the connection ends in the middle of the answer.
+fn cut_off() -> Response {
+    let end = Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    Response::new(Body::from_stream(futures::stream::iter([end])))
 }
 
 async fn dump(State(sim): State<Arc<Sim>>, Path(host): Path<String>) -> Result<Json<Value>, Refusal> {

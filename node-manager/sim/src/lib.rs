@@ -99,8 +99,9 @@ impl Host {
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
-    /// What a restart of the agent does: jobs are forgotten, VMs run on.
+    /// What `kill -9` of the agent and its restart do: jobs and the work under way are gone, VMs run on.
     pub(crate) fn restart_agent(&self) {
+        self.simulated.agent_dies();
         let fresh = node_manager::http::router(Agent::new(self.simulated.id, self.simulated.drivers()));
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
@@ -221,7 +222,7 @@ impl SimHandle {
         self.sim.host(host).reboot();
     }
 
-    /// The agent restarts: jobs are forgotten, everything else goes on.
+    /// The agent is killed and starts again: its jobs are forgotten, what they had not done yet is not done, and VMs go on.
     pub fn restart_agent(&self, host: HostId) {
         self.sim.host(host).restart_agent();
     }
@@ -234,6 +235,11 @@ impl SimHandle {
     /// Files of the host by path, with their virtual sizes in bytes.
     pub fn files(&self, host: HostId) -> BTreeMap<String, u64> {
         self.of(host).files()
+    }
+
+    /// Layers on a host that stand on a file that is not there, each with that file.
+    pub fn broken_layers(&self, host: HostId) -> Vec<(String, String)> {
+        self.of(host).broken()
     }
 
     /// Hosts spoken to so far.

@@ -17,7 +17,7 @@ use node_manager_types::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::drivers::Simulated;
+use crate::drivers::{Simulated, locked};
 
 /// What a new layer or volume takes: the header and tables of an empty qcow2 file.
 const EMPTY: u64 = 196 * 1024;
@@ -83,6 +83,23 @@ impl Simulated {
             .filter(|(key, _)| own(key))
             .map(|(key, file)| (key.1.clone(), file.size))
             .collect()
+    }
+
+    /// Refuses to change a file behind the back of the VM that has it open.
+    fn unlocked(&self, path: &str) -> Result<()> {
+        self.opener(path).map_or(Ok(()), |vm| Err(locked(path, vm)))
+    }
+
+    /// Layers of this host that stand on a file that is not there, each with that file: their data is lost.
+    pub(crate) fn broken(&self) -> Vec<(String, String)> {
+        let shelves = self.depot.lock();
+        let own = |key: &Key| key.0 == Some(self.id) || key.0.is_none();
+        let layers = shelves.files.iter().filter(|(key, _)| own(key));
+        let broken = layers.filter_map(|(key, file)| {
+            let below = file.backing.clone()?;
+            (!shelves.files.contains_key(&self.key(&below))).then(|| (key.1.clone(), below))
+        });
+        broken.collect()
     }
 
     fn check(&self, shelves: &Shelves, root: &StorageRoot, path: Option<&str>) -> Result<()> {
@@ -258,6 +275,7 @@ impl Storage for Simulated {
 
     async fn resize_volume(&self, root: &StorageRoot, path: &str, size: ByteSize) -> Result<VolumeFacts> {
         self.enter("resize_volume").await?;
+        self.unlocked(path)?;
         self.change(root, path, |file| file.size = file.size.max(size.as_bytes()))
     }
 
@@ -275,6 +293,7 @@ impl Storage for Simulated {
 
     async fn rebase(&self, root: &StorageRoot, path: &str, new_base: Option<&str>) -> Result<VolumeFacts> {
         self.enter("merge_snapshot").await?;
+        self.unlocked(path)?;
         if let Some(base) = new_base {
             self.look(root, base)?;
         }

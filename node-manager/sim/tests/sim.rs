@@ -10,8 +10,8 @@ use node_manager_types::{
     image::{ImageServer, ImageSource},
     network::BridgeSpec,
     operation::{
-        AddImage, CreateVolume, EnsureBridge, FetchImage, InitStorage, MeasureStorage, PauseVm, RemoveBridge, ResumeVm,
-        StartVm, StatVolume, StopVm, TakeSnapshot,
+        AddImage, AttachDisk, CreateVolume, DeleteVolume, EnsureBridge, FetchImage, InitStorage, MeasureStorage,
+        PauseVm, RemoveBridge, ResumeVm, StartVm, StatVolume, StopVm, TakeSnapshot,
     },
     storage::StorageRoot,
     vm::{BootDevice, CacheMode, CpuMode, DiskBus, DiskSpec, Firmware, NicSpec, StopMode, VmSpec, VmState},
@@ -219,4 +219,72 @@ async fn thousands_of_hosts_are_cheap() {
 async fn only_loopback_is_served() {
     let refused = Sim::start(Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::default() }).await;
     assert!(refused.is_err_and(|e| e.to_string().contains("loopback")));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_at_work_has_not_done_it_and_does_it_when_asked_again() {
+    let sim = sim().await;
+    let host = HostId::random();
+    let client = client(&sim, host);
+    let root = root(&client, "/ps").await;
+    let spec = vm(&client, &root).await;
+    sim.hold(host, "start_vm");
+    let job = JobId::random();
+    let started = tokio::spawn({
+        let (client, spec) = (client.clone(), spec.clone());
+        async move { client.run(job, StartVm { vm: spec }, LIMIT).await }
+    });
+    while sim.held(host, "start_vm") == 0 {
+        tokio::task::yield_now().await;
+    }
+    sim.restart_agent(host);
+    while sim.held(host, "start_vm") < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(sim.state(host).vms.is_empty());
+    sim.release(host, "start_vm");
+    started.await.unwrap().unwrap();
+    assert!(sim.state(host).vms.contains_key(&spec.id));
+}
+
+#[tokio::test]
+async fn a_disk_that_one_vm_has_open_is_no_other_vms_disk() {
+    let sim = sim().await;
+    let client = client(&sim, HostId::random());
+    let root = root(&client, "/ps").await;
+    let mut one = vm(&client, &root).await;
+    one.memory = ByteSize::gib(1);
+    let mut other = vm(&client, &root).await;
+    other.memory = ByteSize::gib(1);
+    client.run(JobId::random(), StartVm { vm: one.clone() }, LIMIT).await.unwrap();
+    let disk = DiskSpec { index: 1, ..one.disks[0].clone() };
+    let mut greedy = other.clone();
+    greedy.disks.push(disk.clone());
+    let refused = client.run(JobId::random(), StartVm { vm: greedy }, LIMIT).await.unwrap_err();
+    assert!(refused.to_string().contains("has it open"), "{refused}");
+    client.run(JobId::random(), StartVm { vm: other.clone() }, LIMIT).await.unwrap();
+    let refused = client.run(JobId::random(), AttachDisk { vm: other.id, disk }, LIMIT).await.unwrap_err();
+    assert!(refused.to_string().contains("has it open"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_layer_that_lost_the_file_below_it_is_named() {
+    let sim = sim().await;
+    let host = HostId::random();
+    let client = client(&sim, host);
+    let root = root(&client, "/ps").await;
+    let spec = vm(&client, &root).await;
+    let (path, new_path) = (spec.disks[0].path.clone(), format!("{}/new.qcow2", root.path));
+    let take = TakeSnapshot {
+        root: root.clone(),
+        volume: spec.disks[0].volume,
+        snapshot: SnapshotId::random(),
+        path: path.clone(),
+        new_path: new_path.clone(),
+        vm: None,
+    };
+    client.run(JobId::random(), take, LIMIT).await.unwrap();
+    assert_eq!(sim.broken_layers(host), []);
+    client.run(JobId::random(), DeleteVolume { root, path: path.clone() }, LIMIT).await.unwrap();
+    assert_eq!(sim.broken_layers(host), [(new_path, path)]);
 }

@@ -3,7 +3,11 @@
 use chrono::{Datelike, Days, Local, Months, NaiveDateTime, TimeDelta, TimeZone};
 use mn_service_types::date;
 
-use super::{Op, refusal::Refusal, sql::Sql};
+use super::{
+    Op,
+    refusal::Refusal,
+    sql::{Sql, Value},
+};
 use crate::tables::{Column, ColumnKind};
 
 /// Longest list of `?=`. SQLite binds at most 32,766 values in a statement.
@@ -183,11 +187,11 @@ fn split<'v>(value: &'v str, name: &str) -> Result<Vec<&'v str>, Refusal> {
     Ok(parts)
 }
 
-fn numbers(parts: &[&str], name: &str) -> Result<Vec<sea_orm::Value>, Refusal> {
+fn numbers(parts: &[&str], name: &str) -> Result<Vec<Value>, Refusal> {
     parts.iter().map(|part| number(part, name)).collect()
 }
 
-fn number(value: &str, name: &str) -> Result<sea_orm::Value, Refusal> {
+fn number(value: &str, name: &str) -> Result<Value, Refusal> {
     let text = value.trim();
     if let Ok(whole) = text.parse::<i64>() {
         return Ok(whole.into());

@@ -1,27 +1,29 @@
 //! Rows and everything below them, with one statement per list field and page.
+//!
+//! [`Loading`] says which statement comes next and keeps what it found. Who runs the statements, and whether he waits
+//! for them, is not its business: the same work is done over SeaORM and directly on a connection of SQLite.
 
 use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{LazyLock, PoisonError, RwLock},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-use serde_json::{Map, Value};
 
 use super::{
     plan::{Link, Plan, Source, plan},
-    selection::{Below, List, Node, Selection},
+    rows::Rows,
+    selection::{List, Selection},
     sql::{ALIASES, Sql},
 };
-use crate::tables::{Column, Table};
+use crate::tables::{ColumnKind, Table};
 
 /// Values bound in one statement, below the limit of SQLite (32,766).
 const CHUNK: usize = 8192;
 
 /// A selection of all fields and the beginning of its statement.
 pub(super) struct Full {
-    pub(super) selection: Selection,
+    pub(super) selection: Arc<Selection>,
     pub(super) head: Sql,
 }
 
@@ -35,144 +37,182 @@ pub(super) fn full(target: &'static Plan, backend: DbBackend) -> &'static Full {
     }
     let mut cache = CACHE.write().unwrap_or_else(PoisonError::into_inner);
     cache.entry(key).or_insert_with(|| {
-        let selection = Selection::new(target, None);
+        let selection = Arc::new(Selection::new(target, None));
         // One per structure of the contract, for the life of the program.
         Box::leak(Box::new(Full { head: selection.head(backend), selection }))
     })
 }
 
-/// A future that may contain itself.
-type Recursive<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
+/// Rows under construction: those asked for, and those below them.
+#[derive(Debug)]
+pub(super) struct Loading {
+    /// The first one holds the rows asked for.
+    parts: Vec<Part>,
+    /// Statements to come, with the part that their rows belong to.
+    next: VecDeque<(usize, Sql)>,
+    backend: DbBackend,
+}
 
-/// Runs `sql` and reads its rows with all that is below them. With `owner`, each node comes with the text of that cell.
-pub(super) fn nodes<'a, C: ConnectionTrait>(
-    conn: &'a C,
-    selection: &'a Selection,
-    sql: Sql,
-    owner: Option<usize>,
-) -> Recursive<'a, Vec<(Option<String>, Node)>> {
-    Box::pin(async move {
-        let rows = conn.query_all_raw(sql.into_statement()).await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let owner: Option<String> = match owner {
-                Some(cell) => row.try_get_by_index(cell)?,
-                None => None,
-            };
-            found.push((owner, selection.node(row)?));
+/// Rows of one place: those of a list field for all rows above.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) rows: Rows,
+    /// How the rows are read; `None`: they are plain values, in the cell [`VALUE`].
+    pub(super) selection: Option<Arc<Selection>>,
+    /// Parts below, for each list of the selection; `None` where there is no table, or no row to be below of.
+    pub(super) below: Vec<Option<usize>>,
+    /// Cell that says which row above a row belongs to.
+    owner: usize,
+    /// Row numbers in the order of their owners, in their own order below the same one.
+    by_owner: Vec<usize>,
+    /// Statements to come.
+    missing: usize,
+}
+
+/// Cells of a list of plain values.
+const OWNER: usize = 0;
+pub(super) const VALUE: usize = 1;
+
+impl Loading {
+    /// `sql` finds the rows of `selection`.
+    pub(super) fn new(selection: Arc<Selection>, sql: Sql, backend: DbBackend) -> Self {
+        let first = Part::new(Some(selection), OWNER);
+        Self { parts: vec![first], next: VecDeque::from([(0, sql)]), backend }
+    }
+
+    /// The rows asked for.
+    pub(super) fn found(&self) -> usize {
+        self.parts.first().map_or(0, |part| part.rows.len())
+    }
+
+    pub(super) fn part(&self, part: usize) -> Option<&Part> {
+        self.parts.get(part)
+    }
+
+    /// Runs everything over SeaORM.
+    pub(super) async fn run<C: ConnectionTrait>(mut self, conn: &C) -> Result<Self, DbErr> {
+        while let Some((index, sql)) = self.next.pop_front() {
+            let rows = conn.query_all_raw(sql.into_statement()).await?;
+            if let Some(part) = self.parts.get_mut(index) {
+                for row in &rows {
+                    part.rows.add(row)?;
+                }
+            }
+            self.descend(index);
         }
-        if rows.is_empty() {
-            return Ok(found);
+        Ok(self)
+    }
+
+    /// Runs everything on a connection of SQLite.
+    pub(super) fn run_direct(mut self, conn: &rusqlite::Connection) -> rusqlite::Result<Self> {
+        while let Some((index, sql)) = self.next.pop_front() {
+            let mut statement = conn.prepare_cached(sql.as_str())?;
+            let mut rows = statement.query(rusqlite::params_from_iter(sql.values()))?;
+            if let Some(part) = self.parts.get_mut(index) {
+                while let Some(row) = rows.next()? {
+                    part.rows.add_direct(row)?;
+                }
+            }
+            drop(rows);
+            self.descend(index);
         }
+        Ok(self)
+    }
+
+    /// A statement of a part is done; after the last one, asks for what is below its rows.
+    fn descend(&mut self, index: usize) {
+        let made = self.parts.len();
+        let Some(part) = self.parts.get_mut(index) else { return };
+        part.missing = part.missing.saturating_sub(1);
+        if part.missing > 0 {
+            return;
+        }
+        part.sort();
+        let Some(selection) = part.selection.clone() else { return };
+        let (mut below, mut new) = (Vec::with_capacity(selection.lists.len()), Vec::new());
         for list in &selection.lists {
-            let mut keys = Vec::with_capacity(rows.len());
-            for row in &rows {
-                keys.push(row.try_get_by_index::<Option<String>>(list.own)?);
+            let keys = part.keys(list.own);
+            let Some(mut found) = Below::of(list, self.backend).filter(|_| !keys.is_empty()) else {
+                below.push(None);
+                continue;
+            };
+            let number = made + new.len();
+            for keys in keys.chunks(CHUNK) {
+                found.part.missing += 1;
+                let mut sql = found.head.clone();
+                select_by_key(&mut sql, found.table, found.key, keys);
+                self.next.push_back((number, sql));
             }
-            fill(conn, list, &keys, &mut found).await?;
+            below.push(Some(number));
+            new.push(found.part);
         }
-        Ok(found)
-    })
-}
-
-/// Gives every node its part of a list field. `keys[i]` is the link's value of `nodes[i]`.
-async fn fill<C: ConnectionTrait>(
-    conn: &C,
-    list: &List,
-    keys: &[Option<String>],
-    nodes: &mut [(Option<String>, Node)],
-) -> Result<(), DbErr> {
-    let mut wanted: Vec<&str> = keys.iter().flatten().map(String::as_str).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    match list.source {
-        Source::Values { table, key, column, .. } => {
-            let mut values = values(conn, table, key, column, &wanted).await?;
-            for (key, (_, node)) in keys.iter().zip(nodes) {
-                let Some(place) = node.fields.get_mut(list.name) else { continue };
-                *place = Value::Array(key.as_ref().and_then(|key| values.remove(key)).unwrap_or_default());
-            }
-        }
-        Source::Many(link) => {
-            let mut below = structures(conn, link, &wanted).await?;
-            for (key, (_, node)) in keys.iter().zip(nodes) {
-                if node.fields.contains_key(list.name) {
-                    let items = key.as_ref().and_then(|key| below.remove(key)).unwrap_or_default();
-                    node.below.push((list.name, Below::Many(items)));
-                }
-            }
-        }
-        Source::One(link) => {
-            // Many nodes may share the row: it is read once, and a node keeps the field's place or loses it.
-            let below = structures(conn, link, &wanted).await?;
-            for (key, (_, node)) in keys.iter().zip(nodes) {
-                match key.as_ref().and_then(|key| below.get(key)).and_then(|items| items.first()) {
-                    Some(item) => node.below.push((list.name, Below::One(Box::new(copy(item))))),
-                    None => {
-                        node.fields.shift_remove(list.name);
-                    }
-                }
-            }
-        }
-        Source::Own(_) | Source::Beside { .. } | Source::Nowhere => {}
-    }
-    Ok(())
-}
-
-fn copy(node: &Node) -> Node {
-    let below = |below: &Below| match below {
-        Below::One(node) => Below::One(Box::new(copy(node))),
-        Below::Many(nodes) => Below::Many(nodes.iter().map(copy).collect()),
-    };
-    Node {
-        class: node.class,
-        fields: node.fields.clone(),
-        below: node.below.iter().map(|(name, nodes)| (*name, below(nodes))).collect(),
+        part.below = below;
+        self.parts.extend(new);
     }
 }
 
-/// Rows of another structure by their key.
-async fn structures<C: ConnectionTrait>(
-    conn: &C,
-    link: Link,
-    keys: &[&str],
-) -> Result<HashMap<String, Vec<Node>>, DbErr> {
-    let Some(target) = plan(link.target) else { return Ok(HashMap::new()) };
-    let full = full(target, conn.get_database_backend());
-    let Some(owner) = full.selection.own_cell(link.key) else {
-        return Err(DbErr::Custom(format!("{} has no column {} to be found by", link.target, link.key)));
-    };
-    let mut groups: HashMap<String, Vec<Node>> = HashMap::new();
-    for keys in keys.chunks(CHUNK) {
-        let mut sql = full.head.clone();
-        select_by_key(&mut sql, target.table, link.key, keys);
-        for (owner, node) in nodes(conn, &full.selection, sql, Some(owner)).await? {
-            groups.entry(owner.unwrap_or_default()).or_default().push(node);
-        }
+impl Part {
+    fn new(selection: Option<Arc<Selection>>, owner: usize) -> Self {
+        let kinds = match &selection {
+            Some(selection) => selection.kinds(),
+            None => vec![ColumnKind::Text, ColumnKind::Text],
+        };
+        Self { rows: Rows::new(kinds), selection, below: Vec::new(), owner, by_owner: Vec::new(), missing: 0 }
     }
-    Ok(groups)
+
+    /// Values of a cell, each once.
+    fn keys(&self, cell: usize) -> Vec<&str> {
+        let mut keys: Vec<&str> = (0..self.rows.len()).filter_map(|row| self.rows.text(row, cell)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    fn sort(&mut self) {
+        self.by_owner = (0..self.rows.len()).collect();
+        let (rows, owner) = (&self.rows, self.owner);
+        self.by_owner.sort_by(|a, b| rows.text(*a, owner).cmp(&rows.text(*b, owner)));
+    }
+
+    /// The rows that belong to the row above with this key, in their order.
+    pub(super) fn rows_of(&self, key: &str) -> &[usize] {
+        let owner = |row: &usize| self.rows.text(*row, self.owner);
+        let from = self.by_owner.partition_point(|row| owner(row) < Some(key));
+        let rest = self.by_owner.get(from..).unwrap_or_default();
+        let count = rest.partition_point(|row| owner(row) == Some(key));
+        rest.get(..count).unwrap_or_default()
+    }
 }
 
-/// Values of one column by the key of their rows.
-async fn values<C: ConnectionTrait>(
-    conn: &C,
+/// How the rows of a list field are found.
+struct Below {
+    part: Part,
+    head: Sql,
     table: &'static Table,
     key: &'static str,
-    column: Column,
-    keys: &[&str],
-) -> Result<HashMap<String, Vec<Value>>, DbErr> {
-    let mut groups: HashMap<String, Vec<Value>> = HashMap::new();
-    for keys in keys.chunks(CHUNK) {
-        let mut sql = Sql::new(conn.get_database_backend());
-        sql.text("SELECT ").column(ALIASES[0], key).text(", ").column(ALIASES[0], column.name);
-        sql.text(" FROM ").name(table.name).text(" ").text(ALIASES[0]);
-        select_by_key(&mut sql, table, key, keys);
-        for row in conn.query_all_raw(sql.into_statement()).await? {
-            let value: Option<String> = row.try_get_by_index(1)?;
-            groups.entry(row.try_get_by_index(0)?).or_default().extend(value.map(Value::String));
+}
+
+impl Below {
+    fn of(list: &List, backend: DbBackend) -> Option<Self> {
+        match list.source {
+            Source::Values { table, key, column, .. } => {
+                let mut head = Sql::new(backend);
+                head.text("SELECT ").column(ALIASES[0], key).text(", ").column(ALIASES[0], column.name);
+                head.text(" FROM ").name(table.name).text(" ").text(ALIASES[0]);
+                Some(Self { part: Part::new(None, OWNER), head, table, key })
+            }
+            Source::Many(link) | Source::One(link) => Self::linked(link, backend),
+            Source::Own(_) | Source::Beside { .. } | Source::Nowhere => None,
         }
     }
-    Ok(groups)
+
+    fn linked(link: Link, backend: DbBackend) -> Option<Self> {
+        let target = plan(link.target)?;
+        let full = full(target, backend);
+        let owner = full.selection.own_cell(link.key)?;
+        let part = Part::new(Some(full.selection.clone()), owner);
+        Some(Self { part, head: full.head.clone(), table: target.table, key: link.key })
+    }
 }
 
 /// ` WHERE key IN (...) ORDER BY <place in the list>`
@@ -190,30 +230,4 @@ fn select_by_key(sql: &mut Sql, table: &'static Table, key: &'static str, keys: 
         }
         sql.column(ALIASES[0], column.name);
     }
-}
-
-/// Puts the structures below a node into their places and notes their classes.
-pub(super) fn place(node: Node, path: String, depth: usize, schema: &mut Vec<(usize, String, &'static str)>) -> Value {
-    let Node { class, mut fields, below } = node;
-    for (name, below) in below {
-        let value = match below {
-            Below::One(below) => place(*below, format!("{path}.{name}"), depth + 1, schema),
-            Below::Many(list) => {
-                let items = list.into_iter().enumerate();
-                let items = items.map(|(i, node)| place(node, format!("{path}.{name}[{i}]"), depth + 1, schema));
-                Value::Array(items.collect())
-            }
-        };
-        if let Some(place) = fields.get_mut(name) {
-            *place = value;
-        }
-    }
-    schema.push((depth, path, class));
-    Value::Object(fields)
-}
-
-/// Object path to class name, outer paths first.
-pub(super) fn schema(mut paths: Vec<(usize, String, &'static str)>) -> Map<String, Value> {
-    paths.sort_by_key(|(depth, ..)| *depth);
-    paths.into_iter().map(|(_, path, class)| (path, Value::from(class))).collect()
 }

@@ -7,14 +7,19 @@ mod filter;
 mod load;
 mod plan;
 mod refusal;
+mod rows;
 mod selection;
 mod sql;
 mod suggest;
 mod unserved;
 mod visibility;
+mod write;
+
+use std::sync::Arc;
 
 use mn_service_types::ApiError;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::{
@@ -22,12 +27,14 @@ pub use self::{
     visibility::is_private,
 };
 use self::{
+    load::Loading,
     plan::{Plan, plan},
     refusal::Refusal,
     selection::Selection,
     sql::{ALIASES, Sql},
+    write::Writer,
 };
-use crate::DbError;
+use crate::{Db, DbError};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +100,8 @@ impl Query {
 }
 
 /// Answer to a query.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Page {
     /// Structures as on the wire; empty when only the count was wanted.
     pub inventories: Vec<Value>,
@@ -103,46 +111,27 @@ pub struct Page {
     pub schema: Map<String, Value>,
 }
 
-/// Answers `query`.
+/// Answers `query` over `conn`, which may be a transaction whose changes it sees.
 ///
 /// Errors: `SYS.1000` for unknown names, `SYS.1007` for values that do not fit their field.
 pub async fn run<C: ConnectionTrait>(conn: &C, query: &Query) -> Result<Page, ApiError> {
-    let target = specific(known(&query.inventory)?, &query.conditions);
-    let matching = matching(conn, target, query)?;
-    let mut page = Page::default();
-    if query.count || query.reply_with_count {
-        page.total = Some(count(conn, target, &matching).await.map_err(DbError::from)?);
-        if query.count {
-            return Ok(page);
-        }
-    }
-    let backend = conn.get_database_backend();
-    // The usual query wants all fields and reads the prepared selection; a sort by a column of a table that is not
-    // joined yet cannot occur there, because all fields bring all joins.
-    let own;
-    let (selection, mut sql) = if query.fields.is_empty() {
-        let full = load::full(target, backend);
-        (&full.selection, full.head.clone())
+    let text = Prepared::new(query, conn.get_database_backend())?.run(conn).await?;
+    Ok(serde_json::from_slice(&text).map_err(json)?)
+}
+
+/// Answers `query` with what was committed before, as the JSON text that clients get: `inventories`, `total` and
+/// `schema`. All of a page on SQLite is of the same moment.
+///
+/// Errors: those of [`run`].
+pub async fn answer(db: &Db, query: &Query) -> Result<Vec<u8>, ApiError> {
+    let prepared = Prepared::new(query, db.read().get_database_backend())?;
+    let Some(direct) = &db.direct else { return prepared.run(db.read()).await };
+    let work = if prepared.is_short {
+        direct.short(|conn| prepared.run_direct(conn))
     } else {
-        check_fields(target, &query.fields)?;
-        let mut chosen = Selection::new(target, Some(&query.fields));
-        if let Some(field) = query.sort.as_ref().and_then(|sort| target.field(&sort.field)) {
-            chosen.include(field.source);
-        }
-        own = chosen;
-        (&own, own.head(backend))
+        direct.long(|conn| prepared.run_direct(conn)).await
     };
-    sql.append(&matching);
-    order(&mut sql, selection, target, query.sort.as_ref())?;
-    let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    sql.text(" LIMIT ").bind(bounded(query.limit)).text(" OFFSET ").bind(bounded(query.start));
-    let found = load::nodes(conn, selection, sql, None).await.map_err(DbError::from)?;
-    let mut paths = Vec::with_capacity(found.len());
-    let placed = found.into_iter().enumerate();
-    page.inventories =
-        placed.map(|(i, (_, node))| load::place(node, format!("inventories[{i}]"), 0, &mut paths)).collect();
-    page.schema = load::schema(paths);
-    Ok(page)
+    Ok(work?)
 }
 
 /// The structure `inventory` with key `uuid` as replies show it, or `None`. Works inside a transaction and sees its
@@ -152,12 +141,116 @@ pub async fn load<C: ConnectionTrait>(conn: &C, inventory: &str, uuid: &str) -> 
     if target.table.column("uuid").is_none() {
         return Err(ApiError::internal(format!("{inventory} has no uuid")));
     }
-    let full = load::full(target, conn.get_database_backend());
+    let backend = conn.get_database_backend();
+    let full = load::full(target, backend);
     let mut sql = full.head.clone();
     sql.text(" WHERE ").column(ALIASES[0], "uuid").text(" = ").bind(uuid);
     marker(&mut sql, target);
-    let found = load::nodes(conn, &full.selection, sql, None).await.map_err(DbError::from)?;
-    Ok(found.into_iter().next().map(|(_, node)| load::place(node, String::new(), 0, &mut Vec::new())))
+    let found = Loading::new(full.selection.clone(), sql, backend).run(conn).await.map_err(DbError::from)?;
+    if found.found() == 0 {
+        return Ok(None);
+    }
+    let mut writer = Writer::new(&found, Vec::new());
+    writer.first().map_err(json)?;
+    let (text, _) = writer.end();
+    Ok(Some(serde_json::from_slice(&text).map_err(json)?))
+}
+
+/// What a column that should hold JSON holds is none.
+fn json(error: serde_json::Error) -> DbError {
+    DbError::Database(DbErr::Json(error.to_string()))
+}
+
+/// The statements of a query.
+struct Prepared {
+    /// Counts all matches.
+    count: Option<Sql>,
+    /// Finds the page.
+    page: Option<Loading>,
+    /// At most one row is asked for, by its key.
+    is_short: bool,
+}
+
+impl Prepared {
+    fn new(query: &Query, backend: DbBackend) -> Result<Self, Refusal> {
+        let target = specific(known(&query.inventory)?, &query.conditions);
+        let matching = matching(backend, target, query)?;
+        let count = (query.count || query.reply_with_count).then(|| count(backend, target, &matching));
+        let page = if query.count { None } else { Some(page(backend, target, query, &matching)?) };
+        Ok(Self { count, page, is_short: is_by_key(target, &query.conditions) })
+    }
+
+    async fn run<C: ConnectionTrait>(self, conn: &C) -> Result<Vec<u8>, ApiError> {
+        let mut total = None;
+        if let Some(sql) = self.count {
+            let row = conn.query_one_raw(sql.into_statement()).await.map_err(DbError::from)?;
+            total = Some(row.map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(DbError::from)?);
+        }
+        let page = match self.page {
+            Some(page) => Some(page.run(conn).await.map_err(DbError::from)?),
+            None => None,
+        };
+        Ok(body(total, page.as_ref())?)
+    }
+
+    fn run_direct(self, conn: &rusqlite::Connection) -> Result<Vec<u8>, DbError> {
+        let mut total = None;
+        if let Some(sql) = self.count {
+            let mut statement = conn.prepare_cached(sql.as_str())?;
+            total = Some(statement.query_row(rusqlite::params_from_iter(sql.values()), |row| row.get(0))?);
+        }
+        let page = self.page.map(|page| page.run_direct(conn)).transpose()?;
+        body(total, page.as_ref())
+    }
+}
+
+/// Body of an answer.
+fn body(total: Option<i64>, page: Option<&Loading>) -> Result<Vec<u8>, DbError> {
+    let mut text = b"{".to_vec();
+    let mut schema = None;
+    if let Some(page) = page {
+        text.extend_from_slice(b"\"inventories\":[");
+        let mut writer = Writer::new(page, text);
+        writer.list("inventories").map_err(json)?;
+        let (written, members) = writer.end();
+        text = written;
+        text.push(b']');
+        schema = Some(members);
+    }
+    if let Some(total) = total {
+        let comma = if page.is_some() { "," } else { "" };
+        text.extend_from_slice(format!("{comma}\"total\":{}", total.max(0)).as_bytes());
+    }
+    if let Some(schema) = schema {
+        for part in [",\"schema\":{", &schema, "}"] {
+            text.extend_from_slice(part.as_bytes());
+        }
+    }
+    text.push(b'}');
+    Ok(text)
+}
+
+/// Finds the rows of a page.
+fn page(backend: DbBackend, target: &'static Plan, query: &Query, matching: &Sql) -> Result<Loading, Refusal> {
+    // The usual query wants all fields and reads the prepared selection; a sort by a column of a table that is not
+    // joined yet cannot occur there, because all fields bring all joins.
+    let (selection, mut sql) = if query.fields.is_empty() {
+        let full = load::full(target, backend);
+        (full.selection.clone(), full.head.clone())
+    } else {
+        check_fields(target, &query.fields)?;
+        let mut chosen = Selection::new(target, Some(&query.fields));
+        if let Some(field) = query.sort.as_ref().and_then(|sort| target.field(&sort.field)) {
+            chosen.include(field.source);
+        }
+        let head = chosen.head(backend);
+        (Arc::new(chosen), head)
+    };
+    sql.append(matching);
+    order(&mut sql, &selection, target, query.sort.as_ref())?;
+    let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    sql.text(" LIMIT ").bind(bounded(query.limit)).text(" OFFSET ").bind(bounded(query.start));
+    Ok(Loading::new(selection, sql, backend))
 }
 
 /// True when `inventory` has a table and can be queried.
@@ -177,8 +270,8 @@ fn specific(target: &'static Plan, conditions: &[Condition]) -> &'static Plan {
 }
 
 /// ` WHERE ...`
-fn matching<C: ConnectionTrait>(conn: &C, target: &Plan, query: &Query) -> Result<Sql, Refusal> {
-    let mut sql = Sql::new(conn.get_database_backend());
+fn matching(backend: DbBackend, target: &Plan, query: &Query) -> Result<Sql, Refusal> {
+    let mut sql = Sql::new(backend);
     sql.text(" WHERE 1 = 1");
     marker(&mut sql, target);
     for (index, condition) in query.conditions.iter().enumerate() {
@@ -187,8 +280,14 @@ fn matching<C: ConnectionTrait>(conn: &C, target: &Plan, query: &Query) -> Resul
             filter::filter(&mut sql, target, condition)?;
         }
     }
-    visibility::restrict(&mut sql, target, ALIASES[0], &query.viewer);
+    visibility::restrict(&mut sql, target, ALIASES[0], &query.viewer, is_by_key(target, &query.conditions));
     Ok(sql)
+}
+
+/// True when one row at most can match.
+fn is_by_key(target: &Plan, conditions: &[Condition]) -> bool {
+    let on_key = |name: &str| matches!(target.table.key(), [key] if key.name == name);
+    conditions.iter().any(|condition| condition.op == Op::Equal && on_key(&condition.name))
 }
 
 /// Rows of siblings in the same table stay out.
@@ -198,12 +297,10 @@ fn marker(sql: &mut Sql, target: &Plan) {
     }
 }
 
-async fn count<C: ConnectionTrait>(conn: &C, target: &Plan, matching: &Sql) -> Result<u64, DbErr> {
-    let mut sql = Sql::new(conn.get_database_backend());
+fn count(backend: DbBackend, target: &Plan, matching: &Sql) -> Sql {
+    let mut sql = Sql::new(backend);
     sql.text("SELECT COUNT(*) FROM ").name(target.table.name).text(" ").text(ALIASES[0]).append(matching);
-    let row = conn.query_one_raw(sql.into_statement()).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    sql
 }
 
 fn check_fields(target: &Plan, fields: &[String]) -> Result<(), Refusal> {

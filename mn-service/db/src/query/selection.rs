@@ -1,11 +1,10 @@
 //! What a page reads: columns, joins, and how a row becomes each of the structures it may be.
 
-use mn_service_types::date;
-use sea_orm::{DbBackend, DbErr, QueryResult};
-use serde_json::{Map, Value};
+use sea_orm::DbBackend;
 
 use super::{
     plan::{Field, Plan, Source, plan},
+    rows::Rows,
     sql::{ALIASES, Sql},
 };
 use crate::tables::{Column, ColumnKind, Table};
@@ -35,46 +34,33 @@ pub(super) struct List {
     pub(super) own: usize,
 }
 
+/// A structure that a row may be.
 #[derive(Debug)]
-struct Variant {
-    class: &'static str,
-    outputs: Vec<Output>,
+pub(super) struct Variant {
+    pub(super) class: &'static str,
+    pub(super) outputs: Vec<Output>,
 }
 
+/// A field of an answer.
 #[derive(Debug)]
-struct Output {
-    name: &'static str,
-    read: Read,
-    primitive: bool,
+pub(super) struct Output {
+    pub(super) name: &'static str,
+    pub(super) read: Read,
+    /// Present even without value.
+    pub(super) primitive: bool,
 }
 
+/// How a field is read: the number of a cell, or of a list of the selection.
 #[derive(Debug, Clone, Copy)]
-enum Read {
+pub(super) enum Read {
     Text(usize),
     Number(usize),
     Flag(usize),
     Moment(usize),
     Json(usize),
-    /// Filled in later; the field keeps its place.
-    List,
+    List(usize),
     /// A primitive without column.
     Zero,
-}
-
-/// A row as its structure.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) class: &'static str,
-    pub(super) fields: Map<String, Value>,
-    /// Structures below, by field, until they get their places.
-    pub(super) below: Vec<(&'static str, Below)>,
-}
-
-/// Structures below a node.
-#[derive(Debug)]
-pub(super) enum Below {
-    One(Box<Node>),
-    Many(Vec<Node>),
 }
 
 impl Selection {
@@ -153,10 +139,12 @@ impl Selection {
 
     fn list(&mut self, of: &'static Plan, field: &'static Field, own: &'static str) -> Option<Read> {
         let own = self.cell(ALIASES[0], of.table.column(own)?);
-        if !self.lists.iter().any(|list| list.name == field.name) {
+        let known = self.lists.iter().position(|list| list.name == field.name);
+        let list = known.unwrap_or_else(|| {
             self.lists.push(List { name: field.name, source: field.source, own });
-        }
-        Some(Read::List)
+            self.lists.len() - 1
+        });
+        Some(Read::List(list))
     }
 
     /// `SELECT ... FROM ... LEFT JOIN ...`
@@ -197,38 +185,16 @@ impl Selection {
         }
     }
 
-    /// Reads a row as the most specific structure that it is.
-    pub(super) fn node(&self, row: &QueryResult) -> Result<Node, DbErr> {
-        let kind: Option<String> = match self.type_cell {
-            Some(cell) => row.try_get_by_index(cell)?,
-            None => None,
-        };
-        let specific = kind.and_then(|kind| self.variants.iter().find(|(value, _)| *value == Some(kind.as_str())));
-        let variant = match specific.or(self.variants.first()) {
-            Some((_, variant)) => variant,
-            None => return Err(DbErr::Custom("a selection without structure".to_owned())),
-        };
-        let mut fields = Map::with_capacity(variant.outputs.len());
-        for output in &variant.outputs {
-            let value = match output.read {
-                Read::Text(cell) => row.try_get_by_index::<Option<String>>(cell)?.map(Value::String),
-                Read::Number(cell) => row.try_get_by_index::<Option<i64>>(cell)?.map(Value::from),
-                Read::Flag(cell) => row.try_get_by_index::<Option<bool>>(cell)?.map(Value::Bool),
-                Read::Moment(cell) => {
-                    row.try_get_by_index::<Option<i64>>(cell)?.map(|millis| Value::String(date::to_wire(millis)))
-                }
-                Read::Json(cell) => match row.try_get_by_index::<Option<String>>(cell)? {
-                    Some(text) => Some(serde_json::from_str(&text).map_err(|e| DbErr::Json(e.to_string()))?),
-                    None => None,
-                },
-                Read::List => Some(Value::Null),
-                Read::Zero => None,
-            };
-            if let Some(value) = value.or_else(|| zero(output)) {
-                fields.insert(output.name.to_owned(), value);
-            }
-        }
-        Ok(Node { class: variant.class, fields, below: Vec::new() })
+    /// What the cells of a row hold.
+    pub(super) fn kinds(&self) -> Vec<ColumnKind> {
+        self.cells.iter().map(|(_, column)| column.kind).collect()
+    }
+
+    /// The most specific structure that a row is.
+    pub(super) fn variant_of(&self, rows: &Rows, row: usize) -> Option<&Variant> {
+        let kind = self.type_cell.and_then(|cell| rows.text(row, cell));
+        let specific = kind.and_then(|kind| self.variants.iter().find(|(value, _)| *value == Some(kind)));
+        specific.or(self.variants.first()).map(|(_, variant)| variant)
     }
 }
 
@@ -240,12 +206,4 @@ fn read(field: &Field, column: Column, cell: usize) -> Read {
         ColumnKind::Boolean => Read::Flag(cell),
         ColumnKind::Uuid | ColumnKind::Text => Read::Text(cell),
     }
-}
-
-/// Primitives are there even without a value.
-fn zero(output: &Output) -> Option<Value> {
-    if !output.primitive {
-        return None;
-    }
-    Some(if matches!(output.read, Read::Flag(_)) { Value::Bool(false) } else { Value::from(0) })
 }

@@ -1,6 +1,49 @@
 //! Text of statements, written so that nothing but program text can get into it.
 
-use sea_orm::{DbBackend, Statement, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use sea_orm::{DbBackend, Statement};
+
+/// A value that a placeholder stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text(String),
+    Number(i64),
+    Real(f64),
+    Flag(bool),
+}
+
+macro_rules! values {
+    ($($from:ty => $kind:ident),*) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$kind(value.into())
+            }
+        }
+    )*};
+}
+values!(&str => Text, String => Text, i64 => Number, f64 => Real, bool => Flag);
+
+impl From<Value> for sea_orm::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => text.into(),
+            Value::Number(number) => number.into(),
+            Value::Real(number) => number.into(),
+            Value::Flag(flag) => flag.into(),
+        }
+    }
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Flag(flag) => ValueRef::Integer((*flag).into()),
+        }))
+    }
+}
 
 /// A statement under construction. Text comes from the program (`&'static str`) or is a placeholder; what a client
 /// sent can only become a bound value.
@@ -66,7 +109,16 @@ impl Sql {
         self
     }
 
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the placeholders stand for, in their order.
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     pub(super) fn into_statement(self) -> Statement {
-        Statement::from_sql_and_values(self.backend, self.text, self.values)
+        Statement::from_sql_and_values(self.backend, self.text, self.values.into_iter().map(Into::into))
     }
 }

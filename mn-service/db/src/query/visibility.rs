@@ -46,8 +46,8 @@ pub fn is_private(table: &str) -> bool {
     rule(table).is_some()
 }
 
-/// Writes ` AND <rows that the viewer may see>`, or nothing.
-pub(super) fn restrict(sql: &mut Sql, plan: &Plan, alias: &'static str, viewer: &Viewer) {
+/// Writes ` AND <rows that the viewer may see>`, or nothing. `single`: one row at most is looked for.
+pub(super) fn restrict(sql: &mut Sql, plan: &Plan, alias: &'static str, viewer: &Viewer, single: bool) {
     let Viewer::Account(account) = viewer else { return };
     let column = match rule(plan.table.name) {
         None => return,
@@ -58,7 +58,14 @@ pub(super) fn restrict(sql: &mut Sql, plan: &Plan, alias: &'static str, viewer: 
         Some(Rule::Owned) => "uuid",
         Some(Rule::With(column)) => column,
     };
-    sql.text(" AND ").column(alias, column).text(" IN (SELECT v.`resourceUuid` FROM `AccountResourceRefVO` v WHERE ");
+    if single {
+        // Asks about the row; a list would collect all that the account may see, to look for one.
+        sql.text(" AND EXISTS (SELECT 1 FROM `AccountResourceRefVO` v WHERE v.`resourceUuid` = ").column(alias, column);
+        sql.text(" AND (");
+    } else {
+        sql.text(" AND ").column(alias, column);
+        sql.text(" IN (SELECT v.`resourceUuid` FROM `AccountResourceRefVO` v WHERE (");
+    }
     sql.text("v.`accountUuid` = ").bind(account.as_str());
-    sql.text(" OR (v.`accountUuid` IS NULL AND v.`isShared` = ").bind(true).text("))");
+    sql.text(" OR (v.`accountUuid` IS NULL AND v.`isShared` = ").bind(true).text(")))");
 }

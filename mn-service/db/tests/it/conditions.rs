@@ -2,7 +2,7 @@
 
 use mn_service_db::{
     Db,
-    query::{Condition, Op, Query, Sort, run},
+    query::{Condition, Op, Page, Query, Sort, answer, run},
 };
 use mn_service_types::ApiError;
 
@@ -11,12 +11,24 @@ use crate::{
     fixture::{self, CLUSTER, HOST, PATTERN, PRIMARY, VM, id},
 };
 
+/// The answer over SeaORM, which is also what clients get.
+async fn page(db: &Db, query: &Query) -> Result<Page, ApiError> {
+    let page = run(db.read(), query).await;
+    let text = answer(db, query).await;
+    match (&page, &text) {
+        (Ok(page), Ok(text)) => assert_eq!(serde_json::from_slice::<Page>(text).unwrap(), *page, "{query:?}"),
+        (Err(one), Err(other)) => assert_eq!(one, other, "{query:?}"),
+        _ => panic!("{query:?}: {page:?} over SeaORM and {text:?} for clients"),
+    }
+    page
+}
+
 async fn names(db: &Db, inventory: &str, conditions: &[&str]) -> Result<Vec<String>, ApiError> {
     let mut query = Query::new(inventory);
     query.conditions = conditions.iter().map(|text| Condition::parse(text).unwrap()).collect();
-    let page = run(db.read(), &query).await?;
+    let page = page(db, &query).await?;
     query.count = true;
-    let counted = run(db.read(), &query).await?;
+    let counted = self::page(db, &query).await?;
     assert_eq!(counted.total, Some(page.inventories.len() as u64), "{conditions:?}");
     assert!(counted.inventories.is_empty());
     let name = |row: &serde_json::Value| row["name"].as_str().or(row["ip"].as_str()).unwrap_or_default().to_owned();

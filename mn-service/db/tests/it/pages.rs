@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mn_service_db::{
     Db, DbError,
-    query::{Op, Page, Query, Sort, Viewer, load, run},
+    query::{Op, Page, Query, Sort, Viewer, answer, load, run},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use serde_json::{Value, json};
@@ -14,8 +14,12 @@ use crate::{
     fixture::{self, ACCOUNT, BACKUP, CLUSTER, HOST, L3, VM, id},
 };
 
+/// The answer over SeaORM, which is also what clients get.
 async fn page(db: &Db, query: &Query) -> Page {
-    run(db.read(), query).await.unwrap()
+    let page = run(db.read(), query).await.unwrap();
+    let text = answer(db, query).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Page>(&text).unwrap(), page, "{query:?}");
+    page
 }
 
 fn column(page: &Page, field: &str) -> Vec<Value> {
@@ -87,7 +91,7 @@ async fn pages_are_sorted_counted_and_cut() {
         let mut query = Query::new("VmInstanceInventory");
         let sorted = async |query: &mut Query, text: &str| {
             query.sort = Some(Sort::parse(text));
-            column(&run(db.read(), query).await.unwrap(), "name")
+            column(&page(&db, query).await, "name")
         };
         assert_eq!(sorted(&mut query, "-cpuNum").await, ["100%", "db_1", "Web-2", "web-1"]);
         assert_eq!(sorted(&mut query, "+name").await, ["100%", "db_1", "web-1", "Web-2"]);
@@ -151,7 +155,7 @@ async fn accounts_see_what_is_theirs_shared_or_unowned() {
             let mut query = Query::new(inventory);
             query.viewer = Viewer::Account(id(ACCOUNT[account]));
             query.reply_with_count = true;
-            let page = run(db.read(), &query).await.unwrap();
+            let page = page(&db, &query).await;
             assert_eq!(page.total, Some(page.inventories.len() as u64));
             let name =
                 |row: &Value| row["name"].as_str().or(row["ip"].as_str()).or(row["tag"].as_str()).unwrap().to_owned();
@@ -191,6 +195,93 @@ async fn a_transaction_sees_its_own_changes() {
             .await;
         assert!(undone.unwrap_err().is_duplicate());
         assert_eq!(load(db.read(), "ZoneInventory", &id(0xab)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_account_may_not_see_is_not_found_by_its_key_either() {
+    on_both(async |db| {
+        fixture::fill(&db).await;
+        let seen = async |account: usize, inventory: &str, uuid: String| {
+            let mut query = Query::new(inventory).with("uuid", Op::Equal, uuid);
+            query.viewer = Viewer::Account(id(ACCOUNT[account]));
+            page(&db, &query).await.inventories.len()
+        };
+        for (account, machine, expected) in [(0, 0, 1), (0, 1, 1), (0, 2, 0), (1, 0, 0), (1, 1, 1), (1, 2, 1)] {
+            assert_eq!(seen(account, "VmInstanceInventory", id(VM[machine])).await, expected, "{account} {machine}");
+        }
+        // A card is seen by whoever sees its machine.
+        let mut all = Query::new("VmNicInventory").with("vmInstanceUuid", Op::Equal, id(VM[0]));
+        let cards = page(&db, &all).await.inventories;
+        let card = cards[0]["uuid"].as_str().unwrap().to_owned();
+        assert_eq!(seen(0, "VmNicInventory", card.clone()).await, 1);
+        assert_eq!(seen(1, "VmNicInventory", card).await, 0);
+        all.viewer = Viewer::Account(id(ACCOUNT[1]));
+        assert!(page(&db, &all).await.inventories.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_text_in_the_order_that_clients_know() {
+    on_both(async |db| {
+        fixture::fill(&db).await;
+        let mut query = Query::new("ZoneInventory");
+        query.fields = vec!["name".into()];
+        query.reply_with_count = true;
+        let text = async |query: &Query| String::from_utf8(answer(&db, query).await.unwrap()).unwrap();
+        let class = "org.zstack.header.zone.ZoneInventory";
+        let expected = format!(
+            r#"{{"inventories":[{{"name":"alpha"}},{{"name":"Beta"}}],"total":2,"schema":{{"inventories[0]":"{class}","inventories[1]":"{class}"}}}}"#
+        );
+        assert_eq!(text(&query).await, expected);
+        query.count = true;
+        assert_eq!(text(&query).await, r#"{"total":2}"#);
+        let none = Query::new("ZoneInventory").with("name", Op::Equal, "none");
+        assert_eq!(text(&none).await, r#"{"inventories":[],"schema":{}}"#);
+        // What needs an escape gets it.
+        let odd = "line\nbreak \"quoted\" \\ \u{1} ü";
+        db.write(|txn| async move {
+            fixture::insert(&txn, "ZoneVO", json!({"uuid": id(0xac), "name": odd})).await
+        })
+        .await
+        .unwrap();
+        let found = page(&db, &Query::new("ZoneInventory").with("uuid", Op::Equal, id(0xac))).await;
+        assert_eq!(column(&found, "name"), [odd]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_shows_what_was_committed_before_and_nothing_of_what_was_not() {
+    on_both(async |db| {
+        fixture::fill(&db).await;
+        let found = async |uuid: u32| {
+            let query = Query::new("ZoneInventory").with("uuid", Op::Equal, id(uuid));
+            page(&db, &query).await.inventories.len()
+        };
+        for number in 0xb0..0xc0 {
+            assert_eq!(found(number).await, 0);
+            let txn = db.begin().await.unwrap();
+            fixture::insert(&txn, "ZoneVO", json!({"uuid": id(number), "name": "new"})).await.unwrap();
+            assert_eq!(found(number).await, 0, "not committed yet");
+            txn.commit().await.unwrap();
+            assert_eq!(found(number).await, 1, "committed");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_database_answers_with_an_error() {
+    on_both(async |db| {
+        fixture::fill(&db).await;
+        let again = db.clone();
+        db.close().await.unwrap();
+        for query in [Query::new("ZoneInventory"), Query::new("ZoneInventory").with("uuid", Op::Equal, id(VM[0]))] {
+            assert_eq!(answer(&again, &query).await.unwrap_err().code, "SYS.1000");
+        }
     })
     .await;
 }

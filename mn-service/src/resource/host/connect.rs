@@ -34,6 +34,7 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
         recount_storage(&tx, uuid).await
     })
     .await?;
+    app.sweep.notify_one();
     vm::sync::host(app, uuid, &ping).await
 }
 

@@ -10,7 +10,7 @@ pub use ping::{forget_connections, ping_all, ping_disconnected, reconnect_all};
 use std::sync::Arc;
 
 use mn_service_db::entity::{host, host_capacity, vm_instance};
-use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult, new_uuid};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, prelude::*};
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,13 @@ async fn step_reconnect(app: Arc<App>, state: Reconnect) -> StepResult<Reconnect
         Ok(()) => Ok(state),
         Err(error) => Err(lost(&app, &state.uuid, error).await),
     }
+}
+
+/// Reconnects a host without a job. The caller holds the host's turn, or somebody who waits for this does.
+async fn reconnect_now(app: &Arc<App>, uuid: &str) -> ApiResult<()> {
+    let state = Reconnect { job: new_uuid(), uuid: uuid.to_owned() };
+    let state = step_redeploy(app.clone(), state).await.map_err(|error| error.0)?;
+    step_reconnect(app.clone(), state).await.map(drop).map_err(|error| error.0)
 }
 
 /// State of a change of a host's administrative state.

@@ -91,7 +91,12 @@ pub async fn reconnect_all(app: &Arc<App>) -> ApiResult<()> {
     let parallel = usize::try_from(app.settings.integer("host", "load.parallelismDegree", 100)).unwrap_or(100).max(1);
     stream::iter(hosts)
         .for_each_concurrent(parallel, |row| async move {
-            if let Err(error) = jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await {
+            let reconnected = match app.jobs.is_interrupted(&row.uuid) {
+                // It waits for this very host, and a job of ours would wait behind it. We use its turn.
+                true => super::reconnect_now(app, &row.uuid).await,
+                false => jobs::call_as_system(app, "ReconnectHost", json!({ "uuid": row.uuid })).await,
+            };
+            if let Err(error) = reconnected {
                 tracing::warn!(host = %row.uuid, name = %row.name, %error, "not reconnected after the start");
             }
         })

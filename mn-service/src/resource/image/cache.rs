@@ -71,12 +71,15 @@ async fn row<C: ConnectionTrait>(
     url: &str,
 ) -> ApiResult<Option<image_cache::Model>> {
     use image_cache::{Column, Entity};
+    // There is a copy on every host that ever started a VM of the image, and one of them is asked for.
     let rows = Entity::find()
         .filter(Column::PrimaryStorageUuid.eq(&place.primary_storage))
         .filter(Column::ImageUuid.eq(image))
+        .filter(Column::InstallUrl.eq(url))
         .all(conn)
         .await
         .or_internal()?;
+    // The database compares without case, file names do not.
     Ok(rows.into_iter().find(|row| row.install_url == url))
 }
 

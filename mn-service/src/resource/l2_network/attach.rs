@@ -72,11 +72,7 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
     )?;
     registry.register(
         Workflow::named("l2.detach", 1)
-            .step(
-                "unplug-nics",
-                unplug_nics,
-                Undo::nothing("a running VM without its NIC gets it back at its next start; detaching again goes on"),
-            )
+            .step("unplug-nics", unplug_nics, Undo::with(plug_again))
             .step("records", remove_records, Undo::nothing("one transaction, and nothing after it fails for a host"))
             .step("clean-hosts", clean_hosts, Undo::nothing("what cannot be removed now is garbage that is noted")),
     )
@@ -277,6 +273,10 @@ async fn nics<C: ConnectionTrait>(conn: &C, l2: &str, cluster: &str) -> ApiResul
 async fn unplug_nics(app: Arc<App>, state: Detach) -> StepResult<Detach> {
     host_networks::unplug(&app, &state.job, &state.plugged, false).await?;
     Ok(state)
+}
+
+async fn plug_again(app: Arc<App>, state: Detach) -> Result<(), StepError> {
+    Ok(host_networks::plug_again(&app, &state.job, &state.plugged).await?)
 }
 
 async fn remove_records(app: Arc<App>, state: Detach) -> StepResult<Detach> {

@@ -35,7 +35,12 @@ impl Pool {
     /// Reads the network.
     pub async fn load<C: ConnectionTrait>(conn: &C, l3: &str) -> ApiResult<Self> {
         let row = l3_network::Entity::find_by_id(l3).one(conn).await.or_internal()?;
-        let l3_row = row.ok_or_else(|| ApiError::not_found("L3NetworkVO", l3))?;
+        Self::load_of(conn, row.ok_or_else(|| ApiError::not_found("L3NetworkVO", l3))?).await
+    }
+
+    /// Reads what belongs to a network.
+    async fn load_of<C: ConnectionTrait>(conn: &C, row: l3_network::Model) -> ApiResult<Self> {
+        let l3 = row.uuid.as_str();
         let ranges = ip_range::Entity::find()
             .filter(ip_range::Column::L3NetworkUuid.eq(l3))
             .filter(ip_range::Column::IpVersion.eq(4))
@@ -51,7 +56,7 @@ impl Pool {
             .all(conn)
             .await
             .or_internal()?;
-        Self::of(l3_row, ranges, &reserved)
+        Self::of(row, ranges, &reserved)
     }
 
     fn of(
@@ -152,8 +157,8 @@ pub(super) async fn take(
         )));
     }
     // Serialises allocations in one network where several connections write; a no-op on SQLite.
-    l3_network::Entity::find_by_id(l3).lock_exclusive().one(&**tx).await.or_internal()?;
-    let pool = Pool::load(&**tx, l3).await?;
+    let locked = l3_network::Entity::find_by_id(l3).lock_exclusive().one(&**tx).await.or_internal()?;
+    let pool = Pool::load_of(&**tx, locked.ok_or_else(|| ApiError::not_found("L3NetworkVO", l3))?).await?;
     let address = match wanted {
         Some(IpAddr::V6(ip)) => return Err(refused(&pool.l3, format!("{ip} is IPv6, which networks do not have yet"))),
         Some(IpAddr::V4(ip)) => {

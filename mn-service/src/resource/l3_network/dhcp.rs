@@ -38,12 +38,12 @@ const MTU_TAG: &str = "l3NetworkUuid::{l3Uuid}::mtu::{mtu}";
 /// The DHCP service of a network; `None` where the network has none or has no addresses yet. The server takes its own
 /// address at first use (NET-DHCP-010). Opens a write transaction then: not to be called while holding one.
 pub async fn dhcp(app: &App, l3: &str) -> ApiResult<Option<DhcpNetwork>> {
-    let row = l3_network::Entity::find_by_id(l3).one(app.db.read()).await.or_internal()?;
-    let row = row.ok_or_else(|| ApiError::not_found("L3NetworkVO", l3))?;
-    if row.dhcp_server_ip.is_none() && offers(app.db.read(), l3, DHCP).await? {
-        let l3 = l3.to_owned();
-        app.write(|tx| async move { ensure_server(&tx, &l3, None).await }).await?;
+    let known = describe(app.db.read(), &app.settings, l3).await?;
+    if known.is_some() || !offers(app.db.read(), l3, DHCP).await? {
+        return Ok(known);
     }
+    let owned = l3.to_owned();
+    app.write(|tx| async move { ensure_server(&tx, &owned, None).await }).await?;
     describe(app.db.read(), &app.settings, l3).await
 }
 
@@ -298,14 +298,6 @@ async fn run(app: &App, job: &str, step: &str, host: &str, l3: &str, apply: Appl
             &e,
         )
     })
-}
-
-/// Like [`remove_leases`] for VMs that stopped: they are stopped whether or not their host hears of it, and a host that
-/// did not is told when it connects ([`host_connected`]).
-pub async fn forget_leases(app: &App, host: &str, nics: &[vm_nic::Model]) {
-    if let Err(error) = remove_leases(app, host, nics).await {
-        tracing::warn!(host, %error, "leases of a stopped VM stay until the host connects again");
-    }
 }
 
 async fn remove_server(app: &App, job: &str, step: &str, host: &str, l3: &str) -> ApiResult<()> {

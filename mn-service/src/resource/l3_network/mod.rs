@@ -16,7 +16,7 @@ use mn_service_workflow::{Registry, RegistryError};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 
 pub use address::{allocate, allocate_mac, release};
-pub use dhcp::{dhcp, forget_leases, host_connected, push_leases, remove_leases};
+pub use dhcp::{dhcp, host_connected, push_leases, remove_leases};
 pub use service::ensure_providers;
 
 use super::host_networks;

@@ -108,6 +108,11 @@ async fn layer(app: Arc<App>, mut state: Revert) -> StepResult<Revert> {
 }
 
 async fn remove_layer(app: Arc<App>, state: Revert) -> Result<(), StepError> {
+    let row = volumes::load(app.db.read(), &state.volume).await?;
+    // The volume goes on in it already, and the one before is given up: what failed came later.
+    if row.install_path.as_deref() == Some(&state.new_path) {
+        return Ok(());
+    }
     Ok(volumes::delete_on(&app, &state.job, &state.place, &state.new_path).await?)
 }
 

@@ -16,6 +16,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    LEASES,
     nic::{self, NewNic, Receiver},
     placement::{self, Placement, Wanted},
     settings, spec,
@@ -300,7 +301,7 @@ pub(super) fn workflow() -> Workflow<App, CreateVm, StepError> {
             Undo::nothing("the image cache is shared and its collector removes what nobody uses"),
         )
         .step("create-volumes", create_volumes, Undo::with(delete_volumes))
-        .step("prepare-network", prepare_network, Undo::with(leave_network))
+        .step("prepare-network", prepare_network, Undo::nothing(LEASES))
         .step("start", start, Undo::with(stop))
         .step("note", note, Undo::nothing("it is the last step and one transaction"))
 }
@@ -461,6 +462,7 @@ async fn insert_rows(app: &App, tx: &Tx, state: &CreateVm, placement: &Placement
 
 /// Takes everything back that `reserve` wrote.
 async fn forget(app: Arc<App>, state: CreateVm) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     app.write(|tx| async move {
         let mut deletion = cascade::plan(&*tx, "VmInstanceVO", std::slice::from_ref(&state.uuid)).await?;
         let data = state.data.iter().map(|volume| volume.uuid.clone()).collect::<Vec<_>>();
@@ -549,15 +551,6 @@ async fn prepare_network(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm>
         super::join_network(&app, &state.job, &placement.host, &vm, &nics).await?;
     }
     Ok(state)
-}
-
-async fn leave_network(app: Arc<App>, state: CreateVm) -> StepResult<()> {
-    if state.start {
-        let (placement, _) = placed(&app, &state).await?;
-        let (_, nics) = rows(&app, &state).await?;
-        l3_network::remove_leases(&app, &placement.host, &nics).await?;
-    }
-    Ok(())
 }
 
 async fn start(app: Arc<App>, state: CreateVm) -> StepResult<CreateVm> {

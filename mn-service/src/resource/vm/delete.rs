@@ -9,7 +9,7 @@ use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 
-use super::{INVENTORY, check_state, find, spec};
+use super::{INVENTORY, check_state, find, spec, sync};
 use crate::{
     agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
@@ -17,7 +17,7 @@ use crate::{
     cascade::{self, Item},
     change, garbage,
     preview::{ASKED, Effect, Kind, Preview},
-    resource::{allocation, deletion, host, l3_network, recycle_bin, volume as volumes},
+    resource::{allocation, deletion, host, recycle_bin, volume as volumes},
 };
 
 mn_service_types::messages! {
@@ -69,8 +69,7 @@ async fn look(call: Call, expunge: bool) -> ApiResult<Preview> {
 pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), RegistryError> {
     registry.register(
         Workflow::named("vm.destroy", 1)
-            .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; the reconciler notes it"))
-            .step("leave-network", leave_network, Undo::nothing("starting the VM again brings its leases back"))
+            .step("stop", stop, Undo::with(resync))
             .step(
                 "note",
                 note,
@@ -113,15 +112,16 @@ async fn stop(app: Arc<App>, state: Remove) -> StepResult<Remove> {
     Ok(state)
 }
 
-async fn leave_network(app: Arc<App>, state: Remove) -> StepResult<Remove> {
-    if let Some(host) = &state.host {
-        let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::remove_leases(&app, host, &nics).await?;
+/// A VM that was stopped stays stopped, and is noted so.
+async fn resync(app: Arc<App>, state: Remove) -> StepResult<()> {
+    match &state.host {
+        Some(_) => Ok(sync::one(&app, &state.uuid).await?),
+        None => Ok(()),
     }
-    Ok(state)
 }
 
 async fn note(app: Arc<App>, state: Remove) -> StepResult<Remove> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         // Gone already when this runs again after a crash.

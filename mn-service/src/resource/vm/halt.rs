@@ -7,11 +7,11 @@ use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use node_manager_types::{operation::StopVm, vm::StopMode};
 use sea_orm::EntityTrait;
 
-use super::{power::PATIENCE_SECONDS, spec};
+use super::power::PATIENCE_SECONDS;
 use crate::{
     agents,
     app::{App, OrInternal},
-    resource::{allocation, host, l3_network},
+    resource::{allocation, host},
 };
 
 /// VMs that are stopped at the same time.
@@ -61,8 +61,7 @@ async fn stop(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
     agents::run(&agent, job, &format!("stop-{uuid}"), stop, app.host_patience())
         .await
         .map_err(|e| agents::failure(ErrorCode::StopVm, format!("VM {uuid} could not be stopped"), host, &e))?;
-    let nics = spec::nics(app.db.read(), uuid).await?;
-    l3_network::forget_leases(app, host, &nics).await;
+    super::leave_network(app, uuid).await?;
     let uuid = uuid.to_owned();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await
 }

@@ -26,7 +26,7 @@ pub use halt::stop_all;
 use crate::{
     api::{Apis, Reply, StepError},
     app::{App, OrInternal, Tx},
-    resource::{l2_network, l3_network, quota::Counted},
+    resource::{host, l2_network, l3_network, quota::Counted},
 };
 
 /// Structure of a VM on the wire.
@@ -121,6 +121,9 @@ pub async fn mark_running(tx: &Tx, uuid: &str) -> ApiResult<()> {
     settings::use_up_boot_order(tx, uuid).await
 }
 
+/// Why [`join_network`] has no undo of its own: the step that noted the VM on its host has one that leaves.
+const LEASES: &str = "taking the reservation back makes the host forget the leases";
+
 /// Makes the networks of a VM work on a host: bridges, then leases.
 pub async fn join_network(
     app: &App,
@@ -142,4 +145,23 @@ pub async fn join_network(
         l2_network::ensure_on_host(app, job, &l2, host).await?;
     }
     l3_network::push_leases(app, job, host, vm, nics).await
+}
+
+/// A VM runs no longer: the host where it is noted forgets its leases, and with them what its guest was told. Whoever
+/// stopped the VM does not fail or wait because of that; a host that is not there is told when it connects
+/// ([`l3_network::host_connected`]).
+///
+/// A host that connects gets the leases of all VMs that are noted on it. So this belongs right before the transaction
+/// that takes the note away, into the same step: a crash between the two repeats both.
+pub async fn leave_network(app: &App, vm: &str) -> ApiResult<()> {
+    let row = vm_instance::Entity::find_by_id(vm).one(app.db.read()).await.or_internal()?;
+    let Some(on) = row.and_then(|row| row.host_uuid) else { return Ok(()) };
+    if host::find(app.db.read(), &on).await?.status != "Connected" {
+        return Ok(());
+    }
+    let nics = spec::nics(app.db.read(), vm).await?;
+    if let Err(error) = l3_network::remove_leases(app, &on, &nics).await {
+        tracing::warn!(vm, host = on, %error, "leases of a VM that does not run stay until its host connects again");
+    }
+    Ok(())
 }

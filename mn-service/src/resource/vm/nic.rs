@@ -293,6 +293,9 @@ async fn record(app: Arc<App>, state: Attach) -> StepResult<Attach> {
 }
 
 async fn forget(app: Arc<App>, state: Attach) -> StepResult<()> {
+    if let Err(error) = leave_network(&app, &state.vm, &state.nic.uuid).await {
+        tracing::warn!(vm = state.vm, nic = state.nic.uuid, %error, "its lease stays until its host connects again");
+    }
     app.write(|tx| async move {
         let Some(nic) = load(&*tx, &state.nic.uuid).await? else { return Ok(()) };
         remove(&tx, &nic).await
@@ -345,7 +348,7 @@ async fn unplug_again(app: Arc<App>, state: Attach) -> StepResult<()> {
     Ok(pull_out(&app, &state.job, "unplug-again", &state.vm, &state.nic.uuid).await?)
 }
 
-/// Unplugs a card and takes its lease back.
+/// Unplugs a card.
 async fn pull_out(app: &App, job: &str, step: &str, vm: &str, nic: &str) -> ApiResult<()> {
     let Some((vm, host)) = running(app, vm).await? else { return Ok(()) };
     let Some(nic) = load(app.db.read(), nic).await? else { return Ok(()) };
@@ -354,7 +357,14 @@ async fn pull_out(app: &App, job: &str, step: &str, vm: &str, nic: &str) -> ApiR
     agents::run(&agent, job, step, detach, app.host_patience()).await.map_err(|e| {
         let what = format!("NIC {} could not be unplugged from VM {} ({})", nic.uuid, vm.name, vm.uuid);
         agents::failure(ErrorCode::Operation, what, &host, &e)
-    })?;
+    })
+}
+
+/// Takes a card's lease back. Right before the transaction that takes its record away, into the same step: between two
+/// steps the host may connect, and it gets the leases of all cards that are noted.
+async fn leave_network(app: &App, vm: &str, nic: &str) -> ApiResult<()> {
+    let Some((_, host)) = running(app, vm).await? else { return Ok(()) };
+    let Some(nic) = load(app.db.read(), nic).await? else { return Ok(()) };
     l3_network::remove_leases(app, &host, std::slice::from_ref(&nic)).await
 }
 
@@ -391,6 +401,7 @@ async fn plug_again(app: Arc<App>, state: Detach) -> StepResult<()> {
 }
 
 async fn forget_detached(app: Arc<App>, state: Detach) -> StepResult<Detach> {
+    leave_network(&app, &state.vm, &state.nic).await?;
     let state = app
         .write(|tx| async move {
             let Some(nic) = load(&*tx, &state.nic).await? else { return Ok(state) };

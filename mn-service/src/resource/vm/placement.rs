@@ -76,16 +76,24 @@ pub struct Refused {
 /// How many hosts the quick path looks at; capacity changes between looking and reserving, so one is not enough.
 const QUICK: u64 = 20;
 
+/// A host that the quick path found.
+#[derive(Debug, sea_orm::FromQueryResult)]
+struct Fitting {
+    uuid: String,
+    zone: String,
+    cluster: String,
+}
+
 /// Finds a place and reserves processors and memory of its host for `vm` in the same transaction.
 pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult<Placement> {
     let clusters = eligible_clusters(&**tx, wanted).await?;
     let limits = StorageLimits::of(&app.settings);
-    for row in quick(&**tx, wanted, &clusters).await? {
-        let Some(primary_storage) = storage_for(&**tx, wanted, &row.cluster_uuid, &row.uuid, limits).await? else {
+    for host in quick(&**tx, wanted, &clusters).await? {
+        let Some(primary_storage) = storage_for(&**tx, wanted, &host.cluster, &host.uuid, limits).await? else {
             continue;
         };
-        if allocation::reserve_host(tx, vm, &row.uuid, wanted.cpu, wanted.memory).await? {
-            return Ok(Placement { zone: row.zone_uuid, cluster: row.cluster_uuid, host: row.uuid, primary_storage });
+        if allocation::reserve_host(tx, vm, &host.uuid, wanted.cpu, wanted.memory).await? {
+            return Ok(Placement { zone: host.zone, cluster: host.cluster, host: host.uuid, primary_storage });
         }
     }
     // The best by load may all lack storage; then every host is looked at, also to say what each of them lacks.
@@ -98,11 +106,7 @@ pub async fn reserve(app: &App, tx: &Tx, vm: &str, wanted: &Wanted) -> ApiResult
     Err(no_host(wanted, refused))
 }
 
-async fn quick<C: ConnectionTrait>(
-    conn: &C,
-    wanted: &Wanted,
-    clusters: &BTreeSet<String>,
-) -> ApiResult<Vec<host::Model>> {
+async fn quick<C: ConnectionTrait>(conn: &C, wanted: &Wanted, clusters: &BTreeSet<String>) -> ApiResult<Vec<Fitting>> {
     if clusters.is_empty() {
         return Ok(Vec::new());
     }
@@ -114,6 +118,10 @@ async fn quick<C: ConnectionTrait>(
         .into_query();
     let neighbours = neighbours(conn, wanted).await?;
     let mut query = host::Entity::find()
+        .select_only()
+        .column(host::Column::Uuid)
+        .column_as(host::Column::ZoneUuid, "zone")
+        .column_as(host::Column::ClusterUuid, "cluster")
         .filter(host::Column::State.eq("Enabled"))
         .filter(host::Column::Status.eq("Connected"))
         .filter(host::Column::ClusterUuid.is_in(clusters.iter().cloned()))
@@ -133,7 +141,8 @@ async fn quick<C: ConnectionTrait>(
     }
     let load = "(SELECT COUNT(*) FROM host_allocation WHERE host_allocation.host_uuid = HostVO.uuid)";
     let by_load = sea_orm::sea_query::Expr::cust(load);
-    sea_orm::QueryOrder::order_by_asc(query, by_load).limit(QUICK).all(conn).await.or_internal()
+    let first = sea_orm::QueryOrder::order_by_asc(query, by_load).limit(QUICK);
+    first.into_model::<Fitting>().all(conn).await.or_internal()
 }
 
 /// Members of the VM's affinity group, where that has a say.
@@ -161,13 +170,17 @@ async fn storage_for<C: ConnectionTrait>(
 
 /// Clusters whose zone, state, networks and image server fit.
 async fn eligible_clusters<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiResult<BTreeSet<String>> {
-    let unfit = unfit_clusters(conn, wanted).await?;
     let all = cluster::Entity::find().all(conn).await.or_internal()?;
+    let unfit = unfit_clusters(conn, wanted, &all).await?;
     Ok(all.into_iter().map(|c| c.uuid).filter(|uuid| !unfit.contains_key(uuid)).collect())
 }
 
-/// Clusters that do not fit, and why.
-async fn unfit_clusters<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiResult<BTreeMap<String, Vec<String>>> {
+/// Those of `clusters` that do not fit, and why.
+async fn unfit_clusters<C: ConnectionTrait>(
+    conn: &C,
+    wanted: &Wanted,
+    clusters: &[cluster::Model],
+) -> ApiResult<BTreeMap<String, Vec<String>>> {
     let zones: BTreeMap<String, zone::Model> =
         zone::Entity::find().all(conn).await.or_internal()?.into_iter().map(|z| (z.uuid.clone(), z)).collect();
     let with_networks: BTreeSet<String> = l3_network::clusters_of(conn, &wanted.l3s).await?.into_iter().collect();
@@ -180,7 +193,7 @@ async fn unfit_clusters<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiRes
         }
     };
     let mut unfit = BTreeMap::new();
-    for row in cluster::Entity::find().all(conn).await.or_internal()? {
+    for row in clusters {
         let mut reasons = Vec::new();
         let zone = zones.get(&row.zone_uuid);
         if row.state != "Enabled" {
@@ -203,7 +216,7 @@ async fn unfit_clusters<C: ConnectionTrait>(conn: &C, wanted: &Wanted) -> ApiRes
             reasons.push("the image's image server is not attached to its zone".to_owned());
         }
         if !reasons.is_empty() {
-            unfit.insert(row.uuid, reasons);
+            unfit.insert(row.uuid.clone(), reasons);
         }
     }
     Ok(unfit)
@@ -215,7 +228,8 @@ pub async fn explain<C: ConnectionTrait>(
     wanted: &Wanted,
     limits: StorageLimits,
 ) -> ApiResult<(Vec<Placement>, Vec<Refused>)> {
-    let unfit = unfit_clusters(conn, wanted).await?;
+    let clusters = cluster::Entity::find().all(conn).await.or_internal()?;
+    let unfit = unfit_clusters(conn, wanted, &clusters).await?;
     let neighbours = neighbours(conn, wanted).await?;
     let capacities: BTreeMap<String, host_capacity::Model> =
         host_capacity::Entity::find().all(conn).await.or_internal()?.into_iter().map(|c| (c.uuid.clone(), c)).collect();

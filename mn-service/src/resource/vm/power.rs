@@ -12,12 +12,12 @@ use node_manager_types::{
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use super::{INVENTORY, check_state, find, nic, placement, set_state, spec, sync};
+use super::{INVENTORY, LEASES, check_state, find, nic, placement, set_state, spec, sync};
 use crate::{
     access, agents,
     api::{Apis, Call, Plan, Reply, StepError, StepResult},
     app::{App, OrInternal, Tx},
-    resource::{affinity, allocation, host, image, l3_network, primary_storage, quota},
+    resource::{affinity, allocation, host, image, primary_storage, quota},
 };
 
 mn_service_types::messages! {
@@ -60,7 +60,7 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
     registry.register(
         Workflow::named("vm.start", 1)
             .step("reserve", reserve, Undo::with(unreserve))
-            .step("prepare-network", join_network, Undo::with(leave_network))
+            .step("prepare-network", join_network, Undo::nothing(LEASES))
             .step("start", start, Undo::with(power_off))
             .step("note", note_running, Undo::nothing(LAST)),
     )?;
@@ -68,7 +68,6 @@ pub(super) fn workflows(registry: &mut Registry<App, StepError>) -> Result<(), R
         Workflow::named("vm.stop", 1)
             .step("mark", |app, state| mark(app, state, "Stopping"), Undo::with(resync))
             .step("stop", stop, Undo::nothing("a VM that was stopped stays stopped; undoing the mark asks its host"))
-            .step("leave-network", forget_network, Undo::nothing("a start brings the leases back"))
             .step("note", note_stopped, Undo::nothing(LAST)),
     )?;
     registry.register(
@@ -265,6 +264,7 @@ async fn give_addresses(tx: &Tx, state: &Power) -> ApiResult<()> {
 }
 
 async fn unreserve(app: Arc<App>, state: Power) -> StepResult<()> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move {
         allocation::release_hosts(&tx, std::slice::from_ref(&uuid)).await?;
@@ -290,20 +290,6 @@ async fn join_network(app: Arc<App>, state: Power) -> StepResult<Power> {
     let nics = spec::nics(app.db.read(), &state.uuid).await?;
     super::join_network(&app, &state.job, host_of(&state)?, &vm, &nics).await?;
     Ok(state)
-}
-
-async fn forget_network(app: Arc<App>, state: Power) -> StepResult<Power> {
-    if let Some(host) = &state.host {
-        let nics = spec::nics(app.db.read(), &state.uuid).await?;
-        l3_network::forget_leases(&app, host, &nics).await;
-    }
-    Ok(state)
-}
-
-async fn leave_network(app: Arc<App>, state: Power) -> StepResult<()> {
-    let nics = spec::nics(app.db.read(), &state.uuid).await?;
-    l3_network::remove_leases(&app, host_of(&state)?, &nics).await?;
-    Ok(())
 }
 
 async fn start(app: Arc<App>, state: Power) -> StepResult<Power> {
@@ -356,6 +342,7 @@ async fn note_running(app: Arc<App>, state: Power) -> StepResult<Power> {
 }
 
 async fn note_stopped(app: Arc<App>, state: Power) -> StepResult<Power> {
+    super::leave_network(&app, &state.uuid).await?;
     let uuid = state.uuid.clone();
     app.write(|tx| async move { allocation::mark_stopped(&tx, &[uuid]).await }).await?;
     Ok(state)

@@ -11,10 +11,10 @@ use mn_service_types::{ADMIN_ACCOUNT, date::now_millis, error::ApiResult};
 use node_manager_types::{host::Ping, vm::VmState};
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 
-use super::{find, set_state, spec};
+use super::{find, set_state};
 use crate::{
     app::{App, OrInternal},
-    resource::{allocation, l3_network},
+    resource::allocation,
 };
 
 /// Unknown VMs that were reported already, by host and VM. Derived: after a restart they are reported once more.
@@ -82,8 +82,7 @@ pub async fn one(app: &App, uuid: &str) -> ApiResult<()> {
         tracing::info!(vm = uuid, host = %host, before = %vm.state, after = state, "the host reports another state");
     }
     if state == "Stopped" {
-        let nics = spec::nics(app.db.read(), uuid).await?;
-        l3_network::forget_leases(app, &host, &nics).await;
+        super::leave_network(app, uuid).await?;
     }
     let uuid = uuid.to_owned();
     app.write(|tx| async move {

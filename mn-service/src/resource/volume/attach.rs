@@ -249,6 +249,7 @@ async fn forget(app: Arc<App>, state: Attach) -> Result<(), StepError> {
         if state.fresh.is_some() {
             update = update
                 .col_expr(Column::Status, Expr::value("NotInstantiated"))
+                .col_expr(Column::ActualSize, Expr::value(0))
                 .col_expr(Column::PrimaryStorageUuid, Expr::value(Option::<String>::None))
                 .col_expr(Column::InstallPath, Expr::value(Option::<String>::None));
             let holder = [state.volume.clone()];

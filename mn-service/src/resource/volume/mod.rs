@@ -12,7 +12,7 @@ use node_manager_types::{
     storage::VolumeFacts,
     vm::{CacheMode, DiskBus, DiskSpec},
 };
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*, sea_query::OnConflict};
 
 use super::{
     allocation::{self, Purpose, StorageClaim},
@@ -82,9 +82,7 @@ pub async fn place_of<C: ConnectionTrait>(conn: &C, volume: &volume::Model) -> A
 
 /// Notes on which host of a local storage a volume or snapshot lives.
 pub async fn note_place(tx: &Tx, resource_type: &str, uuid: &str, place: &Place, size: i64) -> ApiResult<()> {
-    use local_storage_resource_ref::{ActiveModel, Entity};
-    let key = (uuid.to_owned(), place.primary_storage.clone());
-    Entity::delete_by_id(key).exec(&**tx).await.or_internal()?;
+    use local_storage_resource_ref::{ActiveModel, Column, Entity};
     let now = now_millis();
     let row = ActiveModel {
         resource_uuid: Set(uuid.to_owned()),
@@ -95,7 +93,10 @@ pub async fn note_place(tx: &Tx, resource_type: &str, uuid: &str, place: &Place,
         create_date: Set(now),
         last_op_date: Set(now),
     };
-    Entity::insert(row).exec_without_returning(&**tx).await.or_internal()?;
+    let moved = OnConflict::columns([Column::ResourceUuid, Column::PrimaryStorageUuid])
+        .update_columns([Column::HostUuid, Column::Size, Column::ResourceType, Column::CreateDate, Column::LastOpDate])
+        .to_owned();
+    Entity::insert(row).on_conflict(moved).exec_without_returning(&**tx).await.or_internal()?;
     Ok(())
 }
 

@@ -197,3 +197,40 @@ async fn states_appear_in_no_debug_output() {
     assert!(record.dag.contains(SECRET) && events.iter().any(|event| format!("{:?}", event.data).contains(SECRET)));
     assert!(!format!("{record:?} {events:?}").contains(SECRET));
 }
+
+/// Refuses one boundary.
+struct Refuses(&'static str, Phase);
+
+impl crate::Observer for Refuses {
+    fn boundary(&self, _at: crate::Boundary) {}
+
+    fn permit(&self, at: crate::Boundary) -> Result<(), String> {
+        if (at.step, at.phase) == (self.0, self.1) { Err("not today".to_owned()) } else { Ok(()) }
+    }
+}
+
+async fn run_observed(bank: &Arc<Bank>, observer: Refuses) -> Outcome<BankError> {
+    let engine = Engine::new(Arc::new(MemoryStore::new()), Arc::clone(bank), registry(), Arc::new(observer));
+    engine.run(id(1), "machine.create", &Order::new("a")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_step_that_the_observer_refuses_fails_and_everything_is_undone() {
+    for (phase, ran) in [(Phase::BeforeStep, false), (Phase::AfterStep, true)] {
+        let bank = Bank::new();
+        let outcome = run_observed(&bank, Refuses("machine", phase)).await;
+        let Outcome::Undone { step, error } = outcome else { panic!("{phase:?}: {outcome:?}") };
+        assert_eq!((step.as_str(), error.to_string().contains("not today")), ("machine", true), "{error}");
+        assert_eq!(bank.calls().contains(&"do machine 3".to_owned()), ran, "{phase:?}");
+        assert!(bank.held().is_empty(), "{phase:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_undo_that_the_observer_refuses_leaves_the_job_stuck() {
+    let bank = Bank::new().with("do machine", Mishap::Fails);
+    let outcome = run_observed(&bank, Refuses("volume", Phase::BeforeUndo)).await;
+    let Outcome::Stuck { undo_step, undo_error, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((undo_step.as_str(), undo_error.as_str()), ("volume", "not today"));
+    assert_eq!(bank.held(), ["address of a", "volume of a"]);
+}
