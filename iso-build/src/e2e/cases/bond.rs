@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::network::{change, reaches, zs};
+use super::network::{change, reaches, refused, zs};
 use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
 /// LACP agrees within seconds when both sides speak at once, and within half a minute when one missed the other.
@@ -48,6 +48,16 @@ pub(crate) async fn lacp(lab: &Lab) -> Result<()> {
     reaches(&node, "10.9.0.2").await?;
     let shown = zs(&node, "zs-show-network").await?;
     ensure!(shown["bonds"][0]["members"].as_array().is_some_and(|members| members.len() == 2), "{shown}");
+
+    // OS-SCR-051, 041: a card leaves, the bond and its address stay; what carries the management network is not deleted.
+    let table = node.ok("zs-nic-to-bond -d bond0 ens17 --confirm").await?;
+    ensure!(table.contains("ens16") && !table.contains("| ens17 |"), "{table}");
+    aggregated(&node, &switch, 1).await?;
+    reaches(&node, "10.9.0.2").await?;
+    refused(&node, "zs-bond-lacp -d bond0", "management network").await?;
+    change(&node, "zs-bond-lacp -c bond1").await?;
+    change(&node, "zs-bond-lacp -d bond1").await?;
+    ensure!(node.run("ip link show bond1 || ls /etc/systemd/network/*bond1*").await?.code != 0, "bond1 is still there");
     Ok(())
 }
 

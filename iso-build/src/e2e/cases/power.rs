@@ -46,16 +46,16 @@ struct Tried {
 async fn half(lab: &Lab, name: &str, first: usize) -> Result<Tried> {
     let node = lab.boot(name, &[None, None]).await?;
     change(&node, OLD).await?;
-    node.power_cycle().await?;
     let old = state(&node).await?;
+    node.power_cycle().await?;
+    comes_up(&node, &[&old]).await.context("after the first reboot")?;
     node.write("/root/wanted.toml", wanted(&node).as_bytes()).await?;
     node.save("before").await?;
 
     node.ok(NEW).await?;
-    let now = state(&node).await?;
-    node.power_cycle().await?;
     let new = state(&node).await?;
-    ensure!(now == new, "the reboot changed the new state from {now:#} to {new:#}");
+    node.power_cycle().await?;
+    comes_up(&node, &[&new]).await.context("after the change and a reboot")?;
     ensure!(old != new, "the change changed nothing");
 
     let (mut last, mut disks) = (0, Vec::new());
@@ -71,18 +71,23 @@ async fn half(lab: &Lab, name: &str, first: usize) -> Result<Tried> {
         }
         disks.push(disk);
         node.power_cycle().await?;
-        let found = until("the node is in its old or its new state", SETTLE, async || {
-            let now = state(&node).await?;
-            Ok((now == old || now == new).then_some(now))
-        });
-        if let Err(error) = found.await {
-            let now = state(&node).await?;
-            bail!("power cut after action {point}: {error}: it has {now:#}\nwhere it had {old:#}");
-        }
+        comes_up(&node, &[&old, &new]).await.with_context(|| format!("power cut after action {point}"))?;
         let left = node.run(&format!("ls /{JOURNAL}")).await?;
         ensure!(left.code != 0, "power cut after action {point}: the change still waits for something");
     }
     bail!("the change did not end within {MOST} actions")
+}
+
+/// Waits until the node is in one of these states: networkd is at work when a boot is over.
+async fn comes_up(node: &Machine, states: &[&Value]) -> Result<()> {
+    let found = until("the node is as it was or as it should be", SETTLE, async || {
+        let now = state(node).await?;
+        Ok(states.contains(&&now).then_some(()))
+    });
+    if let Err(error) = found.await {
+        bail!("{error}: it has {:#}\nwhere it could have {:#}", state(node).await?, json!(states));
+    }
+    Ok(())
 }
 
 /// The journal names the process that writes it and what was typed, the point of the cut included.
