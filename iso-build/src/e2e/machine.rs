@@ -128,7 +128,7 @@ impl Machine {
             .with_context(|| format!("{} did not boot within {} s", self.name, BOOT.as_secs()))
             .and_then(|up| up)
             .with_context(|| format!("the console of {} ends with:\n{}", self.name, last_lines(&self.console(), 15)))?;
-        let state = self.run_for(BOOT, "systemctl is-system-running --wait; systemctl --failed --plain").await?;
+        let state = self.run_for(BOOT, "systemctl is-system-running --wait || systemctl --failed --plain").await?;
         let state = String::from_utf8_lossy(&state.stdout).into_owned();
         ensure!(state.starts_with("running\n"), "{} booted with failures: {state}", self.name);
         Ok(())

@@ -20,11 +20,9 @@ pub(crate) async fn card(lab: &Lab) -> Result<()> {
     change(&node, "zs-change-nic -c ens16 em01").await?;
     renamed(&node).await?;
     reaches(&node, "10.9.0.2").await?;
-    node.reboot().await?;
-    renamed(&node).await?;
-    reaches(&node, "10.9.0.2").await?;
     node.power_cycle().await?;
     renamed(&node).await?;
+    reaches(&node, "10.9.0.2").await?;
 
     // The name that udev would give is free now; the other card may have it, also at the next boot.
     change(&node, "zs-change-nic -c ens17 ens16").await?;

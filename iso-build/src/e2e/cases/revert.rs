@@ -28,8 +28,8 @@ pub(crate) async fn unconfirmed(lab: &Lab) -> Result<()> {
 
     // A typing error: nobody can reach the node to confirm it.
     let wrong = "zs-network-setting -i ens16 10.99.0.3 255.255.255.0 10.99.0.2";
-    let said = zs(&node, &format!("{wrong} --seconds 30")).await?;
-    ensure!(said["state"] == "waiting" && said["confirm_within_seconds"] == 30, "{said}");
+    let said = zs(&node, &format!("{wrong} --seconds 20")).await?;
+    ensure!(said["state"] == "waiting" && said["confirm_within_seconds"] == 20, "{said}");
     reaches_not(&office, "10.9.0.3").await?;
     reaches(&office, "10.9.0.3").await?;
     has_address(&node, "ens16", "10.9.0.3/24").await?;

@@ -34,7 +34,7 @@ pub(super) fn take(uplink: &LinkFacts) {
         tracing::warn!(
             interface = name,
             "its address comes by DHCP: a restart of systemd-networkd will take it out of the bridge of this network; \
-             make a bridge over it first: zs-network-setting -b, or --dhcp on that bridge"
+             put a bridge of the node over it first (zs-network-setting -b), and let that have the lease (--dhcp)"
         );
     } else if let Err(cause) = write(node.root(), name) {
         tracing::warn!(interface = name, %cause, "a restart of systemd-networkd will take it out of its bridge");
