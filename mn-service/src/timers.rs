@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use mn_service_types::error::ApiResult;
 use tokio::task::JoinSet;
 
-use crate::{app::App, garbage, jobs, resource};
+use crate::{app::App, audit, garbage, jobs, resource};
 
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
@@ -27,6 +27,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("rest", "expiredApi.scanInterval", 3600),
         |app| async move { jobs::forget_old(&app).await.map(drop) },
     );
+    every(&mut set, app, "old audit entries", |_| 3600, |app| async move { audit::forget_old(&app).await });
     every(
         &mut set,
         app,

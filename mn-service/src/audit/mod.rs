@@ -6,7 +6,7 @@ use mn_service_db::entity::{account, audit};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use sea_orm::{
     ActiveValue::Set,
-    ConnectionTrait, EntityTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
@@ -14,7 +14,7 @@ pub use mask::masked;
 
 use crate::{
     api::Call,
-    app::{OrInternal, Tx},
+    app::{App, OrInternal, Tx},
 };
 
 /// The resource a call is about: the first of its path that has a resource type.
@@ -69,6 +69,35 @@ pub async fn write(
 /// Writes the entry of a call that answers at once, in a transaction of its own.
 pub async fn note(call: &Call, started: i64, error: Option<&ApiError>) -> ApiResult<()> {
     call.app.write(|tx| async move { write(&tx, call, started, None, error).await }).await
+}
+
+/// Entries that one transaction removes: everybody else who writes waits for it.
+const BATCH: u64 = 5000;
+
+/// Removes entries that are older than the setting `audit/retention.days`; 0 keeps them for ever.
+pub async fn forget_old(app: &App) -> ApiResult<()> {
+    let days = app.settings.integer("audit", "retention.days", 180);
+    if days == 0 {
+        return Ok(());
+    }
+    let before = now_millis() - days.saturating_mul(86_400_000);
+    loop {
+        let removed = app
+            .write(|tx| async move {
+                use audit::{Column, Entity};
+                let old = Entity::find().select_only().column(Column::Id).filter(Column::StartTime.lt(before));
+                let ids: Vec<i64> = old.limit(BATCH).into_tuple().all(&*tx).await.or_internal()?;
+                let removed = Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&*tx).await.or_internal()?;
+                Ok(removed.rows_affected)
+            })
+            .await?;
+        if removed > 0 {
+            tracing::info!(removed, days, "audit entries were removed because of their age");
+        }
+        if removed < BATCH {
+            return Ok(());
+        }
+    }
 }
 
 async fn account_name<C: ConnectionTrait>(conn: &C, uuid: &str) -> ApiResult<Option<String>> {

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test like the tests themselves")]
 
-use mn_service_types::{ADMIN_ACCOUNT, date::now_millis, new_uuid};
+use std::time::Duration;
+
+use mn_service_db::entity::audit;
+use mn_service_types::{ADMIN_ACCOUNT, ApiError, date::now_millis, new_uuid};
 use reqwest::Method;
+use sea_orm::{ActiveValue::Set, EntityTrait};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
-use system_tests::{Client, Cloud, World, cloud::uuid};
+use system_tests::{Client, Cloud, World, cloud::uuid, eventually};
 
 /// Entries of one API, newest first.
 async fn of(client: &Client, api: &str) -> Vec<Value> {
@@ -142,4 +146,34 @@ async fn secrets_are_in_no_entry() {
     for entry in entries {
         assert!(!entry.to_string().contains("s3cret"), "{entry}");
     }
+}
+
+#[tokio::test]
+async fn entries_go_when_they_are_older_than_the_setting_says() {
+    let world = World::start().await.unwrap();
+    let keep = async |days: &str| {
+        let path = "/global-configurations/audit/retention.days";
+        world.admin.act(path, "updateGlobalConfig", json!({ "value": days })).await.unwrap();
+    };
+    keep("0").await;
+    for name in ["old", "young"] {
+        world.admin.create("/zones", json!({ "name": name })).await.unwrap();
+    }
+    let old = of(&world.admin, "CreateZone").await.pop().unwrap()["id"].as_i64().unwrap();
+    let moved =
+        audit::ActiveModel { id: Set(old), start_time: Set(now_millis() - 31 * 86_400_000), ..Default::default() };
+    let app = &world.serving.app;
+    app.write(|tx| async move { audit::Entity::update(moved).exec(&*tx).await.map_err(ApiError::internal) })
+        .await
+        .unwrap();
+    mn_service::audit::forget_old(app).await.unwrap();
+    assert_eq!(of(&world.admin, "CreateZone").await.len(), 2, "0 keeps them for ever");
+    // The change of the setting is enough.
+    keep("30").await;
+    eventually(Duration::from_secs(20), || async {
+        let left = of(&world.admin, "CreateZone").await;
+        let names: Vec<_> = left.iter().map(|entry| entry["resourceName"].clone()).collect();
+        if names == [json!("young")] { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
 }
