@@ -66,8 +66,11 @@ async fn aggregated(node: &Machine, switch: &Machine, links: usize) -> Result<()
     let partner = switch.ok("cat /sys/class/net/po1/address").await?;
     let what = format!("an aggregate of {links} links with {partner}");
     until(&what, AGREE, async || {
-        let bond = node.ok("cd /sys/class/net/bond0/bonding; cat ad_num_ports ad_partner_mac").await?;
-        Ok((bond == format!("{links}\n{partner}")).then_some(()))
+        // After a boot it is a moment before there is a bond.
+        let bond = node
+            .run("cat /sys/class/net/bond0/bonding/ad_num_ports /sys/class/net/bond0/bonding/ad_partner_mac")
+            .await?;
+        Ok((bond.stdout == format!("{links}\n{partner}\n").into_bytes()).then_some(()))
     })
     .await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::network::{change, has_address, interface, reaches, reaches_not};
+use super::network::{becomes, change, has_address, reaches, reaches_not};
 use crate::e2e::{lab::Lab, wait::until};
 
 /// Two VLANs over one cable reach their own and not each other.
@@ -40,8 +40,9 @@ pub(crate) async fn trunk(lab: &Lab) -> Result<()> {
     // OS-SCR-021, 023: gone for good.
     change(&node, "zs-vlan -d ens16 4094").await?;
     node.reboot().await?;
+    reaches(&node, "10.10.0.2").await?;
     ensure!(node.run("ip link show ens16.4094").await?.code != 0, "the deleted VLAN came back");
-    reaches(&node, "10.10.0.2").await
+    Ok(())
 }
 
 /// A bridge over a VLAN of a bond takes over the management address, and others still reach it.
@@ -69,7 +70,7 @@ pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     for boots in 0..2 {
         has_address(&node, "br_bond0_30", "10.9.0.1/24").await?;
         ensure!(node.ok("ip -4 -o addr show dev bond0.30").await?.is_empty(), "the address is on one of them only");
-        ensure!(interface(&node, "bond0.30").await?["master"] == "br_bond0_30", "the VLAN is a port of the bridge");
+        becomes(&node, "bond0.30", "is a port of the bridge", |port| port["master"] == "br_bond0_30").await?;
         reaches(&switch, "10.9.0.1").await?;
         let now = switch.ok("ip neigh show 10.9.0.1 | cut -d ' ' -f 5").await?;
         ensure!(now == address, "neighbours would have to learn {now} instead of {address}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::e2e::{machine::Machine, wait::until};
 
 /// How long links, bridges and bonds may take until frames pass.
-const SETTLE: Duration = Duration::from_secs(120);
+pub(super) const SETTLE: Duration = Duration::from_secs(120);
 
 /// Runs a command of the node with `--json`, which must succeed, and returns its object.
 pub(super) async fn zs(machine: &Machine, command: &str) -> Result<Value> {
@@ -35,18 +35,25 @@ pub(super) async fn refused(machine: &Machine, command: &str, reason: &str) -> R
 
 /// One interface as `zs-show-network --json` shows it.
 pub(super) async fn interface(machine: &Machine, name: &str) -> Result<Value> {
-    let shown = zs(machine, "zs-show-network").await?;
-    let all = shown["interfaces"].as_array().into_iter().flatten();
-    let found = all.into_iter().find(|interface| interface["name"] == name);
-    found.cloned().with_context(|| format!("{} has no interface {name}: {shown}", machine.name()))
+    find(machine, name).await?.with_context(|| format!("{} has no interface {name}", machine.name()))
 }
 
-/// Makes sure that an interface has an address.
+async fn find(machine: &Machine, name: &str) -> Result<Option<Value>> {
+    let shown = zs(machine, "zs-show-network").await?;
+    let all = shown["interfaces"].as_array().into_iter().flatten();
+    Ok(all.into_iter().find(|interface| interface["name"] == name).cloned())
+}
+
+/// Waits until an interface is there and as it should be: networkd is at work when a boot is over.
+pub(super) async fn becomes(machine: &Machine, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Result<()> {
+    let what = format!("{name} of {} {what}", machine.name());
+    until(&what, SETTLE, async || Ok(find(machine, name).await?.filter(&is).map(drop))).await
+}
+
+/// Waits until an interface has an address.
 pub(super) async fn has_address(machine: &Machine, name: &str, address: &str) -> Result<()> {
-    let interface = interface(machine, name).await?;
-    let has = interface["addresses"].as_array().is_some_and(|all| all.iter().any(|one| one == address));
-    ensure!(has, "{name} of {} has not {address}: {interface}", machine.name());
-    Ok(())
+    let has = |interface: &Value| interface["addresses"].as_array().is_some_and(|all| all.iter().any(|a| a == address));
+    becomes(machine, name, &format!("has {address}"), has).await
 }
 
 /// One ping is answered.

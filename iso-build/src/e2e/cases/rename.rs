@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::network::{change, has_address, reaches, refused, zs};
-use crate::e2e::{lab::Lab, machine::Machine};
+use super::network::{SETTLE, change, has_address, reaches, refused, zs};
+use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
 const SETTING: &str = "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.254";
 
@@ -38,11 +38,14 @@ async fn renamed(node: &Machine) -> Result<()> {
     has_address(node, "em01", "10.9.0.1/24").await?;
     let shown = zs(node, "zs-show-network").await?;
     ensure!(shown["management"] == "em01", "the management network is on {}", shown["management"]);
-    let tagged = node
-        .ok("cat /sys/class/net/em01.7/address; ip -o link show ens16.7 2>/dev/null || ip -o link show em01.7")
-        .await?;
-    ensure!(tagged.contains(&node.mac(0)) && tagged.contains("@em01"), "the VLAN is on the card: {tagged}");
-    Ok(())
+    until("the VLAN is on the card", SETTLE, async || {
+        let tagged =
+            node.run("cat /sys/class/net/em01.7/address; ip -o link show em01.7; ip -o link show ens16.7").await?;
+        let tagged = String::from_utf8_lossy(&tagged.stdout).into_owned();
+        Ok((tagged.contains(&node.mac(0)) && tagged.contains("em01.7@em01") && !tagged.contains("ens16.7"))
+            .then_some(()))
+    })
+    .await
 }
 
 /// A member of a bond gets another name while the bond carries the management address.
@@ -68,12 +71,15 @@ pub(crate) async fn member(lab: &Lab) -> Result<()> {
 }
 
 async fn members(node: &Machine, wanted: &str) -> Result<()> {
-    let members = node.ok("cat /sys/class/net/bond0/bonding/slaves").await?;
     let sorted = |text: &str| {
         let mut names: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         names.sort();
         names
     };
-    ensure!(sorted(&members) == sorted(wanted), "bond0 has the members {members}");
+    until(&format!("bond0 has the members {wanted}"), SETTLE, async || {
+        let members = node.run("cat /sys/class/net/bond0/bonding/slaves").await?;
+        Ok((sorted(&String::from_utf8_lossy(&members.stdout)) == sorted(wanted)).then_some(()))
+    })
+    .await?;
     has_address(node, "bond0", "10.9.0.1/24").await
 }
