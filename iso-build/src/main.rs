@@ -35,7 +35,11 @@ use clap::{Parser, Subcommand};
 use crate::{packages::Feature, progress::Progress};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Runs, tests and builds the cloud from this source tree")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Runs, tests and builds the cloud from this source tree"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
