@@ -12,6 +12,7 @@ mod m0007_tagging;
 mod m0008_work;
 mod m0009_affinity_group;
 mod m0010_audit;
+mod m0011_names;
 mod table;
 
 /// All steps in order.
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
         ];
         let mut all: Vec<Box<dyn MigrationTrait>> = steps.into_iter().map(|step| Box::new(step) as _).collect();
         all.push(Box::new(m0010_audit::Step));
+        all.push(Box::new(m0011_names::Step));
         all
     }
 }

@@ -73,6 +73,17 @@ async fn opening_a_migrated_database_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_looked_for_by_its_name_is_found_in_an_index() {
+    let db = Db::temporary().await.unwrap();
+    for table in ["VmInstanceVO", "VolumeVO", "VolumeSnapshotVO", "ImageVO", "HostVO"] {
+        let sql = format!("EXPLAIN QUERY PLAN SELECT uuid FROM {table} WHERE name = 'web-1'");
+        let plan = db.read().query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|step| step.try_get("", "detail").unwrap()).collect();
+        assert!(steps.iter().any(|step| step.contains(&format!("ix_{table}_name"))), "{table}: {steps:?}");
+    }
+}
+
+#[tokio::test]
 async fn management_services_that_start_together_migrate_once() {
     let url = crate::backends::mariadb_url().await;
     let opened: Vec<_> = (0..3)
