@@ -40,6 +40,9 @@ pub fn ui_dir() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// How often a driver may meet a port that is taken.
+const ATTEMPTS: usize = 10;
+
 /// A browser window and what it is driven by; both end with it.
 pub struct Browser {
     client: Client,
@@ -55,7 +58,23 @@ struct Driver {
 }
 
 impl Driver {
+    /// Starts a driver at a port that is free.
+    ///
+    /// `--port=0` is a port that is free for IPv6; when another process has the same one for IPv4, the
+    /// driver says so and ends, and the next attempt gets another port.
     fn start() -> Result<Self> {
+        let mut said = String::new();
+        for _ in 0..ATTEMPTS {
+            match Self::attempt()? {
+                Ok(driver) => return Ok(driver),
+                Err(output) => said = output,
+            }
+        }
+        bail!("chromedriver ended {ATTEMPTS} times before it listened, and said:\n{said}");
+    }
+
+    /// Starts a driver; when it ends before it listens: what it said.
+    fn attempt() -> Result<Result<Self, String>> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -66,15 +85,18 @@ impl Driver {
             .context("chromedriver cannot be started; install the packages chromium and chromium-driver")?;
         let output = child.stdout.take().context("chromedriver has no output")?;
         let mut driver = Self { child, port: 0 };
+        let mut said = String::new();
         for line in BufReader::new(output).lines() {
             let line = line?;
             let port = line.split_once("started successfully on port ").map(|(_, rest)| rest.trim_end_matches('.'));
             if let Some(port) = port {
                 driver.port = port.parse().with_context(|| format!("chromedriver said {line:?}"))?;
-                return Ok(driver);
+                return Ok(Ok(driver));
             }
+            said.push_str(&line);
+            said.push('\n');
         }
-        bail!("chromedriver ended before it listened");
+        Ok(Err(said))
     }
 }
 
