@@ -40,8 +40,8 @@ pub(crate) struct Options {
     /// Where the cloud lives
     #[arg(long, default_value = state::DEFAULT)]
     state_dir: PathBuf,
-    /// Password of the account admin, if it was changed
-    #[arg(long, env = "ZSTACK_PASSWORD", default_value = DEFAULT_PASSWORD, hide_env_values = true)]
+    /// Password of the account admin: what `ZSTACK_PASSWORD` says, since everybody may read an argument.
+    #[arg(skip = std::env::var("ZSTACK_PASSWORD").unwrap_or_else(|_| DEFAULT_PASSWORD.to_owned()))]
     password: String,
 }
 

@@ -40,13 +40,22 @@ pub struct Caller {
     pub client_ip: String,
     /// The admin account.
     pub admin: bool,
+    /// Base URL by which the call reached the service, as far as that is known.
+    pub base: Option<String>,
 }
 
 impl Caller {
     /// The service itself: timers and reconcilers.
     pub fn system() -> Self {
         let admin = mn_service_types::ADMIN_ACCOUNT.to_owned();
-        Self { account: admin.clone(), user: admin, session: None, client_ip: "system".to_owned(), admin: true }
+        Self {
+            account: admin.clone(),
+            user: admin,
+            session: None,
+            client_ip: "system".to_owned(),
+            admin: true,
+            base: None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     console::Consoles,
     deadline::Deadlines,
+    initial_password::Initial,
     jobs::Jobs,
     password::Passwords,
     progress::ProgressBoard,
@@ -42,6 +43,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Password hashing.
     pub passwords: Passwords,
+    /// Whether the administrator's first password may still stand.
+    pub initial_password: Initial,
     /// Implemented APIs.
     pub apis: Apis,
     /// Per-resource queues.
@@ -104,6 +107,7 @@ impl App {
             settings,
             sessions,
             passwords,
+            initial_password: Initial::default(),
             apis,
             queues: Queues::default(),
             jobs: Jobs::default(),

@@ -3,6 +3,8 @@
 //! Names say roles: `management.zstack.internal` may ask agents for anything, `<host uuid>.host.zstack.internal` is an
 //! agent. Nobody outside the cloud trusts this authority.
 
+mod web;
+
 use std::{
     fs,
     io::Write,

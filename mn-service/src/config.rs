@@ -35,6 +35,10 @@ pub struct Config {
     pub remember_passwords_seconds: u64,
     /// Where rows are kept.
     pub database: Database,
+    /// The certificate that browsers and API clients see.
+    pub tls: Tls,
+    /// Clients on other machines may call the API without TLS, as those of the published contract do.
+    pub plain_http: bool,
     /// Hosts are simulated by a `node-manager-sim` at this loopback URL. For tests and benchmarks only.
     pub simulator: Option<String>,
 }
@@ -45,6 +49,17 @@ pub struct Config {
 pub struct Database {
     /// `sqlite:///path` or `mysql://user:password@host/zstack`; default: SQLite in the data directory.
     pub url: Option<String>,
+}
+
+/// The certificate that browsers and API clients see. Without one the internal authority issues it, for every name and
+/// address of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate, with intermediate ones after it (PEM).
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub key: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -62,6 +77,8 @@ impl Default for Config {
             allow_emulation: true,
             remember_passwords_seconds: 300,
             database: Database::default(),
+            tls: Tls::default(),
+            plain_http: true,
             simulator: None,
         }
     }

@@ -31,11 +31,9 @@ use crate::{
 /// Results of jobs that ended lately; older ones are read from the database.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    recent: Mutex<HashMap<String, View>>,
+    recent: Mutex<HashMap<String, Recent>>,
     /// Jobs that run, each with those who wait for its end.
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
-    /// APIs of jobs that came as legacy messages: their result names the class of the answer.
-    legacy: Mutex<HashMap<String, String>>,
     /// Queues in which jobs from before the start have the first places, until they go on.
     interrupted: Mutex<HashSet<String>>,
 }
@@ -49,6 +47,15 @@ pub enum View {
     Succeeded(Arc<str>),
     /// 503 with the error body.
     Failed(Arc<str>),
+}
+
+/// A job of this process.
+#[derive(Debug)]
+struct Recent {
+    api: &'static str,
+    view: View,
+    /// When it got there, milliseconds since 1970.
+    since: i64,
 }
 
 const QUEUED: &str = "queued";
@@ -65,13 +72,13 @@ pub const WAIT: Duration = Duration::from_secs(1);
 const RECENT_LIMIT: usize = 20_000;
 
 impl Jobs {
-    fn put(&self, job: &str, view: View) {
+    fn put(&self, job: &str, api: &'static Api, view: View) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_LIMIT {
-            recent.retain(|_, view| matches!(view, View::Running));
+            make_room(&mut recent);
         }
         let runs = matches!(view, View::Running);
-        recent.insert(job.to_owned(), view);
+        recent.insert(job.to_owned(), Recent { api: &api.name, view, since: now_millis() });
         drop(recent);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if runs {
@@ -95,33 +102,34 @@ impl Jobs {
 
     /// Where a job stands; `None` for an unknown one.
     pub async fn view(&self, app: &App, job: &str) -> ApiResult<Option<View>> {
-        let known = self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned();
+        Ok(self.view_of(app, job).await?.map(|(_, view)| view))
+    }
+
+    /// Where a job stands, and the API that it is of; `None` for an unknown one.
+    pub async fn view_of(&self, app: &App, job: &str) -> ApiResult<Option<(String, View)>> {
+        let known = {
+            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.get(job).map(|job| (job.api.to_owned(), job.view.clone()))
+        };
         if known.is_some() {
             return Ok(known);
         }
         let row = job::Entity::find_by_id(job).one(app.db.read()).await.or_internal()?;
-        Ok(row.map(|row| match row.state.as_str() {
-            SUCCEEDED => View::Succeeded(row.result.unwrap_or_else(|| "{}".to_owned()).into()),
-            FAILED | STUCK => View::Failed(row.error.unwrap_or_else(|| "{}".to_owned()).into()),
-            _ => View::Running,
+        Ok(row.map(|row| {
+            let view = match row.state.as_str() {
+                SUCCEEDED => View::Succeeded(row.result.unwrap_or_else(|| "{}".to_owned()).into()),
+                FAILED | STUCK => View::Failed(row.error.unwrap_or_else(|| "{}".to_owned()).into()),
+                _ => View::Running,
+            };
+            (row.api, view)
         }))
     }
 
     /// Records the immediate success of a call that has nothing to do.
-    pub fn settle(&self, job: &str, body: &Value) -> View {
+    pub fn settle(&self, job: &str, api: &'static Api, body: &Value) -> View {
         let view = View::Succeeded(body.to_string().into());
-        self.put(job, view.clone());
+        self.put(job, api, view.clone());
         view
-    }
-
-    /// Remembers that a job came as a legacy message.
-    pub fn note_legacy(&self, job: &str, api: &str) {
-        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), api.to_owned());
-    }
-
-    /// The API of a job that came as a legacy message.
-    pub fn legacy_api(&self, job: &str) -> Option<String> {
-        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
     }
 
     /// True while a job from before the start has its place in the queue of `key` and waits for the hosts.
@@ -131,11 +139,32 @@ impl Jobs {
 
     /// Records the immediate failure of a call that never became a job (bad arguments, no session): the client learns
     /// it when it polls. Nothing is written, so nobody can fill the database without a session.
-    pub fn reject(&self, job: &str, error: &ApiError) -> View {
+    pub fn reject(&self, job: &str, api: &'static Api, error: &ApiError) -> View {
         let view = View::Failed(error_body(error).into());
-        self.put(job, view.clone());
+        self.put(job, api, view.clone());
         view
     }
+
+    /// Drops results from before a moment.
+    fn forget(&self, before: i64) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|_, job| matches!(job.view, View::Running) || job.since >= before);
+    }
+}
+
+/// Drops the older half of the results. What became a job is in the database too.
+fn make_room(recent: &mut HashMap<String, Recent>) {
+    let mut ended: Vec<i64> =
+        recent.values().filter(|job| !matches!(job.view, View::Running)).map(|job| job.since).collect();
+    let middle = ended.len() / 2;
+    if middle == 0 {
+        return;
+    }
+    let (_, since, _) = ended.select_nth_unstable(middle);
+    let since = *since;
+    let before = recent.len();
+    recent.retain(|_, job| matches!(job.view, View::Running) || job.since > since);
+    tracing::debug!(dropped = before - recent.len(), "results of earlier calls are dropped");
 }
 
 fn error_body(error: &ApiError) -> String {
@@ -206,7 +235,7 @@ pub async fn submit(call: Call, wishes: Wishes) -> ApiResult<()> {
     let tx = app.db.begin().await.or_internal()?;
     job::Entity::insert(row).exec_without_returning(&tx).await.or_internal()?;
     tx.commit().await.or_internal()?;
-    app.jobs.put(&call.job, View::Running);
+    app.jobs.put(&call.job, call.api, View::Running);
     app.deadlines.set(id_of(&call), deadline);
     tokio::spawn(run(call, ticket, webhook, None));
     Ok(())
@@ -243,8 +272,10 @@ pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResu
 enum Ended {
     Failed(ApiError),
     Stuck(ApiError),
-    /// Succeeded; the job still has to be ended.
+    /// Nothing had to be done; the job still has to be ended.
     Done(Reply),
+    /// A workflow succeeded; the job still has to be ended.
+    Worked(Reply),
     /// Succeeded, and the transaction that ended the job is committed; this is the answer.
     Settled(String),
 }
@@ -269,7 +300,7 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
     call.app.deadlines.forget(id);
     let view = finish(&call, ended, started).await;
     drop(ticket);
-    call.app.jobs.put(&call.job, view.clone());
+    call.app.jobs.put(&call.job, call.api, view.clone());
     if let Some(url) = webhook {
         call.app.webhooks.post(url, &call.job, &view);
     }
@@ -309,7 +340,7 @@ async fn follow(call: &Call, running: Running<StepError>) -> Ended {
     match running.await {
         Ok(Outcome::Succeeded { state }) => match call.app.apis.get(&call.api.name) {
             Some(Action::Workflow { finish, .. }) => match finish(state) {
-                Ok(reply) => Ended::Done(reply),
+                Ok(reply) => Ended::Worked(reply),
                 Err(error) => Ended::Stuck(error),
             },
             _ => Ended::Stuck(ApiError::internal("the API of this workflow is gone")),
@@ -346,6 +377,14 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
                 Err(error) => (FAILED, error),
             }
         }
+        Ended::Worked(reply) => match record(call, &reply, started).await {
+            Ok(body) => return View::Succeeded(body.into()),
+            // Not a failure: what was wanted is there, and nobody takes it back.
+            Err(error) => {
+                let done = format!("the work is done, but its end could not be written down: {}", error.details);
+                (STUCK, ApiError::new(ErrorCode::Operation, done))
+            }
+        },
         Ended::Failed(error) => (FAILED, error),
         Ended::Stuck(error) => (STUCK, error),
     };
@@ -357,6 +396,24 @@ async fn finish(call: &Call, ended: Ended, started: i64) -> View {
         tracing::error!(%error, "the failure of a job could not be written down");
     }
     View::Failed(body.into())
+}
+
+/// How often the end of a workflow is written down before somebody has to look.
+const ATTEMPTS: u32 = 5;
+
+/// Writes down that a workflow has succeeded, again when the database does not take it.
+async fn record(call: &Call, reply: &Reply, started: i64) -> ApiResult<String> {
+    let mut attempt = 1;
+    loop {
+        match call.app.write(|tx| async move { succeed(call, reply, &tx, started).await }).await {
+            Err(error) if attempt < ATTEMPTS => {
+                tracing::error!(attempt, %error, "the end of a workflow could not be written down");
+                tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+                attempt += 1;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// Owner, tags and audit of what was done, and the end of the job; returns the answer to the client.
@@ -447,6 +504,6 @@ pub async fn forget_old(app: &App) -> ApiResult<u64> {
         .await
         .or_internal()?;
     tx.commit().await.or_internal()?;
-    app.jobs.recent.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, view| matches!(view, View::Running));
+    app.jobs.forget(before);
     Ok(old.rows_affected)
 }

@@ -15,7 +15,11 @@ use crate::{
     config::Config,
     deadline::Watch,
     deploy::trust::Trust,
-    http, jobs,
+    door::{
+        Door, Peer,
+        certificate::{Certificate, CertificateError},
+    },
+    http, initial_password, jobs,
     password::Passwords,
     resource,
     saga_store::SagaStore,
@@ -23,9 +27,6 @@ use crate::{
     session::Sessions,
     settings::Settings,
 };
-
-/// SHA-512 of `password`, what clients send for the initial password (PROTOCOL.md section 3).
-const INITIAL_PASSWORD: &str = "b109f3bbbc244eb82441917ed06d618b9008dd09b3befd1b5e07394c706a8bb980b1d7785e5976ec049b46df5f1326af5a2ea6d103fd07c95385ffab0cacbc86";
 
 /// How long steps under way may take to end when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The management node's SSH key cannot be used.
     #[error("SSH files of the management node")]
     Ssh(#[from] crate::deploy::trust::TrustError),
+    /// The certificate of the service cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Certificates cannot be used for connections.
     #[error(transparent)]
     Tls(#[from] node_manager_client::TlsError),
@@ -127,7 +131,7 @@ async fn first_rows(app: &App) -> ApiResult<()> {
     let admin = account::Entity::find_by_id(ADMIN_ACCOUNT).one(app.db.read()).await.or_internal()?;
     let password = match admin {
         Some(_) => None,
-        None => Some(app.passwords.hash(INITIAL_PASSWORD).await?),
+        None => Some(app.passwords.hash(initial_password::SENT).await?),
     };
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     app.write(|tx| async move {
@@ -182,30 +186,31 @@ pub struct Serving {
 
 /// Starts answering and runs the timers.
 pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
-    let api = bind(app.config.listen, "listen").await?;
-    let ui = bind(app.config.ui_listen, "ui_listen, the web UI").await?;
-    let at = |source| StartError::Io { what: "a listening socket has no address".to_owned(), source };
-    let (address, ui_address) = (api.local_addr().map_err(at)?, ui.local_addr().map_err(at)?);
+    let certificate = Arc::new(Certificate::load(&app.config.tls, &app.config.data_dir.join("ca"))?);
+    let door = async |address, key| {
+        let listener = bind(address, key).await?;
+        let at = |source| StartError::Io { what: "a listening socket has no address".to_owned(), source };
+        Door::open(listener, certificate.clone()).map_err(at)
+    };
+    let api = door(app.config.listen, "listen").await?;
+    let ui = door(app.config.ui_listen, "ui_listen, the web UI").await?;
+    let consoles = door(app.config.console_listen, "console_listen, the console proxy").await?;
+    let (address, ui_address) = (api.address(), ui.address());
+    app.consoles.listens(consoles.address());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
-    for (listener, router) in [(api, http::router(app.clone())), (ui, crate::ui::router(&app))] {
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    let proxy = crate::console::router(app.clone());
+    for (door, router) in [(api, http::router(app.clone())), (ui, crate::ui::router(&app)), (consoles, proxy)] {
+        let router = router.into_make_service_with_connect_info::<Peer>();
         let mut signal = stopped.clone();
         let shutdown = async move {
             // An error means that the sender is gone, which is a stop too.
             let _gone = signal.wait_for(|stop| *stop).await;
         };
-        servers.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+        servers.spawn(async move { axum::serve(door, router).with_graceful_shutdown(shutdown).await });
     }
-    let console_listener = bind(app.config.console_listen, "console_listen, the console proxy").await?;
     write_pid(&app.config)?;
-    let mut timers = crate::timers::start(&app);
-    let consoles = app.clone();
-    timers.spawn(async move {
-        if let Err(error) = crate::console::serve(consoles, console_listener).await {
-            tracing::error!(%error, "the console proxy ended");
-        }
-    });
+    let timers = crate::timers::start(&app);
     tracing::info!(%address, %ui_address, "serving");
     Ok(Serving { app, address, ui_address, stop, servers, timers })
 }

@@ -187,12 +187,29 @@ impl Sessions {
             user: session.user.clone(),
             session: Some(begin(&key)),
             client_ip: client_ip.to_owned(),
+            base: None,
         })
     }
 
     /// True while the token is good; does not move its expiry.
     pub fn is_valid(&self, token: &str) -> bool {
         self.live().by_token.get(&hash(token)).is_some_and(|s| s.expires.load(Ordering::Relaxed) > now_millis())
+    }
+
+    /// True while the session with this name (see [`Caller::session`]) is neither closed nor expired.
+    pub fn is_open(&self, name: &str) -> bool {
+        self.named(name).is_some_and(|session| session.expires.load(Ordering::Relaxed) > now_millis())
+    }
+
+    /// Moves the expiry of the session with this name to now + `seconds`.
+    pub fn extend(&self, name: &str, seconds: i64) {
+        if let Some(session) = self.named(name) {
+            session.expires.store(now_millis() + seconds * 1000, Ordering::Relaxed);
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<Session>> {
+        self.live().by_token.iter().find(|(key, _)| begin(key) == name).map(|(_, session)| session.clone())
     }
 
     /// Account of a live token.

@@ -1,8 +1,13 @@
 //! System and user tags (PROTOCOL.md section 10).
 
+use std::collections::HashSet;
+
 use mn_service_db::entity::{system_tag, user_tag};
-use mn_service_types::{ApiError, ErrorCode, contract, date::now_millis, error::ApiResult, new_uuid};
+use mn_service_types::{
+    Api, ApiError, ApiKind, ErrorCode, binding::Params, contract, date::now_millis, error::ApiResult, new_uuid,
+};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use serde_json::Value;
 
 use crate::{
     api::Call,
@@ -59,12 +64,42 @@ pub fn check_system(resource_type: &str, given: &[String]) -> ApiResult<()> {
     if unknown.is_empty() { Ok(()) } else { Err(ApiError::invalid(&unknown)) }
 }
 
+/// Everything that is wrong with the tags of a creating call, before anything is created.
+pub fn problems(api: &Api, params: &Params) -> Vec<String> {
+    if api.kind != ApiKind::Create {
+        return Vec::new();
+    }
+    let texts = |name: &str| -> Vec<String> {
+        let given = params.get(name).and_then(Value::as_array);
+        given.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut problems = Vec::new();
+    if let Some(resource_type) = tagged_type(api)
+        && let Err(error) = check_system(resource_type, &texts("systemTags"))
+    {
+        problems.extend(error.details.lines().map(str::to_owned));
+    }
+    let mut seen = HashSet::new();
+    for tag in texts("userTags") {
+        if !seen.insert(tag.clone()) {
+            problems.push(format!("userTags: {tag:?} is given twice; a resource has a user tag once"));
+        }
+    }
+    problems
+}
+
+/// The resource type whose tags a creating call takes: what the contract says, else that of what it answers.
+fn tagged_type(api: &Api) -> Option<&str> {
+    let answered = || contract().inventory(api.response_fields.get("inventory")?)?.vo.as_deref();
+    api.tag_resource_type.as_deref().or_else(answered)
+}
+
 /// Tag of a VM's console password. It is stored by the VM's own handlers alone, sealed.
 pub const CONSOLE_PASSWORD: &str = "consolePassword";
 
 /// Stores the tags that came with a creating call.
 pub async fn store_given(call: &Call, tx: &Tx, inventory: &str, uuid: &str) -> ApiResult<()> {
-    if call.api.kind != mn_service_types::ApiKind::Create {
+    if call.api.kind != ApiKind::Create {
         return Ok(());
     }
     let tags = call.tags();
@@ -105,8 +140,9 @@ pub async fn add_system<C: ConnectionTrait>(
         return Ok(row.uuid);
     }
     let now = now_millis();
+    let tag_uuid = new_uuid();
     let row = ActiveModel {
-        uuid: Set(new_uuid()),
+        uuid: Set(tag_uuid.clone()),
         resource_uuid: Set(uuid.to_owned()),
         resource_type: Set(resource_type.to_owned()),
         inherent: Set(inherent),
@@ -115,7 +151,6 @@ pub async fn add_system<C: ConnectionTrait>(
         create_date: Set(now),
         last_op_date: Set(now),
     };
-    let tag_uuid = row.uuid.clone().unwrap();
     Entity::insert(row).exec_without_returning(conn).await.or_internal()?;
     Ok(tag_uuid)
 }
@@ -131,8 +166,9 @@ pub async fn add_user<C: ConnectionTrait>(conn: &C, resource_type: &str, uuid: &
         ));
     }
     let now = now_millis();
+    let tag_uuid = new_uuid();
     let row = ActiveModel {
-        uuid: Set(new_uuid()),
+        uuid: Set(tag_uuid.clone()),
         resource_uuid: Set(uuid.to_owned()),
         resource_type: Set(resource_type.to_owned()),
         tag: Set(tag.to_owned()),
@@ -141,7 +177,6 @@ pub async fn add_user<C: ConnectionTrait>(conn: &C, resource_type: &str, uuid: &
         last_op_date: Set(now),
         ..Default::default()
     };
-    let tag_uuid = row.uuid.clone().unwrap();
     Entity::insert(row).exec_without_returning(conn).await.or_internal()?;
     Ok(tag_uuid)
 }

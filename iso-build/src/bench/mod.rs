@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
     /// Which database to measure on
-    #[arg(long, value_enum, default_value = "sqlite")]
+    #[arg(long, value_enum, default_value = "both")]
     database: database::Choice,
     /// Simulated hosts
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -51,8 +51,7 @@ pub(super) fn table(run: &Run) -> String {
 
 /// One object for one database, a list of them for several.
 pub(super) fn json(runs: &[Run]) -> Value {
-    let mut all: Vec<Value> = runs.iter().map(object).collect();
-    if all.len() == 1 { all.remove(0) } else { json!({ "runs": all }) }
+    json!({ "runs": runs.iter().map(object).collect::<Vec<Value>>() })
 }
 
 fn object(run: &Run) -> Value {

@@ -1,6 +1,6 @@
 //! The message API that the Python command line uses (PROTOCOL.md section 14).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     body::Bytes,
@@ -17,21 +17,26 @@ use mn_service_types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Server, caller_of, client_ip, json_response, query::viewer};
+use super::{Origin, Server, base_url, caller_of, client_ip, json_response, nobody, query::viewer};
 use crate::{
     api::{Action, Caller},
     app::OrInternal,
+    door::Peer,
     jobs::{View, Wishes},
 };
 
 /// `POST /zstack/api/`.
 pub(super) async fn call(
     State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match server.message(&client_ip(&headers, peer), &body).await {
+    if let Err(refusal) = server.check_encrypted(peer, &headers) {
+        return refusal.into_response();
+    }
+    let origin = Origin { ip: client_ip(&headers, peer.address), base: base_url(&server.app, &headers, peer) };
+    match server.message(&origin, &body).await {
         Ok(answer) => json_response(StatusCode::OK, &answer),
         // Undecodable bodies are answered with 200 and a text.
         Err(text) => (StatusCode::OK, text).into_response(),
@@ -40,9 +45,11 @@ pub(super) async fn call(
 
 /// `GET /zstack/api/result/{job}`.
 pub(super) async fn result(State(server): State<Arc<Server>>, Path(job): Path<String>) -> Response {
-    let name = server.app.jobs.legacy_api(&job);
-    let view = server.app.jobs.view(&server.app, &job).await;
-    let (Some(api), Ok(Some(view))) = (name.and_then(|name| contract().api(&name)), view) else {
+    let found = match server.app.jobs.view_of(&server.app, &job).await {
+        Ok(found) => found,
+        Err(error) => return json_response(StatusCode::SERVICE_UNAVAILABLE, &ErrorBody { error }),
+    };
+    let Some((api, view)) = found.and_then(|(api, view)| Some((contract().api(&api)?, view))) else {
         return (StatusCode::NOT_FOUND, format!("no job {job}")).into_response();
     };
     let outcome = match &view {
@@ -70,7 +77,7 @@ fn done(api: &Api, outcome: ApiResult<Map<String, Value>>) -> Value {
 }
 
 impl Server {
-    async fn message(&self, ip: &str, body: &[u8]) -> Result<Value, String> {
+    async fn message(&self, origin: &Origin, body: &[u8]) -> Result<Value, String> {
         let message: Map<String, Value> =
             serde_json::from_slice(body).map_err(|e| format!("the body is not a JSON message: {e}"))?;
         let mut entries = message.into_iter();
@@ -82,17 +89,7 @@ impl Server {
         let api = contract().api(name).ok_or_else(|| format!("unknown message {class}"))?;
 
         let token = fields.get("session").and_then(|s| s.get("uuid")).and_then(Value::as_str);
-        let caller = if api.need_session {
-            caller_of(&self.app, token, ip)
-        } else {
-            Ok(Caller {
-                admin: false,
-                account: String::new(),
-                user: String::new(),
-                session: None,
-                client_ip: ip.to_owned(),
-            })
-        };
+        let caller = if api.need_session { caller_of(&self.app, api, token, origin).await } else { Ok(nobody(origin)) };
         if let Some(Action::Query(inventory)) = self.app.apis.get(&api.name) {
             let outcome = match caller {
                 Ok(caller) => self.legacy_query(inventory, &fields, &caller).await,
@@ -107,7 +104,6 @@ impl Server {
         }
         let timeout_millis = fields.get("timeout").and_then(Value::as_i64).filter(|millis| *millis > 0);
         let wishes = Wishes { webhook: None, timeout_millis };
-        self.app.jobs.note_legacy(&job, &api.name);
         match self.start(api, params, caller, &job, wishes).await {
             Ok(()) => Ok(json!({ "uuid": job, "state": "Processing", "createdDate": to_wire(now_millis()) })),
             Err(error) => Ok(done(api, Err(error))),

@@ -30,8 +30,10 @@ use crate::{
     api::{Action, Call, Caller, Reply},
     app::App,
     audit,
+    door::Peer,
+    initial_password,
     jobs::{self, View, Wishes},
-    session,
+    session, tags,
 };
 use route::{Choice, Router};
 
@@ -103,7 +105,7 @@ fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
 
 async fn dispatch(
     State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
     match server.serve(peer, request).await {
@@ -156,8 +158,9 @@ pub(crate) fn client_ip(headers: &HeaderMap, peer: SocketAddr) -> String {
 }
 
 impl Server {
-    async fn serve(&self, peer: SocketAddr, request: Request) -> Result<Response, Refusal> {
+    async fn serve(&self, peer: Peer, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
+        self.check_encrypted(peer, &parts.headers)?;
         let path = decode(parts.uri.path(), false)?;
         let below = path.strip_prefix("/zstack").unwrap_or(&path);
         let Some(below) = below.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) else {
@@ -195,8 +198,9 @@ impl Server {
                 return Err(Refusal::Text(StatusCode::INTERNAL_SERVER_ERROR, format!("{path} does not take {method}")));
             }
         };
-        let ip = client_ip(&parts.headers, peer);
-        let caller = self.authenticate(api, &parts.headers, &ip)?;
+        let origin =
+            Origin { ip: client_ip(&parts.headers, peer.address), base: base_url(&self.app, &parts.headers, peer) };
+        let caller = self.authenticate(api, &parts.headers, &origin).await?;
         let Some(action) = self.app.apis.get(&api.name) else {
             return Err(unimplemented(api).into());
         };
@@ -206,22 +210,21 @@ impl Server {
         let params = binding::bind(api, &Sources { path: &vars, query: &query, body: body.as_ref() })
             .map_err(|malformed| bad_request(malformed.0))?;
         if api.need_poll {
-            return self.submit(api, params, caller, &parts.headers).await;
+            return self.submit(api, params, caller, &parts.headers, &origin.base).await;
         }
         let body = self.answer(api, params, caller, &new_uuid()).await?;
         Ok(json_response(StatusCode::OK, &body))
     }
 
     /// Who calls. The outer error is a request without usable header; the inner one belongs to the call's answer.
-    fn authenticate(&self, api: &Api, headers: &HeaderMap, ip: &str) -> Result<ApiResult<Caller>, Refusal> {
+    async fn authenticate(
+        &self,
+        api: &Api,
+        headers: &HeaderMap,
+        origin: &Origin,
+    ) -> Result<ApiResult<Caller>, Refusal> {
         if !api.need_session {
-            return Ok(Ok(Caller {
-                admin: false,
-                account: String::new(),
-                user: String::new(),
-                session: None,
-                client_ip: ip.to_owned(),
-            }));
+            return Ok(Ok(nobody(origin)));
         }
         let value = header(headers, "authorization").ok_or_else(|| {
             bad_request("the Authorization header is missing; log in and send `Authorization: OAuth <session uuid>`")
@@ -232,7 +235,18 @@ impl Server {
                 "authorization scheme {scheme:?} is unknown; send `OAuth <session uuid>`"
             )));
         }
-        Ok(self.app.sessions.check(token.trim(), ip, self.app.session_seconds()))
+        Ok(caller_of(&self.app, api, Some(token.trim()), origin).await)
+    }
+
+    /// Refuses what everybody on the way could read, where the operator wants that.
+    fn check_encrypted(&self, peer: Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.app.config.plain_http || !peer.is_in_the_clear() {
+            return Ok(());
+        }
+        let host = header(headers, "host").unwrap_or("this address");
+        let text =
+            format!("this service is called over TLS only; use https://{host} (key plain_http of mn-service.toml)");
+        Err(Refusal::Text(StatusCode::FORBIDDEN, text))
     }
 
     /// Checks and runs a synchronous call.
@@ -265,7 +279,9 @@ impl Server {
 
     /// The checks in the order of PROTOCOL.md section 6.5.
     async fn admit(&self, api: &Api, params: &Params, caller: ApiResult<Caller>) -> ApiResult<Admitted> {
-        let problems = binding::check(api, params);
+        let mut problems = binding::check(api, params);
+        // Before a workflow begins: afterwards there would be something to take back.
+        problems.extend(tags::problems(api, params));
         if !problems.is_empty() {
             return Err(ApiError::invalid(&problems));
         }
@@ -284,6 +300,7 @@ impl Server {
         params: Params,
         caller: ApiResult<Caller>,
         headers: &HeaderMap,
+        base: &str,
     ) -> Result<Response, Refusal> {
         let job = match header(headers, "x-job-uuid") {
             None => new_uuid(),
@@ -296,11 +313,6 @@ impl Server {
         let wishes = wishes(headers)?;
         let timeout = wishes.timeout_millis.unwrap_or(i64::try_from(api.timeout_seconds() * 1000).unwrap_or(i64::MAX));
         self.start(api, params, caller, &job, wishes).await?;
-        let base = match (&self.app.config.public_url, header(headers, "host")) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, Some(host)) => format!("http://{host}"),
-            (None, None) => format!("http://{}", self.app.config.listen),
-        };
         let location = format!("{base}/zstack/v1/api-jobs/{job}");
         let answer = json!({ "location": location, "apiTimeout": timeout });
         Ok(json_response(StatusCode::ACCEPTED, &answer))
@@ -331,7 +343,7 @@ impl Server {
             }
             Ok(Admitted::NothingToDo) => {
                 let body = jobs::render(api, &Reply::Empty, self.app.db.read()).await?;
-                self.app.jobs.settle(job, &Value::Object(body))
+                self.app.jobs.settle(job, api, &Value::Object(body))
             }
             Err(error) => {
                 if let Some(caller) = denied.filter(|_| error.is(ErrorCode::PermissionDenied)) {
@@ -339,7 +351,7 @@ impl Server {
                     let call = Call { app, api, job: job.to_owned(), caller, params };
                     audit::note(&call, now_millis(), Some(&error)).await?;
                 }
-                self.app.jobs.reject(job, &error)
+                self.app.jobs.reject(job, api, &error)
             }
         };
         if let Some(url) = webhook {
@@ -401,9 +413,42 @@ fn unimplemented(api: &Api) -> ApiError {
     )
 }
 
-/// The caller of a legacy message, which carries its session in the body.
-pub(crate) fn caller_of(app: &App, token: Option<&str>, ip: &str) -> ApiResult<Caller> {
-    app.sessions.check(token.ok_or_else(session::expired)?, ip, app.session_seconds())
+/// Where a call came from, and by which base URL.
+struct Origin {
+    ip: String,
+    base: String,
+}
+
+/// Base URL of this service for whoever sent a request.
+fn base_url(app: &App, headers: &HeaderMap, peer: Peer) -> String {
+    // A proxy on this machine may have ended the encryption.
+    let forwarded = header(headers, "x-forwarded-proto").filter(|_| peer.address.ip().is_loopback());
+    let scheme = forwarded.filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or_else(|| peer.scheme());
+    match (&app.config.public_url, header(headers, "host")) {
+        (Some(url), _) => url.trim_end_matches('/').to_owned(),
+        (None, Some(host)) => format!("{scheme}://{host}"),
+        (None, None) => format!("{scheme}://{}", app.config.listen),
+    }
+}
+
+/// The caller of an API that needs no session.
+fn nobody(origin: &Origin) -> Caller {
+    Caller {
+        admin: false,
+        account: String::new(),
+        user: String::new(),
+        session: None,
+        client_ip: origin.ip.clone(),
+        base: Some(origin.base.clone()),
+    }
+}
+
+/// The caller who shows a session.
+async fn caller_of(app: &App, api: &Api, token: Option<&str>, origin: &Origin) -> ApiResult<Caller> {
+    let mut caller = app.sessions.check(token.ok_or_else(session::expired)?, &origin.ip, app.session_seconds())?;
+    caller.base = Some(origin.base.clone());
+    initial_password::check(app, api, &caller).await?;
+    Ok(caller)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub async fn recover(app: &Arc<App>) -> ApiResult<usize> {
                 let keys = keys(&call).await?;
                 app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().cloned());
                 let ticket = app.queues.join(keys);
-                app.jobs.put(&call.job, View::Running);
+                app.jobs.put(&call.job, call.api, View::Running);
                 if let Some(deadline) = row.deadline {
                     app.deadlines.set(id_of(&call), deadline);
                 }
@@ -106,6 +106,7 @@ fn revive(app: &Arc<App>, row: &job::Model) -> ApiResult<Call> {
         account,
         session: row.session_ref.clone(),
         client_ip: row.client_ip.clone().unwrap_or_default(),
+        base: None,
     };
     Ok(Call { app: app.clone(), api, job: row.uuid.clone(), caller: Arc::new(caller), params: Arc::new(params) })
 }

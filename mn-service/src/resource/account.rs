@@ -1,7 +1,7 @@
 //! Accounts and sessions (OPS-LGN-*, PROTOCOL.md section 3).
 
 use mn_service_db::entity::account;
-use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use mn_service_types::{ADMIN_ACCOUNT, ApiError, ErrorCode, date::now_millis, error::ApiResult};
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 use std::sync::{
@@ -13,7 +13,7 @@ use super::quota;
 use crate::{
     api::{Apis, Call, Caller, Reply},
     app::{OrInternal, Tx},
-    audit,
+    audit, initial_password,
 };
 
 mn_service_types::messages! {
@@ -150,6 +150,10 @@ async fn update(call: Call, tx: Tx, msg: UpdateAccount) -> ApiResult<Reply> {
         row.description = Set(Some(description));
     }
     if let Some(password) = msg.password {
+        if password == initial_password::SENT && msg.uuid == ADMIN_ACCOUNT {
+            let text = "password: every new cloud starts with this password; choose another one".to_owned();
+            return Err(ApiError::invalid(&[text]));
+        }
         row.password = Set(call.app.passwords.hash(&password).await?);
         // Whoever knew the old password is out; the one who changed it goes on.
         call.app.sessions.close_others(&*tx, &msg.uuid, call.caller.session.as_deref()).await?;

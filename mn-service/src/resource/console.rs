@@ -34,9 +34,11 @@ async fn request(call: Call, _tx: Tx, msg: RequestConsoleAccess) -> ApiResult<Re
     let app = &call.app;
     let host = host_of(&call, &msg.vm_instance_uuid).await?;
     let seconds = app.settings.integer("console", "vnc.token.timeout", 1800);
-    let (token, access) = app.consoles.issue(&msg.vm_instance_uuid, &host, seconds);
+    let (token, access) = app.consoles.issue(&call.caller, &msg.vm_instance_uuid, &host, seconds);
     let listen = app.consoles.address().unwrap_or(app.config.console_listen);
-    let hostname = app.config.console_host.clone().unwrap_or_else(|| listen.ip().to_string());
+    // What the caller reached the API by leads to the proxy too; only a call from before a restart does not know it.
+    let reached = || url::Url::parse(call.caller.base.as_deref()?).ok()?.host_str().map(str::to_owned);
+    let hostname = app.config.console_host.clone().or_else(reached).unwrap_or_else(|| listen.ip().to_string());
     let inventory = json!({
         "scheme": "http",
         "targetScheme": "vnc",

@@ -8,14 +8,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tower::ServiceExt as _;
 
-use crate::{app::App, console, http};
+use crate::{app::App, console, door::Peer, http};
 use files::Found;
 
 /// Where packages put the built files.
@@ -50,7 +50,10 @@ fn default_folders() -> Vec<PathBuf> {
     beside.into_iter().chain([PathBuf::from(INSTALLED)]).collect()
 }
 
-async fn serve(State(ui): State<Ui>, request: Request) -> Response {
+async fn serve(State(ui): State<Ui>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+    if peer.is_in_the_clear() {
+        return elsewhere(&request);
+    }
     let path = request.uri().path();
     if path == "/zstack" || path.starts_with("/zstack/") {
         let answer = ui.api.oneshot(request).await;
@@ -64,6 +67,16 @@ async fn serve(State(ui): State<Ui>, request: Request) -> Response {
     };
     headers::secure(&mut response);
     response
+}
+
+/// Leads a browser to the encrypted side of the same address; calls keep their method and body.
+fn elsewhere(request: &Request) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let rest = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    match host.map(|host| HeaderValue::try_from(format!("https://{host}{rest}"))) {
+        Some(Ok(location)) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
+        _ => (StatusCode::FORBIDDEN, "the web interface is read over TLS only; use https://").into_response(),
+    }
 }
 
 impl Ui {

@@ -5,6 +5,7 @@ mod affinity;
 mod audit;
 mod capacity;
 mod contract;
+mod doors;
 mod nic;
 mod preview;
 mod protocol;

@@ -147,11 +147,26 @@ async fn the_legacy_message_api_works_as_section_14_says() {
     let event = &result["org.zstack.header.zone.APICreateZoneEvent"];
     assert_eq!((&event["success"], &event["inventory"]["name"]), (&json!(true), &json!("old")));
 
+    // What was refused before it became a job keeps its result as long as others do.
+    let refused = json!({ "org.zstack.header.zone.APICreateZoneMsg": { "session": session } });
+    let answer: serde_json::Value = http.post(&base).json(&refused).send().await.unwrap().json().await.unwrap();
+    let refused = answer["uuid"].as_str().unwrap().to_owned();
+    mn_service::jobs::forget_old(&world.serving.app).await.unwrap();
+    let answer: serde_json::Value =
+        http.get(format!("{base}/result/{refused}")).send().await.unwrap().json().await.unwrap();
+    assert!(answer["result"].as_str().unwrap().contains("SYS.1007"), "{answer}");
+
     let query = json!({ "org.zstack.header.zone.APIQueryZoneMsg": {
         "conditions": [{ "name": "name", "op": "=", "value": "old" }], "session": session } });
     let answer: serde_json::Value = http.post(&base).json(&query).send().await.unwrap().json().await.unwrap();
     let result: serde_json::Value = serde_json::from_str(answer["result"].as_str().unwrap()).unwrap();
     assert_eq!(result["org.zstack.header.zone.APIQueryZoneReply"]["inventories"].as_array().unwrap().len(), 1);
+
+    // A restart keeps the results of jobs, whichever way they came.
+    let world = world.restart(Options::default()).await.unwrap();
+    let url = format!("http://{}/zstack/api/result/{job}", world.serving.address);
+    let answer: serde_json::Value = http.get(url).send().await.unwrap().json().await.unwrap();
+    assert!(answer["result"].as_str().unwrap().contains("APICreateZoneEvent"), "{answer}");
 }
 
 #[tokio::test]

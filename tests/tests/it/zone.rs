@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use system_tests::World;
+use system_tests::{Cloud, World, cloud::uuid};
 
 #[tokio::test]
 async fn a_zone_is_created_listed_changed_and_deleted() {
@@ -82,4 +82,33 @@ async fn tags_given_with_a_create_are_stored_with_it() {
     assert_eq!(world.admin.query("/zones?q=__userTag__=blue").await.unwrap().len(), 1);
     world.admin.delete(&format!("/zones/{uuid}")).await.unwrap();
     assert!(world.admin.query("/user-tags").await.unwrap().is_empty(), "tags go with their resource");
+}
+
+#[tokio::test]
+async fn wrong_tags_are_refused_before_anything_is_made_section_10() {
+    let cloud = Cloud::start(1).await.unwrap();
+    let disk =
+        uuid(&cloud.admin().create("/disk-offerings", json!({ "name": "d", "diskSize": 1 << 20 })).await.unwrap());
+    let disk = disk.unwrap();
+    let before = cloud.volume_files(0);
+    let body = json!({
+        "params": { "name": "v", "diskOfferingUuid": disk },
+        "systemTags": ["nonsense::1"], "userTags": ["blue", "blue"],
+    });
+    let error = cloud.admin().call(Method::POST, "/volumes/data", Some(body)).await.unwrap().unwrap_err();
+    assert_eq!(error.code, "SYS.1007");
+    for part in ["nonsense::1", "\"blue\" is given twice"] {
+        assert!(error.details.contains(part), "{part} is missing in: {}", error.details);
+    }
+    assert!(cloud.admin().query("/volumes?q=type=Data").await.unwrap().is_empty());
+    assert_eq!(cloud.volume_files(0), before);
+    let body = json!({
+        "params": {
+            "name": "h9", "managementIp": "10.200.0.99", "username": "root", "password": "p", "clusterUuid": cloud.cluster,
+        },
+        "systemTags": ["x::1"],
+    });
+    let error = cloud.admin().call(Method::POST, "/hosts/kvm", Some(body)).await.unwrap().unwrap_err();
+    assert!(error.details.contains("x::1"), "{error}");
+    assert_eq!(cloud.admin().query("/hosts").await.unwrap().len(), 1);
 }

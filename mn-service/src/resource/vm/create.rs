@@ -139,9 +139,6 @@ pub(super) async fn prepare(call: Call, msg: CreateVmInstance) -> ApiResult<Plan
         problems.push("defaultL3NetworkUuid must be one of l3NetworkUuids".to_owned());
     }
     let system_tags = msg.system_tags.unwrap_or_default();
-    if let Err(error) = tags::check_system("VmInstanceVO", &system_tags) {
-        problems.extend(error.details.lines().map(str::to_owned));
-    }
     let hostname = spec::tag_value(&system_tags, "hostname").and_then(super::hostname_problem);
     problems.extend(hostname.map(|problem| format!("systemTags: {problem}")));
     let nics = new_nics(conn, &l3s, &system_tags, &mut problems).await?;

@@ -98,7 +98,8 @@ export function Shell() {
         </Layout.Header>
         <Layout.Content className="content">
           <Hints />
-          <Outlet />
+          {/* Before the change the service answers other machines nothing else. */}
+          {!forced && <Outlet />}
         </Layout.Content>
       </Layout>
       <Drawer open={tasksShown} onClose={() => showTasks(false)} width={820} title={t('task.title')}>
