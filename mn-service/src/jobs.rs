@@ -61,8 +61,8 @@ struct Recent {
 const QUEUED: &str = "queued";
 const RUNNING: &str = "running";
 const SUCCEEDED: &str = "succeeded";
-const FAILED: &str = "failed";
-const STUCK: &str = "stuck";
+pub(crate) const FAILED: &str = "failed";
+pub(crate) const STUCK: &str = "stuck";
 
 /// How long somebody who asks about a running job waits for its end before he is told that it runs. Saves most clients
 /// all polls but one.

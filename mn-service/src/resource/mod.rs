@@ -31,6 +31,7 @@ pub mod quota;
 pub mod recycle_bin;
 pub mod sharing;
 pub mod snapshot;
+mod stuck_job;
 pub mod tag;
 pub mod vm;
 pub mod volume;
@@ -59,6 +60,7 @@ pub fn apis() -> Apis {
         quota::register,
         sharing::register,
         snapshot::register,
+        stuck_job::register,
         tag::register,
         vm::register,
         volume::register,

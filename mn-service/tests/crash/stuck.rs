@@ -38,6 +38,18 @@ async fn a_failed_undo_is_a_visible_stuck_job() {
     let again = ground.admin().follow(&format!("/api-jobs/{job}")).await.unwrap().unwrap_err();
     assert_eq!(again.details, error.details);
     stuck(&ground).await;
+
+    // Who has looked says so; what the job left is not touched.
+    let shown = ground.admin().one("/extensions/stuck-jobs").await.unwrap();
+    assert_eq!((&shown["uuid"], &shown["apiName"]), (&json!(job), &json!("CreateVmInstance")));
+    assert_eq!(shown["details"], json!(error.details));
+    ground.admin().delete(&format!("/extensions/stuck-jobs/{job}")).await.unwrap();
+    assert!(ground.admin().query("/extensions/stuck-jobs").await.unwrap().is_empty());
+    let tables = ground.tables().await;
+    let state: Vec<String> = tables.with("job", "uuid", &job).map(|row| text(row, "state").to_owned()).collect();
+    assert_eq!(state, ["failed"]);
+    assert_eq!(tables.with("saga", "uuid", &job).count() + tables.with("saga_event", "saga_uuid", &job).count(), 0);
+    assert_eq!((tables.of("VmInstanceVO").len(), ground.cloud.volume_files(0)), (1, 1));
 }
 
 /// Jobs that a crash interrupted go on although one host does not answer.

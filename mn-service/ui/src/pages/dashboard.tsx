@@ -11,6 +11,7 @@ import type { ChartOption } from '../parts/chart';
 import { ErrorView } from '../parts/error';
 import { bytes } from '../parts/format';
 import { word } from '../parts/state';
+import { StuckJobs } from '../parts/stuck-jobs';
 import { REFRESH, useMay } from '../parts/use';
 import { isOffered, resources } from '../resources';
 import type { Kind } from '../resources/define';
@@ -45,6 +46,7 @@ export function Dashboard() {
         </label>
       </div>
       {zones.error && <ErrorView failure={asCallError(zones.error)} />}
+      <StuckJobs />
       <GettingStarted />
       <Counts zone={zone} />
       <Row gutter={[16, 16]}>

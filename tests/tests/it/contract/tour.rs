@@ -82,6 +82,7 @@ impl Tour {
         self.problems.extend(queries::problems(self).await?);
 
         self.call("PreviewDeletion", json!({ "api": "DeleteZone", "uuid": zone })).await?;
+        self.stuck_jobs().await?;
         for (api, uuid) in [("DeleteL2Network", &l2), ("DeleteHost", &host)] {
             self.call(api, json!({ "uuid": uuid, "deleteMode": "Enforcing" })).await?;
         }
@@ -92,6 +93,25 @@ impl Tour {
         for (api, uuid) in [("DeleteBackupStorage", &bs), ("DeleteCluster", &cluster), ("DeleteZone", &zone)] {
             self.call(api, json!({ "uuid": uuid })).await?;
         }
+        Ok(())
+    }
+
+    /// A job of the tour that is made stuck by hand: how one gets there is shown by the crash tests.
+    async fn stuck_jobs(&mut self) -> Result<()> {
+        use mn_service_db::entity::job;
+        use sea_orm::{ActiveValue::Set, EntityTrait as _, QueryOrder as _};
+        let app = &self.cloud.world().serving.app;
+        let last =
+            job::Entity::find().order_by_desc(job::Column::Created).one(app.db.read()).await?.context("no job")?;
+        let uuid = last.uuid.clone();
+        app.write(|tx| async move {
+            let stuck = job::ActiveModel { uuid: Set(last.uuid), state: Set("stuck".to_owned()), ..Default::default() };
+            job::Entity::update(stuck).exec(&*tx).await.map_err(mn_service_types::ApiError::internal)?;
+            Ok(())
+        })
+        .await?;
+        self.call("GetStuckJobs", json!({})).await?;
+        self.call("DismissStuckJob", json!({ "uuid": uuid })).await?;
         Ok(())
     }
 
