@@ -296,9 +296,9 @@ async fn run(call: Call, ticket: Ticket, webhook: Option<String>, resumed: Optio
         None if in_time => perform(&call, started).await,
         None => Ended::Failed(deadline::waited_too_long()),
     };
-    call.app.progress.end(id);
     call.app.deadlines.forget(id);
     let view = finish(&call, ended, started).await;
+    call.app.progress.end(id, matches!(view, View::Succeeded(_)));
     drop(ticket);
     call.app.jobs.put(&call.job, call.api, view.clone());
     if let Some(url) = webhook {

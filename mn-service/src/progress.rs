@@ -1,8 +1,8 @@
-//! How far running jobs are: the workflow engine reports step boundaries, agents report percentages.
-//! Lives in memory; a job that goes on after a restart reports anew.
+//! How far jobs are: the workflow engine reports step boundaries, agents report percentages. What a job reported last is
+//! kept for a while after its end. Lives in memory; a job that goes on after a restart reports anew.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
@@ -13,10 +13,15 @@ use uuid::Uuid;
 
 use crate::faults::Faults;
 
-/// Progress of every running job.
+/// How many jobs that ended are still known.
+const KEPT: usize = 1_000;
+
+/// Progress of running jobs, and of those that ended lately.
 #[derive(Debug, Default)]
 pub struct ProgressBoard {
     jobs: Mutex<HashMap<Uuid, Standing>>,
+    /// In the order of their ends.
+    ended: Mutex<VecDeque<Uuid>>,
     faults: Faults,
 }
 
@@ -30,6 +35,8 @@ struct Standing {
     percent: u8,
     stage: String,
     at: i64,
+    /// Everything was done.
+    succeeded: bool,
 }
 
 impl ProgressBoard {
@@ -48,17 +55,28 @@ impl ProgressBoard {
         }
     }
 
-    /// Forgets a job that ended.
-    pub fn end(&self, job: Uuid) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    /// Notes that a job ended. One that failed stays where it was.
+    pub fn end(&self, job: Uuid, succeeded: bool) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(standing) = jobs.get_mut(&job) else { return };
+        standing.succeeded = succeeded;
+        standing.at = now_millis();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push_back(job);
+        if ended.len() > KEPT
+            && let Some(oldest) = ended.pop_front()
+        {
+            jobs.remove(&oldest);
+        }
     }
 
-    /// `TaskProgressInventory` entries of a job; empty when it is not running.
+    /// `TaskProgressInventory` entries of a job; empty when it did not begin, or ended long ago.
     pub fn of(&self, job: Uuid) -> Vec<Value> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(s) = jobs.get(&job) else { return Vec::new() };
         let per_step = 100.0 / s.total.max(1) as f64;
-        let percent = (s.index as f64 * per_step + f64::from(s.percent) * per_step / 100.0).min(99.0) as u64;
+        let reached = (s.index as f64 * per_step + f64::from(s.percent) * per_step / 100.0).min(99.0) as u64;
+        let percent = if s.succeeded { 100 } else { reached };
         let opaque = json!({ "step": s.step, "stepNumber": s.index + 1, "steps": s.total, "stage": s.stage, "stepPercent": s.percent });
         vec![json!({
             "taskUuid": job.simple().to_string(),
@@ -116,7 +134,17 @@ mod tests {
         let shown = &board.of(job)[0];
         assert_eq!(shown["content"], "37");
         assert_eq!(shown["opaque"]["step"], "download");
-        board.end(job);
-        assert!(board.of(job).is_empty());
+        board.end(job, false);
+        assert_eq!(board.of(job)[0]["content"], "37", "one that failed stays where it was");
+        let good = Uuid::new_v4();
+        board.begin(good, "APIAddImageMsg");
+        board.end(good, true);
+        assert_eq!(board.of(good)[0]["content"], "100");
+        for _ in 0..KEPT {
+            let job = Uuid::new_v4();
+            board.begin(job, "APIAddImageMsg");
+            board.end(job, true);
+        }
+        assert!(board.of(job).is_empty() && board.of(good).is_empty(), "the oldest are forgotten");
     }
 }
