@@ -56,6 +56,8 @@ struct Recent {
     view: View,
     /// When it got there, milliseconds since 1970.
     since: i64,
+    /// The client wants to know the classes in the answer.
+    schema: bool,
 }
 
 const QUEUED: &str = "queued";
@@ -78,7 +80,8 @@ impl Jobs {
             make_room(&mut recent);
         }
         let runs = matches!(view, View::Running);
-        recent.insert(job.to_owned(), Recent { api: &api.name, view, since: now_millis() });
+        let schema = recent.get(job).is_some_and(|known| known.schema);
+        recent.insert(job.to_owned(), Recent { api: &api.name, view, since: now_millis(), schema });
         drop(recent);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if runs {
@@ -130,6 +133,18 @@ impl Jobs {
         let view = View::Succeeded(body.to_string().into());
         self.put(job, api, view.clone());
         view
+    }
+
+    /// Notes that the client of a job wants to know the classes in its answer.
+    pub fn want_schema(&self, job: &str) {
+        if let Some(known) = self.recent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(job) {
+            known.schema = true;
+        }
+    }
+
+    /// Whether the client of a job wants to know the classes in its answer.
+    pub fn wants_schema(&self, job: &str) -> bool {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(job).is_some_and(|known| known.schema)
     }
 
     /// True while a job from before the start has its place in the queue of `key` and waits for the hosts.

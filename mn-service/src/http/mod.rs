@@ -3,6 +3,7 @@
 pub mod legacy;
 mod query;
 pub mod route;
+mod schema;
 mod upload;
 
 pub(crate) use query::viewer;
@@ -19,6 +20,7 @@ use axum::{
 use mn_service_types::{
     Api, ApiError, ErrorCode,
     binding::{self, Params, Sources},
+    contract,
     date::now_millis,
     error::{ApiResult, ErrorBody},
     is_uuid, new_uuid,
@@ -41,6 +43,9 @@ use route::{Choice, Router};
 const BODY_LIMIT: usize = 16 << 20;
 
 const JOBS_PATH: &str = "/api-jobs/";
+
+/// Header by which a client asks for the classes in an answer (PROTOCOL.md section 6.3).
+const SCHEMA: &str = "x-json-schema";
 
 /// State of the HTTP server.
 #[derive(Debug)]
@@ -176,7 +181,7 @@ impl Server {
             ));
         }
         if let Some(job) = below.strip_prefix(JOBS_PATH) {
-            return self.poll(&parts.method, job.trim_matches('/')).await;
+            return self.poll(&parts.method, job.trim_matches('/'), &parts.headers).await;
         }
         let query = query_pairs(parts.uri.query())?;
         let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
@@ -212,7 +217,11 @@ impl Server {
         if api.need_poll {
             return self.submit(api, params, caller, &parts.headers, &origin.base).await;
         }
-        let body = self.answer(api, params, caller, &new_uuid()).await?;
+        let mut body = self.answer(api, params, caller, &new_uuid()).await?;
+        if header(&parts.headers, SCHEMA).is_some() {
+            let schema = schema::of(api, &body);
+            body.insert("schema".to_owned(), Value::Object(schema));
+        }
         Ok(json_response(StatusCode::OK, &body))
     }
 
@@ -313,6 +322,9 @@ impl Server {
         let wishes = wishes(headers)?;
         let timeout = wishes.timeout_millis.unwrap_or(i64::try_from(api.timeout_seconds() * 1000).unwrap_or(i64::MAX));
         self.start(api, params, caller, &job, wishes).await?;
+        if header(headers, SCHEMA).is_some() {
+            self.app.jobs.want_schema(&job);
+        }
         let location = format!("{base}/zstack/v1/api-jobs/{job}");
         let answer = json!({ "location": location, "apiTimeout": timeout });
         Ok(json_response(StatusCode::ACCEPTED, &answer))
@@ -360,25 +372,38 @@ impl Server {
         Ok(())
     }
 
-    async fn poll(&self, method: &Method, job: &str) -> Result<Response, Refusal> {
+    async fn poll(&self, method: &Method, job: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
         if *method != Method::GET {
             return Err(Refusal::Text(StatusCode::METHOD_NOT_ALLOWED, "jobs are read with GET".to_owned()));
         }
         let jobs = &self.app.jobs;
-        let mut view = jobs.view(&self.app, job).await?;
-        if matches!(view, Some(View::Running)) {
+        let mut found = jobs.view_of(&self.app, job).await?;
+        if matches!(found, Some((_, View::Running))) {
             jobs.ended(job, jobs::WAIT).await;
-            view = jobs.view(&self.app, job).await?;
+            found = jobs.view_of(&self.app, job).await?;
         }
+        let (api, view) = found.unzip();
+        let wants_schema = header(headers, SCHEMA).is_some() || jobs.wants_schema(job);
         Ok(match view {
             None => {
                 return Err(Refusal::Text(StatusCode::NOT_FOUND, format!("no job {job}, or its result was dropped")));
             }
             Some(View::Running) => json_text(StatusCode::ACCEPTED, "{}"),
-            Some(View::Succeeded(body)) => json_text(StatusCode::OK, body.to_string()),
+            Some(View::Succeeded(body)) => {
+                let api = api.and_then(|api| contract().api(&api)).filter(|_| wants_schema);
+                json_text(StatusCode::OK, api.map_or_else(|| body.to_string(), |api| with_schema(api, &body)))
+            }
             Some(View::Failed(body)) => json_text(StatusCode::SERVICE_UNAVAILABLE, body.to_string()),
         })
     }
+}
+
+/// A stored answer with the classes in it.
+fn with_schema(api: &Api, body: &str) -> String {
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(body) else { return body.to_owned() };
+    let schema = schema::of(api, &fields);
+    fields.insert("schema".to_owned(), Value::Object(schema));
+    Value::Object(fields).to_string()
 }
 
 /// Web hook and timeout as the headers tell them (PROTOCOL.md section 2).

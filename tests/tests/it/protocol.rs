@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use system_tests::{Client, World, world::Options};
+use system_tests::{Client, Cloud, World, world::Options};
 
 #[tokio::test]
 async fn login_follows_section_3() {
@@ -336,4 +336,31 @@ async fn legacy_messages_that_cannot_be_read_are_answered_with_a_text_section_14
         json!({ "org.zstack.header.zone.APICreateZoneMsg": { "name": "z", "session": session, "timeout": 60_000 } });
     let answer: serde_json::Value = http.post(&base).json(&message).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["state"], "Processing");
+}
+
+#[tokio::test]
+async fn answers_tell_their_classes_on_request_section_6_3() {
+    let cloud = Cloud::start(1).await.unwrap();
+    let wish = [("X-JSON-Schema", "true")];
+    let host = "org.zstack.kvm.KVMHostInventory";
+    // What a job answers: asked for with the call, or with the poll alone.
+    let path = format!("/hosts/{}/actions", cloud.hosts[0]);
+    for (with_call, with_poll) in [(&wish[..], &[][..]), (&[][..], &wish[..])] {
+        let body = Some(json!({ "updateHost": { "description": "d" } }));
+        let (status, answer) = cloud.admin().send_with(Method::PUT, &path, body, with_call).await.unwrap();
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+        let job = answer["location"].as_str().unwrap().split_once("/zstack/v1").unwrap().1.to_owned();
+        cloud.admin().follow(&job).await.unwrap().unwrap();
+        let (_, answer) = cloud.admin().send_with(Method::GET, &job, None, with_poll).await.unwrap();
+        assert_eq!(answer["schema"]["inventory"], host, "{answer}");
+    }
+    let body = Some(json!({ "params": cloud.vm_params("vm") }));
+    let (_, answer) = cloud.admin().send_with(Method::POST, "/vm-instances", body, &wish).await.unwrap();
+    let job = answer["location"].as_str().unwrap().split_once("/zstack/v1").unwrap().1.to_owned();
+    let answer = cloud.admin().follow(&job).await.unwrap().unwrap();
+    assert_eq!(answer["schema"]["inventory"], "org.zstack.header.vm.VmInstanceInventory");
+    assert_eq!(answer["schema"]["inventory.vmNics[0]"], "org.zstack.header.vm.VmNicInventory", "{}", answer["schema"]);
+    let (_, answer) =
+        cloud.admin().send_with(Method::GET, "/hosts/capacities/cpu-memory?all=true", None, &[]).await.unwrap();
+    assert!(answer.get("schema").is_none(), "nobody asked");
 }
