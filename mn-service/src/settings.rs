@@ -90,7 +90,7 @@ impl Settings {
         self.text(category, name).trim().eq_ignore_ascii_case("true")
     }
 
-    /// Takes over a value after its transaction was committed.
+    /// Takes over a value, at once. Should the transaction that stores it fail, the next start reads the old one.
     pub fn put(&self, category: &str, name: &str, value: &str) {
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
         values.insert((category.to_owned(), name.to_owned()), value.to_owned());
@@ -147,7 +147,47 @@ pub fn check(category: &str, name: &str, value: &str) -> ApiResult<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// Every `.text("category", "name"` and the like in the sources of the service.
+    fn read_by_the_service(folder: &std::path::Path, found: &mut BTreeSet<String>) {
+        let reads =
+            fancy_regex::Regex::new(r#"\.(?:text|integer|number|flag)\(\s*"([\w.]+)"\s*,\s*"([\w.-]+)""#).unwrap();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read_by_the_service(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for hit in reads.captures_iter(code).map(Result::unwrap) {
+                found.insert(format!("{}/{}", &hit[1], &hit[2]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_of_settings_with_an_effect_is_true() {
+        let listed: BTreeSet<String> = include_str!("../../docs/settings.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()))
+            .collect();
+        let mut read = BTreeSet::new();
+        read_by_the_service(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut read);
+        // Recycle bins name their category once, quotas their setting.
+        for bin in ["vm", "volume", "image"] {
+            read.extend(["deletionPolicy", "expungePeriod"].map(|name| format!("{bin}/{name}")));
+        }
+        read.extend(listed.iter().filter(|name| name.starts_with("quota/")).cloned());
+        assert_eq!(listed, read);
+        for name in &listed {
+            let (category, name) = name.split_once('/').unwrap();
+            assert!(find(category, name).is_some(), "{category}/{name} is no setting of the contract");
+        }
+    }
 
     #[test]
     fn values_are_checked_by_type_and_rule() {
