@@ -95,9 +95,13 @@ impl Client {
         if let Some(body) = &request.body {
             sent = sent.header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(body.to_string());
         }
-        let unreachable = |error: reqwest::Error| Failure::Unreachable {
-            server: self.server.name().to_owned(),
-            reason: chain(&error.without_url()),
+        let unreachable = |error: reqwest::Error| {
+            let (server, reason) = (self.server.name().to_owned(), chain(&error.without_url()));
+            // What rustls says of a certificate that leads to no trusted authority.
+            match reason.contains("invalid peer certificate") {
+                true => Failure::Untrusted { server, reason },
+                false => Failure::Unreachable { server, reason },
+            }
         };
         let answer = sent.send().await.map_err(unreachable)?;
         let status = answer.status();

@@ -25,6 +25,17 @@ pub enum Failure {
         /// Base URL.
         server: String,
     },
+    /// The server's certificate is nobody's whom this machine trusts.
+    #[error(
+        "the certificate of {server} is not trusted ({reason}); name that of its authority with --ca: on the management \
+         node it is ca/ca.pem in the data directory"
+    )]
+    Untrusted {
+        /// Base URL.
+        server: String,
+        /// What TLS said.
+        reason: String,
+    },
     /// No answer.
     #[error(
         "cannot reach the server at {server}: {reason}; check `zstack-ctl status` there, or name another server with --url"
@@ -73,7 +84,10 @@ impl Failure {
             Self::Api(_) => 1,
             Self::JobLost { unreachable, .. } => 1 + 2 * u8::from(*unreachable),
             Self::Usage(_) | Self::Local(_) => 2,
-            Self::SessionExpired { .. } | Self::NotLoggedIn { .. } | Self::Unreachable { .. } => 3,
+            Self::SessionExpired { .. }
+            | Self::NotLoggedIn { .. }
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. } => 3,
             // What shells report for a program ended by Ctrl-C.
             Self::Interrupted(_) => 130,
         }
