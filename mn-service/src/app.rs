@@ -65,8 +65,8 @@ pub struct App {
     pub sealer: Sealer,
     /// Console tokens.
     pub consoles: Consoles,
-    /// True once every host was asked after the start; interrupted jobs wait for it.
-    pub hosts_asked: tokio::sync::watch::Sender<bool>,
+    /// Whether every host was asked after the start; interrupted jobs wait for it.
+    pub hosts_asked: tokio::sync::watch::Sender<Asked>,
     /// Wakes every timer: what they wait for may be due under changed settings.
     pub nudge: tokio::sync::Notify,
     /// Wakes the collector of garbage: something may be removed that could not be, or that nobody else removes.
@@ -74,6 +74,17 @@ pub struct App {
     /// This management node.
     pub node_uuid: String,
     engine: OnceLock<Engine<App, StepError>>,
+}
+
+/// How far the service is with asking its hosts after the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// It does not serve yet.
+    NotYet,
+    /// They are asked now.
+    Now,
+    /// Every one has answered or was given up.
+    All,
 }
 
 impl std::fmt::Debug for App {
@@ -118,7 +129,7 @@ impl App {
             authority,
             sealer,
             consoles: Consoles::default(),
-            hosts_asked: tokio::sync::watch::Sender::new(false),
+            hosts_asked: tokio::sync::watch::Sender::new(Asked::NotYet),
             nudge: tokio::sync::Notify::new(),
             sweep: tokio::sync::Notify::new(),
             node_uuid,

@@ -210,7 +210,8 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
         servers.spawn(async move { axum::serve(door, router).with_graceful_shutdown(shutdown).await });
     }
     write_pid(&app.config)?;
-    let timers = crate::timers::start(&app);
+    let mut timers = crate::timers::start(&app);
+    timers.spawn(certificate.renew());
     tracing::info!(%address, %ui_address, "serving");
     Ok(Serving { app, address, ui_address, stop, servers, timers })
 }

@@ -6,17 +6,21 @@ use std::{future::Future, sync::Arc, time::Duration};
 use mn_service_types::error::ApiResult;
 use tokio::task::JoinSet;
 
-use crate::{app::App, audit, garbage, jobs, resource};
+use crate::{
+    app::{App, Asked},
+    audit, garbage, jobs, resource,
+};
 
 /// Starts all timers; they end when the set is dropped.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut set = JoinSet::new();
+    app.hosts_asked.send_replace(Asked::Now);
     let booted = app.clone();
     set.spawn(async move {
         if let Err(error) = resource::host::reconnect_all(&booted).await {
             tracing::error!(%error, "hosts could not be reconnected; the host ping goes on trying");
         }
-        booted.hosts_asked.send_replace(true);
+        booted.hosts_asked.send_replace(Asked::All);
     });
     set.spawn(crate::webhook::serve(app.clone()));
     every(&mut set, app, "session write-back", |_| 60, |app| async move { app.sessions.flush(&app.db).await });

@@ -14,7 +14,11 @@ pub const VARIABLE: &str = "ZSTACK_TEST_DATABASE";
 const REMEMBERED: &str = "test-database-url";
 
 /// URL of the database for the world in `data`; `None` means the service's default, SQLite in that folder.
-pub(crate) async fn url_for(data: &Path) -> Result<Option<String>> {
+///
+/// # Errors
+///
+/// The server does not start, or the variable names another kind.
+pub async fn url_for(data: &Path) -> Result<Option<String>> {
     match std::env::var(VARIABLE).as_deref() {
         Err(_) | Ok("" | "sqlite") => return Ok(None),
         Ok("mariadb") => {}

@@ -36,9 +36,7 @@ impl Authority {
         let key = KeyPair::generate().map_err(wrong)?;
         let (addresses, words): (Vec<&String>, Vec<&String>) =
             names.iter().partition(|name| name.parse::<IpAddr>().is_ok());
-        // A host name that is no DNS name would spoil the whole certificate.
-        let is_dns = |name: &&&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-        let words: Vec<String> = words.iter().filter(is_dns).map(|name| (*name).clone()).collect();
+        let words: Vec<String> = words.into_iter().cloned().collect();
         let mut params = CertificateParams::new(words).map_err(wrong)?;
         let addresses = addresses.iter().filter_map(|text| text.parse().ok());
         params.subject_alt_names.extend(addresses.map(SanType::IpAddress));

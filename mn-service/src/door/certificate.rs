@@ -8,8 +8,8 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use node_manager_client::TlsMaterial;
@@ -69,7 +69,7 @@ pub enum CertificateError {
 /// The certificate that is served now.
 pub struct Certificate {
     source: Source,
-    now: Mutex<Served>,
+    now: RwLock<Served>,
 }
 
 impl std::fmt::Debug for Certificate {
@@ -88,7 +88,6 @@ struct Served {
     config: Arc<ServerConfig>,
     /// What it was made of: names, or times of files.
     mark: Mark,
-    looked: Instant,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -108,31 +107,49 @@ impl Certificate {
             (None, None) => Source::Own { folder: folder.to_owned() },
             _ => return Err(CertificateError::Half),
         };
-        let (config, mark) = source.read()?;
-        Ok(Self { source, now: Mutex::new(Served { config, mark, looked: Instant::now() }) })
+        let (config, mark) = source.read(true)?;
+        Ok(Self { source, now: RwLock::new(Served { config, mark }) })
     }
 
-    /// What a new connection is served with. A certificate that cannot be replaced stays.
+    /// What a new connection is served with.
     pub fn current(&self) -> Arc<ServerConfig> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.looked.elapsed() >= LOOK {
-            now.looked = Instant::now();
-            if self.source.is_outdated(&now.mark) {
-                match self.source.read() {
-                    Ok((config, mark)) => {
-                        tracing::info!(?mark, "the certificate of the service is replaced");
-                        (now.config, now.mark) = (config, mark);
-                    }
-                    Err(error) => tracing::error!(%error, "the certificate of the service is not replaced"),
-                }
+        self.now.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// Looks at names, addresses and files, and replaces the certificate when they call for it. One that cannot be
+    /// replaced stays. Blocks: the kernel lists its addresses when nobody changes thousands of interfaces.
+    fn refresh(&self) {
+        let mark = self.now.read().unwrap_or_else(PoisonError::into_inner).mark.clone();
+        if !self.source.is_outdated(&mark) {
+            return;
+        }
+        match self.source.read(false) {
+            Ok((config, mark)) => {
+                tracing::info!(?mark, "the certificate of the service is replaced");
+                *self.now.write().unwrap_or_else(PoisonError::into_inner) = Served { config, mark };
+            }
+            Err(error) => tracing::error!(%error, "the certificate of the service is not replaced"),
+        }
+    }
+
+    /// Keeps the certificate up to date until the task is dropped.
+    pub async fn renew(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let certificate = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || certificate.refresh()).await {
+                tracing::error!(%error, "the certificate of the service could not be looked at");
             }
         }
-        now.config.clone()
     }
 }
 
 impl Source {
-    fn read(&self) -> Result<(Arc<ServerConfig>, Mark), CertificateError> {
+    /// `keep`: an own certificate that is there already will do. Whether it names every address is looked at later, so
+    /// that a start waits for nothing.
+    fn read(&self, keep: bool) -> Result<(Arc<ServerConfig>, Mark), CertificateError> {
         match self {
             Self::Files { certificate, key } => {
                 let mark = self.mark_of_files(certificate, key);
@@ -149,18 +166,19 @@ impl Source {
                 Ok((server_config(&given)?, mark))
             }
             Self::Own { folder } => {
-                let names = own_names();
                 let mark = |identity: &Identity| {
                     let (names, expires) = facts(identity).unwrap_or_default();
                     Mark::Own { names, expires }
                 };
                 // One whose key is not its own was being written when the power went.
-                if let Some(kept) = Authority::kept_web(folder).filter(|kept| is_good(kept, &names))
+                if keep
+                    && let Some(kept) = Authority::kept_web(folder)
+                    && facts(&kept).is_some_and(|(_, expires)| expires >= now() + seconds(RENEWAL))
                     && let Ok(config) = server_config(&kept)
                 {
                     return Ok((config, mark(&kept)));
                 }
-                let issued = Authority::open(folder)?.issue_web(&names)?;
+                let issued = Authority::open(folder)?.issue_web(&own_names())?;
                 Ok((server_config(&issued)?, mark(&issued)))
             }
         }
@@ -201,7 +219,10 @@ fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, CertificateEr
 /// Names and addresses of this machine.
 fn own_names() -> BTreeSet<String> {
     let mut names = BTreeSet::from(["localhost".to_owned()]);
-    names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).filter(|n| !n.is_empty()));
+    // A name that is no DNS name would spoil the whole certificate.
+    let is_dns = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    names.extend(host.filter(|name| !name.is_empty() && is_dns(name)));
     match nix::ifaddrs::getifaddrs() {
         Ok(interfaces) => names.extend(interfaces.filter_map(|interface| {
             let address = interface.address?;
@@ -214,10 +235,6 @@ fn own_names() -> BTreeSet<String> {
         Err(error) => tracing::warn!(%error, "the addresses of this machine are unknown"),
     }
     names
-}
-
-fn is_good(identity: &Identity, names: &BTreeSet<String>) -> bool {
-    facts(identity).is_some_and(|(has, expires)| names.is_subset(&has) && expires >= now() + seconds(RENEWAL))
 }
 
 /// Names in a certificate and the end of its life, in seconds since 1970.
@@ -258,7 +275,11 @@ mod tests {
         assert!(expires > now() + seconds(RENEWAL) && expires < now() + 398 * 24 * 3600, "browsers accept 398 days");
         Certificate::load(&Tls::default(), dir.path()).unwrap();
         assert_eq!(Authority::kept_web(dir.path()).unwrap().cert_pem, first.cert_pem, "kept over a restart");
-        assert!(!is_good(&first, &BTreeSet::from(["198.51.100.1".to_owned()])), "a new address needs a new one");
+        let mark = |expires| Mark::Own { names: BTreeSet::from(["198.51.100.1".to_owned()]), expires };
+        let source = Source::Own { folder: dir.path().to_owned() };
+        assert!(source.is_outdated(&mark(expires)), "the machine's addresses need another one");
+        assert!(!source.is_outdated(&Mark::Own { names: names.clone(), expires }));
+        assert!(source.is_outdated(&Mark::Own { names, expires: now() + 3600 }), "its end is near");
         let mode = fs::metadata(dir.path().join("web.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -284,16 +305,12 @@ mod tests {
         fs::write(&certificate, "broken in the middle of a renewal").unwrap();
         let later = fs::FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(5));
         fs::File::options().write(true).open(&certificate).unwrap().set_times(later).unwrap();
-        let look_again = || {
-            let mut now = served.now.lock().unwrap();
-            now.looked = Instant::now().checked_sub(LOOK).unwrap();
-        };
-        look_again();
+        served.refresh();
         assert!(Arc::ptr_eq(&served.current(), &before), "what worked stays");
         let second = authority.issue_web(&names).unwrap();
         fs::write(&certificate, &second.cert_pem).unwrap();
         fs::write(&key, &second.key_pem).unwrap();
-        look_again();
+        served.refresh();
         assert!(!Arc::ptr_eq(&served.current(), &before), "the renewed one is served");
     }
 }

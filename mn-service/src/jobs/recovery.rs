@@ -14,7 +14,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder, prelude::*
 use super::{QUEUED, RUNNING, STUCK, View, error_body, id_of, keys, purpose, run};
 use crate::{
     api::{Call, Caller, StepError},
-    app::{App, OrInternal},
+    app::{App, Asked, OrInternal},
     queue::Ticket,
 };
 
@@ -68,8 +68,10 @@ const HOSTS_PATIENCE: Duration = Duration::from_secs(5);
 /// host since the start. Their places in the queues are taken already.
 async fn go_on(app: Arc<App>, interrupted: Vec<(Call, Ticket, Option<String>)>) {
     let mut asked = app.hosts_asked.subscribe();
-    // An error means that the service is gone, a timeout that a host keeps everybody waiting.
-    drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked)).await);
+    // Patience begins with the asking, however long the service takes to get there. An error means that the service is
+    // gone, a timeout that a host keeps everybody waiting.
+    drop(asked.wait_for(|asked| *asked >= Asked::Now).await);
+    drop(tokio::time::timeout(HOSTS_PATIENCE, asked.wait_for(|asked| *asked == Asked::All)).await);
     app.jobs.interrupted.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let resumed = match app.engine() {
         Ok(engine) => engine.resume().await.map_err(ApiError::internal),

@@ -69,7 +69,7 @@ impl Ground {
     /// A cloud of one host, with image and ISO in its cache, so that figures compare.
     pub(crate) async fn new() -> Self {
         let sim = Sim::start(SimOptions::default()).await.unwrap();
-        let place = Place::new(&sim.url);
+        let place = Place::new(&sim.url).await;
         let program = place.start().await;
         let cloud = Cloud::remote(&place.base, sim, 1).await.unwrap();
         let tables = Reader::open(&place.database).await;

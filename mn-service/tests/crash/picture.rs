@@ -1,10 +1,7 @@
 //! What there is: every row of every table and everything on every host, to be compared with what there was; and
 //! whether the tables and the hosts tell the same story.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use node_manager_sim::SimHandle;
 use node_manager_types::{HostId, vm::VmState};
@@ -55,20 +52,38 @@ struct Row {
 }
 
 async fn select<R: FromQueryResult>(db: &DatabaseConnection, sql: &str) -> Vec<R> {
-    R::find_by_statement(Statement::from_string(DbBackend::Sqlite, sql)).all(db).await.unwrap()
+    R::find_by_statement(Statement::from_string(db.get_database_backend(), sql)).all(db).await.unwrap()
 }
 
 impl Reader {
     /// Opens the database and learns its tables.
-    pub(crate) async fn open(path: &Path) -> Self {
-        let db = Database::connect(format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
+    pub(crate) async fn open(url: &str) -> Self {
+        let db = Database::connect(url).await.unwrap();
+        let (all, columns_of, quote): (_, fn(&str) -> String, _) = match db.get_database_backend() {
+            DbBackend::Sqlite => (
+                "SELECT name FROM sqlite_master WHERE type = 'table'",
+                |table| format!("SELECT name FROM pragma_table_info('{table}')"),
+                '"',
+            ),
+            _ => (
+                "SELECT CAST(table_name AS CHAR) AS name FROM information_schema.tables WHERE table_schema = database()",
+                |table| {
+                    format!(
+                        "SELECT CAST(column_name AS CHAR) AS name FROM information_schema.columns \
+                         WHERE table_schema = database() AND table_name = '{table}'"
+                    )
+                },
+                '`',
+            ),
+        };
         let mut parts = Vec::new();
         let mut tables = Vec::new();
-        for Name { name } in select::<Name>(&db, "SELECT name FROM sqlite_master WHERE type = 'table'").await {
-            let columns = select::<Name>(&db, &format!("SELECT name FROM pragma_table_info('{name}')")).await;
-            let fields: Vec<String> = columns.iter().map(|Name { name }| format!("'{name}', \"{name}\"")).collect();
+        for Name { name } in select::<Name>(&db, all).await {
+            let columns = select::<Name>(&db, &columns_of(&name)).await;
+            let fields: Vec<String> =
+                columns.iter().map(|Name { name }| format!("'{name}', {quote}{name}{quote}")).collect();
             let fields = fields.join(", ");
-            parts.push(format!("SELECT '{name}' AS name, json_object({fields}) AS fields FROM \"{name}\""));
+            parts.push(format!("SELECT '{name}' AS name, json_object({fields}) AS fields FROM {quote}{name}{quote}"));
             tables.push(name);
         }
         Self { db, all: parts.join(" UNION ALL "), tables }

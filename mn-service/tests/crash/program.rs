@@ -35,8 +35,8 @@ pub(crate) struct Place {
     config: PathBuf,
     log: PathBuf,
     faults: PathBuf,
-    /// Its database.
-    pub(crate) database: PathBuf,
+    /// URL of its database.
+    pub(crate) database: String,
     /// Its address.
     pub(crate) base: String,
     client: Client,
@@ -45,15 +45,18 @@ pub(crate) struct Place {
 
 impl Place {
     /// A fresh folder for a program over the hosts of `simulator`.
-    pub(crate) fn new(simulator: &str) -> Self {
+    pub(crate) async fn new(simulator: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let inside = |name: &str| folder.path().join(name);
         // Held together, so that they differ.
         let [api, console] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let (api, console) = (api.local_addr().unwrap(), console.local_addr().unwrap());
         let data = inside("data");
+        std::fs::create_dir(&data).unwrap();
+        let chosen = system_tests::database::url_for(&data).await.unwrap();
+        let database = chosen.as_ref().map(|url| format!("[database]\nurl = \"{url}\"\n")).unwrap_or_default();
         let text = format!(
-            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n",
+            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n{database}",
             data.display()
         );
         std::fs::write(inside("mn-service.toml"), text).unwrap();
@@ -61,7 +64,7 @@ impl Place {
             config: inside("mn-service.toml"),
             log: inside("log"),
             faults: inside("faults"),
-            database: data.join("mn.db"),
+            database: chosen.unwrap_or_else(|| format!("sqlite://{}?mode=ro", data.join("mn.db").display())),
             client: Client::new(&format!("http://{api}")),
             base: format!("http://{api}"),
             _folder: folder,
