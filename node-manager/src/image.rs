@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod inspect;
+pub mod local;
 pub mod sidecar;
 pub mod transfer;
 mod writer;

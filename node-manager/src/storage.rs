@@ -20,8 +20,8 @@ use node_manager_types::{
 
 use crate::{
     drivers::{ByteStream, Content, Context, Result, Storage},
-    files::{blocking, io_error},
-    image::{self, sidecar},
+    files::{PRIVATE, blocking, io_error},
+    image::{self, local::Forbidden, sidecar},
 };
 
 pub mod content;
@@ -37,13 +37,16 @@ pub struct Directories {
     pub(crate) agents: Option<Pool>,
     /// To the world, for images.
     pub(crate) web: reqwest::Client,
+    /// What `file://` may not read.
+    pub(crate) forbidden: Forbidden,
     swept: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directories {
-    /// `agents` reaches other hosts (none in tests that have no other host); `web` downloads images.
-    pub fn new(host: HostId, agents: Option<Pool>, web: reqwest::Client) -> Arc<Self> {
-        Arc::new(Self { host, agents, web, swept: Mutex::default() })
+    /// `agents` reaches other hosts (none in tests that have no other host); `web` downloads images; files that are
+    /// `forbidden` never become images.
+    pub fn new(host: HostId, agents: Option<Pool>, web: reqwest::Client, forbidden: Forbidden) -> Arc<Self> {
+        Arc::new(Self { host, agents, web, forbidden, swept: Mutex::default() })
     }
 
     /// Opens a root, and once per life of the agent removes what an earlier life left unfinished there.
@@ -121,7 +124,7 @@ impl Storage for Directories {
         }
         let temp = root.scratch(self.host)?;
         qemu_img::create(&temp, Some(size), base.as_ref().map(|(file, format)| (file.as_path(), *format))).await?;
-        root.publish(temp, &file, 0o600)?;
+        root.publish(temp, &file, PRIVATE)?;
         facts(&file).await
     }
 
@@ -176,7 +179,7 @@ impl Storage for Directories {
         }
         let temp = root.scratch(self.host)?;
         qemu_img::create(&temp, None, Some((&below, format))).await?;
-        root.publish(temp, &file, 0o600)?;
+        root.publish(temp, &file, PRIVATE)?;
         facts(&file).await
     }
 
@@ -218,7 +221,7 @@ impl Storage for Directories {
         root.require(qemu_img::measure(&source).await?, "the copy")?;
         let temp = root.scratch(self.host)?;
         qemu_img::flatten(&source, &temp).await?;
-        root.publish(temp, &target, 0o600)?;
+        root.publish(temp, &target, PRIVATE)?;
         facts(&target).await
     }
 
