@@ -20,6 +20,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         Operation::CheckInterfaces(_)
         | Operation::FindTunnelEnd(_)
         | Operation::ListDhcp(_)
+        | Operation::AllowTransfer(_)
         | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
         Operation::EnsureBridge(_) | Operation::EnsureVxlan(_) | Operation::RemoveBridge(_) => {
@@ -66,6 +67,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::StatVolume(_)
         | Operation::RevertSnapshot(_)
         | Operation::CopyVolume(_)
+        | Operation::AllowTransfer(_)
         | Operation::FetchImage(_)
         | Operation::StoreImage(_)
         | Operation::AddImage(_)
@@ -156,6 +158,7 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         }
         Operation::CopyVolume(op) => reply(storage.copy_volume(&op.root, &op.from, &op.to).await?),
 
+        Operation::AllowTransfer(op) => reply(storage.allow_transfer(op).await?),
         Operation::FetchImage(op) => {
             reply(storage.fetch_image(&op.root, &op.server, &op.remote_path, &op.path, &op.sha256, context).await?)
         }

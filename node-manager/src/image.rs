@@ -5,4 +5,5 @@ pub mod inspect;
 pub mod local;
 pub mod sidecar;
 pub mod transfer;
+pub mod transfers;
 mod writer;

@@ -14,14 +14,15 @@ use async_trait::async_trait;
 use node_manager_client::Pool;
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
+    operation::AllowTransfer,
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
 };
 
 use crate::{
     drivers::{ByteStream, Content, Context, Result, Storage},
     files::{PRIVATE, blocking, io_error},
-    image::{self, local::Forbidden, sidecar},
+    image::{self, local::Forbidden, sidecar, transfers::Transfers},
 };
 
 pub mod content;
@@ -39,6 +40,7 @@ pub struct Directories {
     pub(crate) web: reqwest::Client,
     /// What `file://` may not read.
     pub(crate) forbidden: Forbidden,
+    transfers: Transfers,
     swept: Mutex<HashSet<PathBuf>>,
 }
 
@@ -46,7 +48,7 @@ impl Directories {
     /// `agents` reaches other hosts (none in tests that have no other host); `web` downloads images; files that are
     /// `forbidden` never become images.
     pub fn new(host: HostId, agents: Option<Pool>, web: reqwest::Client, forbidden: Forbidden) -> Arc<Self> {
-        Arc::new(Self { host, agents, web, forbidden, swept: Mutex::default() })
+        Arc::new(Self { host, agents, web, forbidden, transfers: Transfers::default(), swept: Mutex::default() })
     }
 
     /// Opens a root, and once per life of the agent removes what an earlier life left unfinished there.
@@ -257,6 +259,15 @@ impl Storage for Directories {
         context: &Context,
     ) -> Result<ImageFacts> {
         image::add::add(self, root, source, format, path, context).await
+    }
+
+    async fn allow_transfer(&self, told: &AllowTransfer) -> Result<()> {
+        self.transfers.allow(told);
+        Ok(())
+    }
+
+    fn check_transfer(&self, peer: HostId, query: &ContentQuery, access: Access) -> Result<()> {
+        self.transfers.check(peer, query, access)
     }
 
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content> {

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, ImageId, VolumeId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
     operation::{AddImage, CreateVolume, DeleteImage, FetchImage, StoreImage},
     storage::StorageRoot,
 };
@@ -332,6 +332,9 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
             path: path.to_owned(),
             sha256: sha256.to_owned(),
         };
+        let error = host.run(fetch(&image.sha256, &cached)).await.unwrap_err();
+        assert!(error.message.contains("has not announced"), "{error}");
+        server.allow(host.id, &bs, &image.path, Access::Read, 600).await;
         let error = host.run(fetch(&"0".repeat(64), &cached)).await.unwrap_err();
         assert!(error.kind == ErrorKind::BadImage && error.message.contains("damaged"), "{error}");
         assert!(!Path::new(&cached).exists());
@@ -385,6 +388,9 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
             server: remote(Some(server.id)),
             remote_path: stored.clone(),
         };
+        let error = host.run(store.clone()).await.unwrap_err();
+        assert!(error.message.contains("has not announced"), "{error}");
+        server.allow(host.id, &bs, &stored, Access::Write, 600).await;
         for _ in 0..2 {
             let facts = host.run(store.clone()).await.unwrap();
             assert_eq!((facts.size, facts.path.as_str()), (ByteSize::mib(48), stored.as_str()));

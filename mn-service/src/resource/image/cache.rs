@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use mn_service_db::entity::{image, image_cache, vm_cd_rom, volume};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
-use node_manager_types::operation::FetchImage;
+use node_manager_types::{Progress, image::Access, operation::FetchImage};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{find, load, server, server_path, sha256_of};
+use super::{Transfer, find, load, server, server_path, sha256_of};
 use crate::{
     agents,
     app::{App, OrInternal, Tx},
@@ -116,18 +116,22 @@ pub async fn ensure_cached(app: &App, job: &str, place: &Place, image: &str) -> 
     let progress = app.progress.clone();
     let id = Uuid::try_parse(job).unwrap_or_default();
     let step = format!("fetch-{}", holder(image, &place.host));
-    let fetched = agents::run_watched(&agent, job, &step, operation, TRANSFER, |seen| {
-        progress.report(id, seen.percent, &seen.stage);
-    })
-    .await;
-    match fetched {
+    let (server, remote_path) = (operation.server.clone(), operation.remote_path.clone());
+    let transfer = Transfer { host: &place.host, server: &server, path: &remote_path, access: Access::Read };
+    let fetched = transfer.during(app, TRANSFER, async {
+        let watch = |seen: &Progress| progress.report(id, seen.percent, &seen.stage);
+        let fetched = agents::run_watched(&agent, job, &step, operation, TRANSFER, watch).await;
+        fetched.map_err(|error| {
+            let what = format!("image {} ({image}) could not be brought to host {}", model.name, place.host);
+            agents::failure(ErrorCode::DownloadImage, what, &place.host, &error)
+        })
+    });
+    match fetched.await {
         Ok(facts) => {
             app.write(|tx| async move { settle(&tx, place, image, &url, bytes(facts.actual_size)).await }).await?;
             Ok(cached)
         }
-        Err(error) => {
-            let what = format!("image {} ({image}) could not be brought to host {}", model.name, place.host);
-            let failure = agents::failure(ErrorCode::DownloadImage, what, &place.host, &error);
+        Err(failure) => {
             app.write(|tx| async move { forget(&tx, place, image, &url, &cached.path).await.map(drop) }).await?;
             Err(failure)
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mn_service_db::entity::{backup_storage, primary_storage};
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
-use sea_orm::{EntityTrait, QuerySelect, prelude::*};
+use sea_orm::{EntityTrait, QuerySelect};
 
 use crate::{
     app::{App, OrInternal},
