@@ -141,6 +141,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn init(&self, root: &StorageRoot) -> Result<Capacity>;
     /// Room of a claimed directory.
     async fn measure(&self, root: &StorageRoot) -> Result<Capacity>;
+    /// Which of these files are not there.
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>>;
     /// Creates a volume.
     async fn create_volume(
         &self,

@@ -21,6 +21,7 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         | Operation::FindTunnelEnd(_)
         | Operation::ListDhcp(_)
         | Operation::AllowTransfer(_)
+        | Operation::FindMissing(_)
         | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
         Operation::EnsureBridge(_) | Operation::EnsureVxlan(_) | Operation::RemoveBridge(_) => {
@@ -62,6 +63,7 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::InitStorage(_)
         | Operation::ListDhcp(_)
         | Operation::MeasureStorage(_)
+        | Operation::FindMissing(_)
         | Operation::CreateVolume(_)
         | Operation::DeleteVolume(_)
         | Operation::StatVolume(_)
@@ -118,6 +120,7 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
 
         Operation::InitStorage(op) => reply(storage.init(&op.root).await?),
         Operation::MeasureStorage(op) => reply(storage.measure(&op.root).await?),
+        Operation::FindMissing(op) => reply(storage.missing(&op.root, &op.paths).await?),
         Operation::CreateVolume(op) => {
             reply(storage.create_volume(&op.root, &op.path, op.size, op.backing.as_deref()).await?)
         }

@@ -91,6 +91,23 @@ impl Storage for Directories {
         self.open(root).await?.capacity()
     }
 
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>> {
+        let root = self.open(root).await?;
+        let paths = paths.to_vec();
+        blocking(move || {
+            let mut missing = Vec::new();
+            for path in paths {
+                match root.existing(&path) {
+                    Ok(_) => {}
+                    Err(error) if error.kind == ErrorKind::NotFound => missing.push(path),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(missing)
+        })
+        .await
+    }
+
     async fn create_volume(
         &self,
         root: &StorageRoot,

@@ -96,6 +96,11 @@ impl Simulated {
         self.opener(path).map_or(Ok(()), |vm| Err(locked(path, vm)))
     }
 
+    /// Loses a file of this host; true when there was one.
+    pub(crate) fn lose(&self, path: &str) -> bool {
+        self.depot.lock().files.remove(&self.key(path)).is_some()
+    }
+
     /// Layers of this host that stand on a file that is not there, each with that file: their data is lost.
     pub(crate) fn broken(&self) -> Vec<(String, String)> {
         let shelves = self.depot.lock();
@@ -268,6 +273,13 @@ impl Storage for Simulated {
         let shelves = self.depot.lock();
         self.check(&shelves, root, None)?;
         Ok(self.room(&shelves, root))
+    }
+
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>> {
+        self.enter("find_missing").await?;
+        let shelves = self.depot.lock();
+        self.check(&shelves, root, None)?;
+        Ok(paths.iter().filter(|path| !shelves.files.contains_key(&self.key(path))).cloned().collect())
     }
 
     async fn create_volume(

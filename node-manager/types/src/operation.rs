@@ -177,6 +177,13 @@ operations! {
         /// The root.
         root: StorageRoot,
     }
+    /// Finds those of the named files that are not there (CS-IMG-070).
+    FindMissing -> Vec<String> {
+        /// The root.
+        root: StorageRoot,
+        /// Absolute paths.
+        paths: Vec<String>,
+    }
     /// Creates a qcow2 volume, empty or on top of a cached image.
     CreateVolume -> VolumeFacts {
         /// The root.

@@ -9,6 +9,7 @@ mod local_images;
 mod nic;
 mod preview;
 mod protocol;
+mod reconcile;
 mod recycle_bin;
 mod session;
 mod storage;

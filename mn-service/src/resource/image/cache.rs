@@ -35,8 +35,10 @@ pub struct Cached {
     pub format: String,
 }
 
-const READY: &str = "ready";
+pub(super) const READY: &str = "ready";
 const CREATING: &str = "creating";
+/// Its file is gone from the host; its room stays claimed until it is there again or nobody needs it.
+pub(super) const MISSING: &str = "missing";
 
 /// Longest transfer of an image to a host.
 const TRANSFER: Duration = Duration::from_secs(6 * 3600);
@@ -54,13 +56,13 @@ fn install_url(path: &str, host: &str) -> String {
 }
 
 /// Path and host of an install URL.
-fn parse_url(url: &str) -> Option<(&str, &str)> {
+pub(super) fn parse_url(url: &str) -> Option<(&str, &str)> {
     let (path, host) = url.strip_prefix("file://")?.split_once(";hostUuid://")?;
     Some((path, host))
 }
 
 /// Who claims the room of a copy.
-fn holder(image: &str, host: &str) -> String {
+pub(super) fn holder(image: &str, host: &str) -> String {
     format!("{image}@{host}")
 }
 
@@ -94,9 +96,10 @@ pub async fn ensure_cached(app: &App, job: &str, place: &Place, image: &str) -> 
     let url = install_url(&path, &place.host);
     let cached = Cached { path, size: model.size, actual_size: model.actual_size, format: model.format.clone() };
     let known = row(app.db.read(), place, image, &url).await?;
-    if known.is_some_and(|row| row.state == READY) {
+    if known.as_ref().is_some_and(|row| row.state == READY) {
         return Ok(cached);
     }
+    let missing = known.is_some_and(|row| row.state == MISSING);
     let (_, storage, copy) = find(app.db.read(), image, None).await?;
     let sha256 = copy
         .install_path
@@ -131,6 +134,8 @@ pub async fn ensure_cached(app: &App, job: &str, place: &Place, image: &str) -> 
             app.write(|tx| async move { settle(&tx, place, image, &url, bytes(facts.actual_size)).await }).await?;
             Ok(cached)
         }
+        // Layers may stand on it: it is tried again.
+        Err(failure) if missing => Err(failure),
         Err(failure) => {
             app.write(|tx| async move { forget(&tx, place, image, &url, &cached.path).await.map(drop) }).await?;
             Err(failure)
