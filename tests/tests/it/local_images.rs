@@ -1,5 +1,7 @@
 //! Images from files of the image server (CS-IMG-028): which files nobody makes an image of.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test like the tests themselves")]
+
 use serde_json::{Value, json};
 use system_tests::{Client, Cloud};
 

@@ -1,5 +1,7 @@
 //! What heals by itself: copies of images that were lost, capacities that drifted, VMs on hosts that are full, strangers.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test like the tests themselves")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use mn_service_db::entity::{audit, host_capacity, image_cache, primary_storage_capacity};
