@@ -13,24 +13,47 @@ use crate::{
     program::Program,
     progress::Progress,
     services::{Process, Service},
+    systemd::{Systemd, Unit},
 };
 
 /// The connection everything here uses.
 pub(crate) const URI: &str = "qemu:///system";
 
-/// Makes libvirt answer. Processes that must be started for that are handed to `record` at once, before anything is
-/// waited for: we may be stopped at any time, and they outlive this program when VMs do.
+/// Units of libvirt, the one that is started first; the others may come with it.
+const UNITS: [&str; 9] = [
+    "libvirtd.service",
+    "libvirtd.socket",
+    "libvirtd-ro.socket",
+    "libvirtd-admin.socket",
+    "virtlogd.service",
+    "virtlogd.socket",
+    "virtlogd-admin.socket",
+    "virtlockd.socket",
+    "virtlockd-admin.socket",
+];
+
+/// What had to be started for libvirt.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// A process of our own.
+    Process(Process),
+    /// Units of systemd; they replace those that were recorded before.
+    Units(Vec<Unit>),
+}
+
+/// Makes libvirt answer. What must be started for that is handed to `record` at once, before anything is waited for: we
+/// may be stopped at any time, and it outlives this program when VMs do.
 pub(crate) async fn ensure(
     logs: &Path,
     progress: &Progress,
-    mut record: impl FnMut(Process) -> Result<()>,
+    mut record: impl FnMut(Started) -> Result<()>,
 ) -> Result<()> {
     if answers().await {
         return Ok(());
     }
-    if Path::new("/run/systemd/system").exists() {
+    if let Some(systemd) = Systemd::here() {
         progress.note("starting libvirtd through systemd".to_owned());
-        Program::new("systemctl").args(["start", "libvirtd"]).stdout().await?;
+        systemd.start(&UNITS, |units| record(Started::Units(units))).await?;
         return wait(&mut []).await;
     }
     progress.note("no libvirtd and no systemd here: starting virtlogd and libvirtd".to_owned());
@@ -41,7 +64,7 @@ pub(crate) async fn ensure(
         let keeper = Path::new("/proc/self/exe");
         let arguments = ["keep", daemon.to_str().context("a daemon in a folder that is not UTF-8")?];
         let service = Service::start(name, keeper, &arguments, &logs.join(format!("{name}.log")))?;
-        record(service.process.clone())?;
+        record(Started::Process(service.process.clone()))?;
         started.push(service);
     }
     wait(&mut started).await

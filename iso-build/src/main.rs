@@ -2,6 +2,7 @@
 //!
 //! What a person reads goes to standard error; standard output carries results for programs.
 
+mod again;
 mod api;
 mod archive;
 mod bench;
@@ -20,6 +21,7 @@ mod run;
 mod services;
 mod state;
 mod suite;
+mod systemd;
 mod ui;
 mod uplink;
 mod world;
@@ -66,6 +68,9 @@ enum Command {
     Guest,
     /// Build the web UI (or find it built) and print the path of its folder
     Ui,
+    /// Prove that a second `run` finds the cloud as the first left it (a stage of `test`)
+    #[command(hide = true)]
+    Again,
     /// Keep a daemon and collect the dead below it (used by `run` where no service manager is)
     #[command(hide = true)]
     Keep {
@@ -97,6 +102,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Run(options) => run::run(&options, &progress).await,
         Command::Test(options) => suite::run(&options, &progress).await,
+        Command::Again => again::prove().await,
         Command::Keep { program, arguments } => keeper::keep(&program, &arguments).await,
         Command::Bench(bench) => bench::run(&bench, &progress).await,
         Command::Contract { json } => {

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use crate::services::Process;
+use crate::{services::Process, systemd::Unit};
 
 /// Where the cloud of an ordinary run lives.
 pub(crate) const DEFAULT: &str = "/var/lib/zstack-dev";
@@ -38,6 +38,9 @@ pub(crate) struct State {
     pub(crate) subnet: Ipv4Net,
     /// Processes started here that may still run.
     pub(crate) processes: Vec<Process>,
+    /// Units of systemd started here that may still run.
+    #[serde(default)]
+    pub(crate) units: Vec<Unit>,
 }
 
 impl State {
@@ -129,6 +132,7 @@ mod tests {
             agent_port: 7443,
             subnet: "10.213.100.0/24".parse().unwrap(),
             processes: vec![Process { name: "x".into(), pid: 1, started: 2, boot: "b".into() }],
+            units: vec![Unit { name: "x.service".into(), invocation: Some("i".into()) }],
         };
         folder.save(&state).unwrap();
         drop(folder);

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
+    again,
     packages::{self, Feature},
     program::Program,
     progress::Progress,
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// Every boundary of every workflow in the crash matrix, not a choice of them: minutes more
     #[arg(long, conflicts_with = "fast")]
     whole: bool,
-    /// Leave out the final proof that a VM runs (`run --once --json`)
+    /// Leave out the final proofs that a VM runs (`run --once --json`) and that a second run finds it again
     #[arg(long)]
     no_proof: bool,
 }
@@ -73,6 +74,7 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
     }
     if !options.fast && !options.no_proof {
         stage(done, "proof", run::run(&run::Options::proof(), progress)).await?;
+        stage(done, "again", again::prove()).await?;
     }
     Ok(())
 }

@@ -15,12 +15,13 @@ use crate::{
     api::Client,
     cloud::{Cloud, Plan, Vm},
     guest::{self, Proof},
-    hypervisor,
+    hypervisor::{self, Started},
     packages::{self, Feature},
     program::Program,
     progress::Progress,
     services::Service,
     state::{Folder, State, free_port},
+    systemd::Systemd,
     ui,
     uplink::{self, Uplink},
 };
@@ -87,6 +88,7 @@ impl World {
                 // Chosen when the network is made, once the packages for looking are there.
                 subnet: ipnet::Ipv4Net::default(),
                 processes: Vec::new(),
+                units: Vec::new(),
             },
         };
         for process in state.processes.iter().filter(|process| !is_libvirt(&process.name)) {
@@ -173,8 +175,15 @@ impl World {
 
     async fn libvirt(&mut self, logs: &Path, progress: &Progress) -> Result<()> {
         let Self { folder, state, .. } = self;
-        hypervisor::ensure(logs, progress, |process| {
-            state.processes.push(process);
+        hypervisor::ensure(logs, progress, |started| {
+            match started {
+                Started::Process(process) => state.processes.push(process),
+                Started::Units(units) => {
+                    let told = |name: &str| units.iter().any(|unit| unit.name == name);
+                    state.units.retain(|unit| unit.invocation.is_some() && !told(&unit.name));
+                    state.units.extend(units);
+                }
+            }
             folder.save(state)
         })
         .await
@@ -381,7 +390,7 @@ impl World {
     /// Takes down what VMs would need: the network, and libvirt if it was started here and serves nobody else.
     pub(crate) async fn end_ground(&mut self) -> Result<()> {
         self.uplink.remove().await?;
-        if !self.state.processes.is_empty() {
+        if !self.state.processes.is_empty() || !self.state.units.is_empty() {
             // One that was started here and does not answer serves nobody.
             let domains = hypervisor::domains().await.unwrap_or_default();
             if !domains.is_empty() {
@@ -392,6 +401,10 @@ impl World {
             for process in self.state.processes.iter().rev() {
                 process.end_detached().await?;
             }
+            if let Some(systemd) = Systemd::here() {
+                systemd.stop(&self.state.units).await?;
+            }
+            self.state.units.clear();
             self.state.processes.clear();
             self.folder.save(&self.state)?;
         }
@@ -437,7 +450,7 @@ async fn dismantle(cloud: &Cloud<'_>) -> Result<()> {
     }
 }
 
-fn is_libvirt(name: &str) -> bool {
+pub(crate) fn is_libvirt(name: &str) -> bool {
     ["virtlogd", "libvirtd"].contains(&name)
 }
 

@@ -1,7 +1,7 @@
 //! The internal certificate authority: every agent and the management service itself carry a certificate of it.
 //!
 //! Names say roles: `management.zstack.internal` may ask agents for anything, `<host uuid>.host.zstack.internal` is an
-//! agent. Nobody outside the cloud trusts this authority.
+//! agent, which carries what management announced (docs/decisions/0009). Nobody outside the cloud trusts this authority.
 
 mod web;
 

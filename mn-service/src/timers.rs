@@ -76,6 +76,8 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("primaryStorage", "imageCache.garbageCollector.interval", 86_400),
         |app| async move { resource::image::clean(&app).await },
     );
+    every(&mut set, app, "files of image caches", |_| 600, |app| async move { resource::image::check_all(&app).await });
+    every(&mut set, app, "capacity", |_| 600, |app| async move { resource::provisioning::heal(&app).await });
     every(
         &mut set,
         app,

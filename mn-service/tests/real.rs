@@ -106,10 +106,15 @@ async fn expunge(site: &Site, id: &str) {
 struct Page {
     path: &'static str,
     body: Vec<u8>,
-    /// The length it announces.
-    promised: usize,
+    /// The length it announces; without one the body is chunked.
+    promised: Option<usize>,
     /// Whether it keeps the connection open after the body.
     holds: bool,
+}
+
+/// A whole body in one chunk (RFC 9112 section 7.1).
+fn chunk(body: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat()
 }
 
 /// A web server with images that are none. Bytes on a socket: an HTTP library would not lie so well.
@@ -117,13 +122,14 @@ async fn web(good: Vec<u8>) -> SocketAddr {
     let mut corrupt = good.clone();
     // A header that points its first table far behind the end of the file.
     corrupt[40..48].copy_from_slice(&0x4000_0000_u64.to_be_bytes());
-    let whole = |path, body: Vec<u8>| Page { path, promised: body.len(), body, holds: false };
-    let part = |path, holds| Page { path, promised: good.len(), body: good[..1000].to_vec(), holds };
+    let whole = |path, body: Vec<u8>| Page { path, promised: Some(body.len()), body, holds: false };
+    let part = |path, holds| Page { path, promised: Some(good.len()), body: good[..1000].to_vec(), holds };
     let pages = Arc::new([
         whole("/good.qcow2", good.clone()),
         whole("/corrupt.qcow2", corrupt),
         whole("/page.qcow2", b"<!doctype html><p>please log in".to_vec()),
         whole("/big.raw", vec![0x55; 40 << 20]),
+        Page { path: "/unknown.raw", promised: None, body: chunk(&vec![0x55; 40 << 20]), holds: false },
         part("/stall.qcow2", true),
         part("/short.qcow2", false),
     ]);
@@ -137,8 +143,10 @@ async fn web(good: Vec<u8>) -> SocketAddr {
                 let length = stream.read(&mut request).await.unwrap_or_default();
                 let text = String::from_utf8_lossy(&request[..length]).into_owned();
                 let page = pages.iter().find(|page| text.split_whitespace().nth(1) == Some(page.path));
-                let (status, promised) = page.map_or(("404 Not Found", 0), |page| ("200 OK", page.promised));
-                let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {promised}\r\n\r\n");
+                let (status, promised) = page.map_or(("404 Not Found", Some(0)), |page| ("200 OK", page.promised));
+                let length =
+                    promised.map_or("Transfer-Encoding: chunked".to_owned(), |n| format!("Content-Length: {n}"));
+                let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{length}\r\n\r\n");
                 // A client that gives up half-way is what some of these pages are for.
                 let _begun = stream.write_all(head.as_bytes()).await;
                 let Some(page) = page else { return };
@@ -170,6 +178,7 @@ fn bad_images_are_refused_with_a_reason_and_leave_nothing() {
             ("page.qcow2", "qcow2", "web page"),
             ("good.qcow2", "raw", "as claimed"),
             ("big.raw", "raw", "free some room"),
+            ("unknown.raw", "raw", "is larger than the room"),
         ];
         for (name, format, words) in cases {
             let mut params = site.image_params("bad", &format!("http://reader:hidden@{web}/{name}"));

@@ -8,8 +8,9 @@ use futures::Stream;
 use node_manager_types::{
     AgentError, ByteSize, HostId, L2Id, L3Id, Progress, VmId, VolumeId,
     host::{HostFacts, Ping},
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
+    operation::AllowTransfer,
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
@@ -140,6 +141,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn init(&self, root: &StorageRoot) -> Result<Capacity>;
     /// Room of a claimed directory.
     async fn measure(&self, root: &StorageRoot) -> Result<Capacity>;
+    /// Which of these files are not there.
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>>;
     /// Creates a volume.
     async fn create_volume(
         &self,
@@ -188,6 +191,10 @@ pub trait Storage: Send + Sync + 'static {
         path: &str,
         context: &Context,
     ) -> Result<ImageFacts>;
+    /// Announces what another host may carry, or takes it back.
+    async fn allow_transfer(&self, told: &AllowTransfer) -> Result<()>;
+    /// Refuses what was not announced to another host.
+    fn check_transfer(&self, peer: HostId, query: &ContentQuery, access: Access) -> Result<()>;
     /// Opens a file for reading; the range is cut to the file's size.
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content>;
     /// Writes a chunk of a new file and returns the file's size.

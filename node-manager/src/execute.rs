@@ -20,6 +20,8 @@ pub(crate) fn keys(operation: &Operation) -> Vec<String> {
         Operation::CheckInterfaces(_)
         | Operation::FindTunnelEnd(_)
         | Operation::ListDhcp(_)
+        | Operation::AllowTransfer(_)
+        | Operation::FindMissing(_)
         | Operation::MeasureStorage(_) => Vec::new(),
         // Uplinks are shared between bridges (one untagged, many tagged), so all bridges change one after the other.
         Operation::EnsureBridge(_) | Operation::EnsureVxlan(_) | Operation::RemoveBridge(_) => {
@@ -61,11 +63,13 @@ pub(crate) fn may_be_dropped(operation: &Operation) -> bool {
         | Operation::InitStorage(_)
         | Operation::ListDhcp(_)
         | Operation::MeasureStorage(_)
+        | Operation::FindMissing(_)
         | Operation::CreateVolume(_)
         | Operation::DeleteVolume(_)
         | Operation::StatVolume(_)
         | Operation::RevertSnapshot(_)
         | Operation::CopyVolume(_)
+        | Operation::AllowTransfer(_)
         | Operation::FetchImage(_)
         | Operation::StoreImage(_)
         | Operation::AddImage(_)
@@ -116,6 +120,7 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
 
         Operation::InitStorage(op) => reply(storage.init(&op.root).await?),
         Operation::MeasureStorage(op) => reply(storage.measure(&op.root).await?),
+        Operation::FindMissing(op) => reply(storage.missing(&op.root, &op.paths).await?),
         Operation::CreateVolume(op) => {
             reply(storage.create_volume(&op.root, &op.path, op.size, op.backing.as_deref()).await?)
         }
@@ -156,6 +161,7 @@ pub(crate) async fn execute(drivers: &Drivers, operation: &Operation, context: &
         }
         Operation::CopyVolume(op) => reply(storage.copy_volume(&op.root, &op.from, &op.to).await?),
 
+        Operation::AllowTransfer(op) => reply(storage.allow_transfer(op).await?),
         Operation::FetchImage(op) => {
             reply(storage.fetch_image(&op.root, &op.server, &op.remote_path, &op.path, &op.sha256, context).await?)
         }

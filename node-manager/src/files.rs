@@ -6,6 +6,9 @@ use node_manager_types::{AgentError, ErrorKind};
 
 use crate::drivers::Result;
 
+/// Mode of disks and images: nobody but root reads them. libvirt lends them to QEMU's user, the layers below included.
+pub(crate) const PRIVATE: u32 = 0o600;
+
 /// Translates an I/O error: a full disk is told apart from everything else (the way out differs).
 pub(crate) fn io_error(what: impl std::fmt::Display, cause: &io::Error) -> AgentError {
     let kind = match cause.kind() {

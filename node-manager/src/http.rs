@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
@@ -15,13 +15,14 @@ use hyper_util::rt::TokioIo;
 use node_manager_types::{
     AgentError, ErrorKind, JobId, JobRequest, JobStatus, VmId,
     host::{HostFacts, Ping},
+    image::Access,
     job::WaitQuery,
     path,
     storage::{ContentQuery, ContentSize},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Agent, drivers::ByteStream, jobs::Jobs};
+use crate::{Agent, drivers::ByteStream, jobs::Jobs, tls::Peer};
 
 mod metrics;
 
@@ -198,11 +199,26 @@ async fn console(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
+/// Management carries what it likes, another host what management announced.
+fn announced(
+    agent: &Agent,
+    peer: Option<Extension<Peer>>,
+    query: &ContentQuery,
+    access: Access,
+) -> Result<(), AgentError> {
+    match peer {
+        Some(Extension(Peer::Host(id))) => agent.drivers.storage.check_transfer(id, query, access),
+        _ => Ok(()),
+    }
+}
+
 async fn get_content(
     State(agent): State<Arc<Agent>>,
     Words((), query): Words<(), ContentQuery>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    announced(&agent, peer, &query, Access::Read)?;
     let range = range(&headers)?;
     let partial = range.is_some();
     let content = agent.drivers.storage.read(&query, range).await?;
@@ -240,11 +256,16 @@ fn range(headers: &HeaderMap) -> Result<Option<Range<u64>>, Refusal> {
 
 async fn put_content(
     State(agent): State<Arc<Agent>>,
+    peer: Option<Extension<Peer>>,
     Words((), query): Words<(), ContentQuery>,
     body: Body,
 ) -> Result<Json<ContentSize>, Refusal> {
     let mut stream: ByteStream = Box::pin(body.into_data_stream().map_err(std::io::Error::other));
-    match agent.drivers.storage.write(&query, &mut stream).await {
+    let written = match announced(&agent, peer, &query, Access::Write) {
+        Ok(()) => agent.drivers.storage.write(&query, &mut stream).await,
+        Err(error) => Err(error),
+    };
+    match written {
         Ok(size) => Ok(Json(ContentSize { size })),
         Err(error) => {
             // A sender that is cut off while it sends never reads why; so hear out the rest of a chunk of sane size.

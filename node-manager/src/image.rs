@@ -2,6 +2,8 @@
 
 pub mod add;
 pub mod inspect;
+pub mod local;
 pub mod sidecar;
 pub mod transfer;
+pub mod transfers;
 mod writer;

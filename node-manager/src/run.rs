@@ -1,6 +1,10 @@
 //! The agent on a real host: builds the drivers, opens the door, and closes it again.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, middleware};
 use hyper_util::{
@@ -21,7 +25,7 @@ use crate::{
     config::Config,
     host::Machine,
     http,
-    image::add::web_client,
+    image::{add::web_client, local::Forbidden},
     network::HostNetwork,
     storage::Directories,
     tls::{self, DoorError, Peer},
@@ -101,11 +105,13 @@ fn drivers(config: &Config, id: node_manager_types::HostId, pool: Pool, program:
         .map_err(|cause| RunError::System { what: "cannot make the data directory (key `data_dir`)", cause })?;
     let vm = Libvirt::new(&config.libvirt_uri, &config.data_dir.join("serial"))?;
     let versions = vm.clone();
+    let folders = [&config.certificate, &config.key, &config.ca].map(|file| file.parent().map(Path::to_owned));
+    let forbidden = Forbidden::new(folders.into_iter().flatten().chain([config.data_dir.clone()]));
     let web = web_client(Duration::from_secs(config.image_stall_seconds.max(1))).map_err(RunError::Web)?;
     Ok(Drivers {
         host: Machine::new(Box::new(move || versions.versions())),
         vm: Arc::new(vm),
-        storage: Directories::new(id, Some(pool), web),
+        storage: Directories::new(id, Some(pool), web, forbidden),
         network: HostNetwork::new(config.data_dir.clone(), config.run_dir.clone(), program),
     })
 }

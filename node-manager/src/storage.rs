@@ -14,14 +14,15 @@ use async_trait::async_trait;
 use node_manager_client::Pool;
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
+    operation::AllowTransfer,
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
 };
 
 use crate::{
     drivers::{ByteStream, Content, Context, Result, Storage},
-    files::{blocking, io_error},
-    image::{self, sidecar},
+    files::{PRIVATE, blocking, io_error},
+    image::{self, local::Forbidden, sidecar, transfers::Transfers},
 };
 
 pub mod content;
@@ -37,13 +38,17 @@ pub struct Directories {
     pub(crate) agents: Option<Pool>,
     /// To the world, for images.
     pub(crate) web: reqwest::Client,
+    /// What `file://` may not read.
+    pub(crate) forbidden: Forbidden,
+    transfers: Transfers,
     swept: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directories {
-    /// `agents` reaches other hosts (none in tests that have no other host); `web` downloads images.
-    pub fn new(host: HostId, agents: Option<Pool>, web: reqwest::Client) -> Arc<Self> {
-        Arc::new(Self { host, agents, web, swept: Mutex::default() })
+    /// `agents` reaches other hosts (none in tests that have no other host); `web` downloads images; files that are
+    /// `forbidden` never become images.
+    pub fn new(host: HostId, agents: Option<Pool>, web: reqwest::Client, forbidden: Forbidden) -> Arc<Self> {
+        Arc::new(Self { host, agents, web, forbidden, transfers: Transfers::default(), swept: Mutex::default() })
     }
 
     /// Opens a root, and once per life of the agent removes what an earlier life left unfinished there.
@@ -86,6 +91,23 @@ impl Storage for Directories {
         self.open(root).await?.capacity()
     }
 
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>> {
+        let root = self.open(root).await?;
+        let paths = paths.to_vec();
+        blocking(move || {
+            let mut missing = Vec::new();
+            for path in paths {
+                match root.existing(&path) {
+                    Ok(_) => {}
+                    Err(error) if error.kind == ErrorKind::NotFound => missing.push(path),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(missing)
+        })
+        .await
+    }
+
     async fn create_volume(
         &self,
         root: &StorageRoot,
@@ -121,7 +143,7 @@ impl Storage for Directories {
         }
         let temp = root.scratch(self.host)?;
         qemu_img::create(&temp, Some(size), base.as_ref().map(|(file, format)| (file.as_path(), *format))).await?;
-        root.publish(temp, &file, 0o600)?;
+        root.publish(temp, &file, PRIVATE)?;
         facts(&file).await
     }
 
@@ -176,7 +198,7 @@ impl Storage for Directories {
         }
         let temp = root.scratch(self.host)?;
         qemu_img::create(&temp, None, Some((&below, format))).await?;
-        root.publish(temp, &file, 0o600)?;
+        root.publish(temp, &file, PRIVATE)?;
         facts(&file).await
     }
 
@@ -218,7 +240,7 @@ impl Storage for Directories {
         root.require(qemu_img::measure(&source).await?, "the copy")?;
         let temp = root.scratch(self.host)?;
         qemu_img::flatten(&source, &temp).await?;
-        root.publish(temp, &target, 0o600)?;
+        root.publish(temp, &target, PRIVATE)?;
         facts(&target).await
     }
 
@@ -254,6 +276,15 @@ impl Storage for Directories {
         context: &Context,
     ) -> Result<ImageFacts> {
         image::add::add(self, root, source, format, path, context).await
+    }
+
+    async fn allow_transfer(&self, told: &AllowTransfer) -> Result<()> {
+        self.transfers.allow(told);
+        Ok(())
+    }
+
+    fn check_transfer(&self, peer: HostId, query: &ContentQuery, access: Access) -> Result<()> {
+        self.transfers.check(peer, query, access)
     }
 
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content> {

@@ -1,7 +1,8 @@
 //! The agent's door: mutual TLS, and what each kind of certificate may do.
 //!
 //! The certificate's DNS name decides. `management.zstack.internal` may do everything; another host's agent
-//! (`<host id>.host.zstack.internal`) may only carry images (`/v1/content`). Nothing is served without a certificate of
+//! (`<host id>.host.zstack.internal`) may only carry images that
+//! management announced (`/v1/content`). Nothing is served without a certificate of
 //! the internal authority.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};

@@ -31,12 +31,24 @@ pub async fn reserve_host(tx: &Tx, vm: &str, host: &str, cpu: i64, memory: i64) 
         release_hosts(tx, &[vm.to_owned()]).await?;
     }
     use host_capacity::Column;
+    let fits = Column::AvailableCpu.gte(cpu).and(Column::AvailableMemory.gte(memory));
+    take_host(tx, vm, host, cpu, memory, fits).await
+}
+
+/// Notes what a VM takes of a host on which it runs already, whether it fits or not: what is missing shows as less than
+/// nothing available, and nothing of it is given out twice.
+pub async fn note_host(tx: &Tx, vm: &str, host: &str, cpu: i64, memory: i64) -> ApiResult<()> {
+    release_hosts(tx, &[vm.to_owned()]).await?;
+    take_host(tx, vm, host, cpu, memory, host_capacity::Column::Uuid.eq(host)).await.map(drop)
+}
+
+async fn take_host(tx: &Tx, vm: &str, host: &str, cpu: i64, memory: i64, fits: Expr) -> ApiResult<bool> {
+    use host_capacity::Column;
     let taken = host_capacity::Entity::update_many()
         .col_expr(Column::AvailableCpu, Expr::col(Column::AvailableCpu).sub(cpu))
         .col_expr(Column::AvailableMemory, Expr::col(Column::AvailableMemory).sub(memory))
         .filter(Column::Uuid.eq(host))
-        .filter(Column::AvailableCpu.gte(cpu))
-        .filter(Column::AvailableMemory.gte(memory))
+        .filter(fits)
         .exec(&**tx)
         .await
         .or_internal()?;
@@ -252,6 +264,24 @@ pub async fn claimed_by_host<C: ConnectionTrait>(conn: &C, primary_storage: &str
     let mut sums = HashMap::new();
     for (host, size) in rows {
         *sums.entry(host.unwrap_or_default()).or_default() += size;
+    }
+    Ok(sums)
+}
+
+/// Processors and memory that VMs hold, by host.
+pub async fn held_by_host<C: ConnectionTrait>(conn: &C) -> ApiResult<HashMap<String, (i64, i64)>> {
+    use host_allocation::Column;
+    let rows: Vec<(String, i64, i64)> = host_allocation::Entity::find()
+        .select_only()
+        .columns([Column::HostUuid, Column::Cpu, Column::Memory])
+        .into_tuple()
+        .all(conn)
+        .await
+        .or_internal()?;
+    let mut sums: HashMap<String, (i64, i64)> = HashMap::new();
+    for (host, cpu, memory) in rows {
+        let sum = sums.entry(host).or_default();
+        *sum = (sum.0 + cpu, sum.1 + memory);
     }
     Ok(sums)
 }

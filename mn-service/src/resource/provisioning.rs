@@ -7,7 +7,7 @@ use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 
 use super::{allocation, primary_storage as storages};
 use crate::{
-    app::{OrInternal, Tx},
+    app::{App, OrInternal, Tx},
     settings::Settings,
 };
 
@@ -88,6 +88,61 @@ pub async fn setting_changed(settings: &Settings, tx: &Tx, category: &str, name:
 pub async fn all_changed(settings: &Settings, tx: &Tx) -> ApiResult<()> {
     recount_hosts(settings, tx).await?;
     recount_storages(settings, tx).await
+}
+
+/// Makes running totals equal to their rows again where they drifted from them, whatever made them. Called by a timer;
+/// looks before it writes, so that a cloud that agrees with itself costs no transaction.
+pub async fn heal(app: &App) -> ApiResult<()> {
+    let mut drifted = Vec::new();
+    let held = allocation::held_by_host(app.db.read()).await?;
+    for row in host_capacity::Entity::find().all(app.db.read()).await.or_internal()? {
+        let held = held.get(&row.uuid).copied().unwrap_or_default();
+        if !agrees(&app.settings, &row, held) {
+            drifted.push(row.uuid);
+        }
+    }
+    let mut storages = Vec::new();
+    for row in primary_storage::Entity::find().all(app.db.read()).await.or_internal()? {
+        if !storages::is_counted(app.db.read(), &row.uuid).await? {
+            storages.push(row.uuid);
+        }
+    }
+    if drifted.is_empty() && storages.is_empty() {
+        return Ok(());
+    }
+    let (drifted, storages, settings) = (&drifted, &storages, &app.settings);
+    app.write(|tx| async move {
+        for uuid in drifted {
+            // It may have been a change under way that looked like drift.
+            let held = allocation::held_by_host(&*tx).await?.remove(uuid).unwrap_or_default();
+            let row = host_capacity::Entity::find_by_id(uuid).one(&*tx).await.or_internal()?;
+            if let Some(row) = row.filter(|row| !agrees(settings, row, held)) {
+                let (cpu, memory) = host_totals(settings, i64::from(row.cpu_num), row.total_physical_memory);
+                tracing::warn!(
+                    host = uuid,
+                    cpu = row.available_cpu,
+                    memory = row.available_memory,
+                    "capacity had drifted; counted anew"
+                );
+                allocation::recount_host(&tx, uuid, cpu, memory).await?;
+            }
+        }
+        for uuid in storages {
+            if !storages::is_counted(&*tx, uuid).await? {
+                tracing::warn!(storage = uuid, "capacity had drifted; counted anew");
+                storages::recount(&tx, uuid).await?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether a host's totals are what its facts, the settings and what VMs hold there make of them.
+fn agrees(settings: &Settings, row: &host_capacity::Model, (cpu, memory): (i64, i64)) -> bool {
+    let totals = host_totals(settings, i64::from(row.cpu_num), row.total_physical_memory);
+    totals == (row.total_cpu, row.total_memory)
+        && (totals.0 - cpu, totals.1 - memory) == (row.available_cpu, row.available_memory)
 }
 
 async fn recount_hosts(settings: &Settings, tx: &Tx) -> ApiResult<()> {

@@ -95,6 +95,7 @@ impl Simulated {
 
     /// The agent is killed: what it was about to do is not done by it any more.
     pub(crate) fn agent_dies(&self) {
+        self.forget_transfers();
         self.agents.send_modify(|agents| *agents += 1);
     }
 

@@ -18,6 +18,7 @@ pub fn normalize(op: &str) -> String {
 struct Plan {
     held: BTreeSet<String>,
     waiting: BTreeMap<String, usize>,
+    asked: BTreeMap<String, usize>,
     failures: BTreeMap<String, VecDeque<AgentError>>,
     silent_until: Option<Instant>,
 }
@@ -63,6 +64,10 @@ impl Faults {
         self.plan().waiting.get(&normalize(op)).copied().unwrap_or(0)
     }
 
+    pub(crate) fn asked(&self, op: &str) -> usize {
+        self.plan().asked.get(&normalize(op)).copied().unwrap_or(0)
+    }
+
     pub(crate) fn fail_next(&self, op: &str, kind: ErrorKind, message: &str) {
         self.plan().failures.entry(normalize(op)).or_default().push_back(AgentError::new(kind, message));
     }
@@ -98,6 +103,7 @@ impl Faults {
     pub(crate) async fn enter(&self, op: &str, latency: Duration) -> Result<(), AgentError> {
         let op = normalize(op);
         *self.plan().waiting.entry(op.clone()).or_default() += 1;
+        *self.plan().asked.entry(op.clone()).or_default() += 1;
         let waiting = Waiting(self, op.clone());
         loop {
             let changed = self.changed.notified();

@@ -237,6 +237,16 @@ impl SimHandle {
         self.of(host).files()
     }
 
+    /// How often an operation was asked of a host so far.
+    pub fn asked(&self, host: HostId, op: &str) -> usize {
+        self.of(host).faults.asked(op)
+    }
+
+    /// Loses a file of a host, as a broken disk or somebody with a shell does; true when there was one.
+    pub fn lose_file(&self, host: HostId, path: &str) -> bool {
+        self.of(host).lose(path)
+    }
+
     /// Layers on a host that stand on a file that is not there, each with that file.
     pub fn broken_layers(&self, host: HostId) -> Vec<(String, String)> {
         self.of(host).broken()

@@ -9,10 +9,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use node_manager::drivers::{ByteStream, Content, Context, Result, Storage};
+use node_manager::{
+    drivers::{ByteStream, Content, Context, Result, Storage},
+    image::transfers::Transfers,
+};
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, StorageId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
+    operation::AllowTransfer,
     storage::{Capacity, ContentQuery, StorageRoot, VolumeFacts},
 };
 use sha2::{Digest as _, Sha256};
@@ -42,6 +46,8 @@ type Key = (Option<HostId>, String);
 struct Shelves {
     roots: BTreeMap<Key, StorageId>,
     files: BTreeMap<Key, File>,
+    /// What each host's agent was told of transfers.
+    transfers: BTreeMap<HostId, Transfers>,
 }
 
 /// Every file of every host.
@@ -88,6 +94,11 @@ impl Simulated {
     /// Refuses to change a file behind the back of the VM that has it open.
     fn unlocked(&self, path: &str) -> Result<()> {
         self.opener(path).map_or(Ok(()), |vm| Err(locked(path, vm)))
+    }
+
+    /// Loses a file of this host; true when there was one.
+    pub(crate) fn lose(&self, path: &str) -> bool {
+        self.depot.lock().files.remove(&self.key(path)).is_some()
     }
 
     /// Layers of this host that stand on a file that is not there, each with that file: their data is lost.
@@ -189,6 +200,26 @@ impl Simulated {
         }
     }
 
+    /// What the image server's agent says to this host.
+    fn announced(&self, server: &ImageServer, path: &str, access: Access) -> Result<()> {
+        let host = self.remote(server)?;
+        if host == self.id {
+            return Ok(());
+        }
+        let (rename_to, path) = match access {
+            Access::Read => (None, path.to_owned()),
+            Access::Write => (Some(path.to_owned()), format!("{path}.part")),
+        };
+        let (storage, root) = (server.root.id, server.root.path.clone());
+        let query = ContentQuery { storage, root, path, offset: 0, rename_to, sha256: None };
+        self.depot.lock().transfers.entry(host).or_default().check(self.id, &query, access)
+    }
+
+    /// An agent that starts anew waits to be told again.
+    pub(crate) fn forget_transfers(&self) {
+        self.depot.lock().transfers.remove(&self.id);
+    }
+
     fn remote(&self, server: &ImageServer) -> Result<HostId> {
         let of_url = || server.url.trim_end_matches('/').rsplit('/').next()?.parse().ok();
         server
@@ -242,6 +273,13 @@ impl Storage for Simulated {
         let shelves = self.depot.lock();
         self.check(&shelves, root, None)?;
         Ok(self.room(&shelves, root))
+    }
+
+    async fn missing(&self, root: &StorageRoot, paths: &[String]) -> Result<Vec<String>> {
+        self.enter("find_missing").await?;
+        let shelves = self.depot.lock();
+        self.check(&shelves, root, None)?;
+        Ok(paths.iter().filter(|path| !shelves.files.contains_key(&self.key(path))).cloned().collect())
     }
 
     async fn create_volume(
@@ -319,6 +357,7 @@ impl Storage for Simulated {
     ) -> Result<ImageFacts> {
         self.enter("fetch_image").await?;
         let host = self.remote(server)?;
+        self.announced(server, remote_path, Access::Read)?;
         let found = self.depot.lock().files.get(&self.key_of(host, remote_path)).cloned();
         let file = found.ok_or_else(|| {
             error(ErrorKind::NotFound, format!("{remote_path} is not on image server {}", server.url))
@@ -343,6 +382,7 @@ impl Storage for Simulated {
     ) -> Result<ImageFacts> {
         self.enter("store_image").await?;
         let source = self.look(root, volume_path)?;
+        self.announced(server, remote_path, Access::Write)?;
         let sha256 = hash(format!("{} {volume_path}", self.id));
         let file = File { backing: None, image: Some((ImageFormat::Qcow2, sha256)), ..source };
         let key = self.key_of(self.remote(server)?, remote_path);
@@ -381,6 +421,16 @@ impl Storage for Simulated {
         let file = File { size, actual: size, backing: None, image: Some(kind.clone()), bytes: None };
         let put = self.put(root, path, file, |present| present.image.as_ref() == Some(&kind))?;
         image(path, &put)
+    }
+
+    async fn allow_transfer(&self, told: &AllowTransfer) -> Result<()> {
+        self.enter("allow_transfer").await?;
+        self.depot.lock().transfers.entry(self.id).or_default().allow(told);
+        Ok(())
+    }
+
+    fn check_transfer(&self, peer: HostId, query: &ContentQuery, access: Access) -> Result<()> {
+        self.depot.lock().transfers.entry(self.id).or_default().check(peer, query, access)
     }
 
     async fn read(&self, query: &ContentQuery, range: Option<Range<u64>>) -> Result<Content> {

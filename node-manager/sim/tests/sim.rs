@@ -7,11 +7,11 @@ use node_manager_client::{Client, ClientError};
 use node_manager_sim::{Options, Sim, SimHandle};
 use node_manager_types::{
     ByteSize, ErrorKind, HostId, ImageId, JobId, L2Id, NicId, SnapshotId, StorageId, VmId, VolumeId,
-    image::{ImageServer, ImageSource},
+    image::{Access, ImageServer, ImageSource},
     network::BridgeSpec,
     operation::{
-        AddImage, AttachDisk, CreateVolume, DeleteVolume, EnsureBridge, FetchImage, InitStorage, MeasureStorage,
-        PauseVm, RemoveBridge, ResumeVm, StartVm, StatVolume, StopVm, TakeSnapshot,
+        AddImage, AllowTransfer, AttachDisk, CreateVolume, DeleteVolume, EnsureBridge, FetchImage, InitStorage,
+        MeasureStorage, PauseVm, RemoveBridge, ResumeVm, StartVm, StatVolume, StopVm, TakeSnapshot,
     },
     storage::StorageRoot,
     vm::{BootDevice, CacheMode, CpuMode, DiskBus, DiskSpec, Firmware, NicSpec, StopMode, VmSpec, VmState},
@@ -139,6 +139,11 @@ async fn images_travel_and_room_runs_out() {
         path,
         sha256: image.sha256.clone(),
     };
+    let error = host_client.run(JobId::random(), fetch("/zstack_ps/0".to_owned()), LIMIT).await.unwrap_err();
+    assert!(error.to_string().contains("has not announced"), "{error}");
+    let allow =
+        AllowTransfer { peer: host, root: bs.clone(), path: image.path.clone(), access: Access::Read, seconds: 60 };
+    server_client.run(JobId::random(), allow, LIMIT).await.unwrap();
     for number in 0..10 {
         host_client.run(JobId::random(), fetch(format!("/zstack_ps/{number}")), LIMIT).await.unwrap();
     }

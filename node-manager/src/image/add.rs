@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     drivers::{Context, Result},
-    files::{blocking, io_error},
+    files::{PRIVATE, blocking, io_error},
     storage::{Directories, qemu_img, root::Root},
 };
 
@@ -61,11 +61,16 @@ pub(crate) async fn add(
     let temp = root.scratch(storage.host)?;
     let sha256 = match source {
         ImageSource::Http { url } => download(storage, &root, url, &temp, context).await?,
-        ImageSource::File { path } => copy(&root, path, &temp, context).await?,
+        ImageSource::File { path } => {
+            let (forbidden, name) = (storage.forbidden.clone(), path.clone());
+            let file = blocking(move || forbidden.open(&name)).await?;
+            copy(&root, file, path, &temp, context).await?
+        }
         ImageSource::Uploaded { path, size } => {
             let file = root.existing(path)?;
             expect_size(&file, *size)?;
-            copy(&root, path, &temp, context).await?
+            let open = std::fs::File::open(&file).map_err(|e| io_error(format_args!("cannot read {path}"), &e))?;
+            copy(&root, open, path, &temp, context).await?
         }
     };
     let format = validate(&temp, claimed, context).await?;
@@ -129,7 +134,7 @@ fn expect_size(file: &Path, promised: ByteSize) -> Result<()> {
 }
 
 pub(crate) fn finish(root: &Root, temp: tempfile::TempPath, target: &Path, sha256: &str) -> Result<()> {
-    root.publish(temp, target, 0o644)?;
+    root.publish(temp, target, PRIVATE)?;
     sidecar::seal(target, sha256)
 }
 
@@ -170,19 +175,11 @@ pub(crate) async fn facts(file: &Path, format: ImageFormat, sha256: String) -> R
     })
 }
 
-async fn copy(root: &Root, from: &str, to: &Path, context: &Context) -> Result<String> {
+async fn copy(root: &Root, file: std::fs::File, from: &str, to: &Path, context: &Context) -> Result<String> {
     let failed = |e: &std::io::Error| io_error(format_args!("cannot read {from}"), e);
-    if !Path::new(from).is_absolute() {
-        return Err(AgentError::new(ErrorKind::Invalid, format!("{from} is not an absolute path (CS-IMG-028)")));
-    }
-    let name = from.to_owned();
-    let meta = blocking(move || std::fs::metadata(&name).map_err(|e| io_error(format_args!("cannot read {name}"), &e)))
-        .await?;
-    if !meta.is_file() {
-        return Err(AgentError::new(ErrorKind::Invalid, format!("{from} is not a regular file")));
-    }
+    let file = tokio::fs::File::from_std(file);
+    let meta = file.metadata().await.map_err(|e| failed(&e))?;
     root.require(meta.len(), "the image")?;
-    let file = tokio::fs::File::open(from).await.map_err(|e| failed(&e))?;
     let mut stream = tokio_util::io::ReaderStream::with_capacity(file, 1 << 20);
     let mut writer = Writer::create(to).await?;
     while let Some(chunk) = stream.next().await {
@@ -223,7 +220,7 @@ async fn download(storage: &Directories, root: &Root, url: &str, to: &Path, cont
             ),
             _ => unreachable(format!("{shown} broke off after {} bytes: {}", writer.written(), innermost(&e))),
         })?;
-        writer.write(&chunk).await?;
+        writer.write(&chunk).await.map_err(|e| full(e, root, &shown, writer.written()))?;
         match promised {
             Some(size) => context.progress_of(writer.written() * 9 / 10, size, "downloading"),
             None => context.progress(0, "downloading"),
@@ -233,7 +230,18 @@ async fn download(storage: &Directories, root: &Root, url: &str, to: &Path, cont
         let message = format!("{shown} promised {size} bytes and sent {}", writer.written());
         return Err(AgentError::new(ErrorKind::BadImage, message));
     }
-    writer.finish().await
+    let written = writer.written();
+    writer.finish().await.map_err(|e| full(e, root, &shown, written))
+}
+
+/// Says of a full disk what filled it and what to do.
+fn full(error: AgentError, root: &Root, shown: &str, written: u64) -> AgentError {
+    if error.kind != ErrorKind::NoSpace {
+        return error;
+    }
+    let (written, place) = (ByteSize::bytes(written), root.path().display());
+    let message = format!("{shown} is larger than the room in {place}, which was full after {written}; free some room");
+    AgentError::new(ErrorKind::NoSpace, message).with_evidence(error.message)
 }
 
 /// A URL as it may be shown: without user, password, query and fragment, any of which may be a secret.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::{
     add::{facts, finish, sniff, validate},
     sidecar,
+    transfers::UNFINISHED,
     writer::{Writer, hash_file},
 };
 use crate::{
@@ -154,7 +155,7 @@ async fn upload(
     let failed = |e: &std::io::Error| io_error(format_args!("cannot read {}", file.display()), e);
     let mut open = tokio::fs::File::open(file).await.map_err(|e| failed(&e))?;
     let size = open.metadata().await.map_err(|e| failed(&e))?.len();
-    let mut query = query(server, &format!("{remote_path}.part"));
+    let mut query = query(server, &format!("{remote_path}{UNFINISHED}"));
     while query.offset < size {
         let mut chunk = vec![0; CHUNK.min(usize::try_from(size - query.offset).unwrap_or(CHUNK))];
         open.seek(std::io::SeekFrom::Start(query.offset)).await.map_err(|e| failed(&e))?;

@@ -6,7 +6,10 @@ use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{drivers::Result, files::io_error};
+use crate::{
+    drivers::Result,
+    files::{PRIVATE, io_error},
+};
 
 /// A file being filled.
 pub(crate) struct Writer {
@@ -31,8 +34,15 @@ impl Writer {
         let name = path.display().to_string();
         let failed = |e: &std::io::Error| io_error(format_args!("cannot go on with {name}"), e);
         let mut options = tokio::fs::OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).open(path).await.map_err(|e| failed(&e))?;
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(PRIVATE)
+            .open(path)
+            .await
+            .map_err(|e| failed(&e))?;
         let (mut hash, mut written, mut chunk) = (Sha256::new(), 0, vec![0; 1 << 20]);
         loop {
             let n = file.read(&mut chunk).await.map_err(|e| failed(&e))?;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use super::{Directories, root::Root};
 use crate::{
     drivers::{ByteStream, Content, Result},
-    files::io_error,
+    files::{PRIVATE, io_error},
     image::{sidecar, transfer},
 };
 
@@ -66,8 +66,14 @@ pub(crate) async fn write(storage: &Directories, query: &ContentQuery, body: &mu
         return Err(conflict(format!("no upload to {} is under way; begin with offset 0", query.path)));
     }
     let mut options = tokio::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(query.offset == 0).open(&path).await.map_err(|e| failed(&e))?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(query.offset == 0)
+        .mode(PRIVATE)
+        .open(&path)
+        .await
+        .map_err(|e| failed(&e))?;
     let present = file.metadata().await.map_err(|e| failed(&e))?.len();
     if query.offset > present {
         return Err(conflict(format!(

@@ -20,7 +20,7 @@ use crate::{
 /// Name of the file that carries the id of the storage that owns the directory.
 pub const MARKER: &str = ".zstack-storage";
 /// Directory for unfinished files; below it one directory per host, because roots may be shared.
-const SCRATCH: &str = ".zstack-tmp";
+pub(crate) const SCRATCH: &str = ".zstack-tmp";
 
 /// Directories that are refused together with everything below them (CS-PSL-002).
 const SYSTEM_TREES: &[&str] =

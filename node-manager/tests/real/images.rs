@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, ImageId, VolumeId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
     operation::{AddImage, CreateVolume, DeleteImage, FetchImage, StoreImage},
     storage::StorageRoot,
 };
@@ -45,6 +45,14 @@ async fn web(files: &Path) -> SocketAddr {
                     let _ = stream.write_all(&body[..10]).await;
                     // Held open until the client gives up.
                     let _ = stream.read(&mut request).await;
+                } else if path.starts_with("/endless/") {
+                    // Chunked, so that nobody knows how much comes.
+                    let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+                    let mut sent = stream.write_all(head).await;
+                    let chunk = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n"].concat();
+                    while sent.is_ok() {
+                        sent = stream.write_all(&chunk).await;
+                    }
                 } else if path.starts_with("/short/") {
                     let _ = stream.write_all(head(body.len() + 1000).as_bytes()).await;
                     let _ = stream.write_all(&body).await;
@@ -66,6 +74,10 @@ fn qcow2(path: &Path) {
 
 fn sha256(path: impl AsRef<Path>) -> String {
     hex::encode(Sha256::digest(fs::read(path).unwrap()))
+}
+
+fn mode(path: &str) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
 }
 
 async fn add(
@@ -191,6 +203,74 @@ fn cs_img_030_bad_sources_fail_with_a_reason_and_leave_nothing() {
 }
 
 #[test]
+fn cs_img_028_secrets_and_disks_of_others_never_become_images() {
+    isolated(|| async {
+        let world = World::new();
+        let agent = world.agent().await;
+        let (root, other) = (world.root(&agent, "bs").await, world.root(&agent, "ps").await);
+        let disk = format!("{}/tenant.qcow2", other.path);
+        qcow2(Path::new(&disk));
+        let images = world.path("images");
+        fs::create_dir(&images).unwrap();
+        fs::create_dir_all(agent.home.join("data/serial")).unwrap();
+        fs::write(agent.home.join("data/serial/vm.log"), vec![0; 1 << 20]).unwrap();
+        for (name, target) in [
+            ("key", agent.home.join("key")),
+            ("log", agent.home.join("data/serial/vm.log")),
+            ("disk", disk.clone().into()),
+            ("shadow", "/etc/shadow".into()),
+        ] {
+            let link = images.join(name);
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            for path in [target, link] {
+                let source = ImageSource::File { path: path.display().to_string() };
+                let error = add(&agent, &root, "a", source, None).await.unwrap_err();
+                let told = error.message.contains("is refused") && error.message.contains("copy the image");
+                assert!(error.kind == ErrorKind::Invalid && told, "{}: {error}", path.display());
+            }
+        }
+        assert!(visible(&root).is_empty(), "{:?}", visible(&root));
+        // A link to an ordinary image is fine.
+        let image = images.join("good.qcow2");
+        qcow2(&image);
+        std::os::unix::fs::symlink(&image, images.join("latest")).unwrap();
+        let source = ImageSource::File { path: images.join("latest").display().to_string() };
+        assert_eq!(add(&agent, &root, "a", source, None).await.unwrap().sha256, sha256(&image));
+    });
+}
+
+#[test]
+fn a_disk_that_fills_up_during_a_download_of_unknown_length_is_told_and_left_as_it_was() {
+    isolated(|| async {
+        let world = World::new();
+        let agent = world.agent().await;
+        let small = world.path("small");
+        fs::create_dir(&small).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=4m", "none", small.to_str().unwrap()]);
+        let root = world.root(&agent, "small").await;
+        let files = world.path("files");
+        fs::create_dir(&files).unwrap();
+        fs::write(files.join("a.raw"), vec![0x5a; 64 << 10]).unwrap();
+        let web = web(&files).await;
+        let free = || nix::sys::statvfs::statvfs(&small).unwrap().blocks_available();
+        let before = free();
+        let source = ImageSource::Http { url: format!("http://user:secret@{web}/endless/a.raw") };
+        let error = add(&agent, &root, "a", source, None).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NoSpace, "{error}");
+        for part in ["web:", "a.raw", "free some room"] {
+            let part = part.replace("web:", &web.to_string());
+            assert!(error.message.contains(&part), "{part}: {error}");
+        }
+        assert!(!error.message.contains("secret"), "{error}");
+        assert!(visible(&root).is_empty(), "{:?}", visible(&root));
+        let scratch = small.join(".zstack-tmp").join(agent.id.to_string());
+        assert_eq!(fs::read_dir(scratch).map_or(0, Iterator::count), 0, "nothing is left behind");
+        assert_eq!(free(), before, "the room is free again");
+        run("umount", &["-l", small.to_str().unwrap()]);
+    });
+}
+
+#[test]
 fn cs_img_031_uploads_arrive_in_chunks() {
     isolated(|| async {
         let world = World::new();
@@ -207,6 +287,7 @@ fn cs_img_031_uploads_arrive_in_chunks() {
         assert!(error.to_string().contains("begin with offset 0"), "{error}");
         query.offset = 0;
         assert_eq!(agent.client.put_content(&query, bytes[..half].to_vec()).await.unwrap(), half as u64);
+        assert_eq!(mode(&upload), 0o600, "an upload under way is nobody else's");
         query.offset = half as u64 + 1;
         let error = agent.client.put_content(&query, bytes[half..].to_vec()).await.unwrap_err();
         assert!(error.to_string().contains("the next chunk starts there"), "{error}");
@@ -251,6 +332,9 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
             path: path.to_owned(),
             sha256: sha256.to_owned(),
         };
+        let error = host.run(fetch(&image.sha256, &cached)).await.unwrap_err();
+        assert!(error.message.contains("has not announced"), "{error}");
+        server.allow(host.id, &bs, &image.path, Access::Read, 600).await;
         let error = host.run(fetch(&"0".repeat(64), &cached)).await.unwrap_err();
         assert!(error.kind == ErrorKind::BadImage && error.message.contains("damaged"), "{error}");
         assert!(!Path::new(&cached).exists());
@@ -263,6 +347,8 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
             tokio::join!(host.run(fetch(&image.sha256, &cached)), host.run(fetch(&image.sha256, &cached)));
         assert_eq!(first.unwrap(), second.unwrap());
         assert_eq!(sha256(&cached), image.sha256);
+        // Whatever the folders above allow, local users read no images.
+        assert_eq!((mode(&image.path), mode(&cached)), (0o600, 0o600));
         // A false beginning is noticed, dropped, and the next attempt succeeds.
         let other = format!("{}/cache/b.qcow2", ps.path);
         fs::write(format!("{other}.part"), vec![1; 1000]).unwrap();
@@ -302,6 +388,9 @@ fn images_travel_between_hosts_and_broken_transfers_go_on() {
             server: remote(Some(server.id)),
             remote_path: stored.clone(),
         };
+        let error = host.run(store.clone()).await.unwrap_err();
+        assert!(error.message.contains("has not announced"), "{error}");
+        server.allow(host.id, &bs, &stored, Access::Write, 600).await;
         for _ in 0..2 {
             let facts = host.run(store.clone()).await.unwrap();
             assert_eq!((facts.size, facts.path.as_str()), (ByteSize::mib(48), stored.as_str()));

@@ -9,7 +9,9 @@ use std::{
 use node_manager_client::{Client, ClientError, Pool};
 use node_manager_types::{
     ByteSize, ErrorKind, HostId, JobId, JobRequest, JobState, MANAGEMENT_NAME, Operation, VolumeId, host_name,
+    image::Access,
     operation::{CheckInterfaces, CreateVolume, DeleteVolume},
+    storage::ContentQuery,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -39,8 +41,8 @@ fn only_the_internal_authority_gets_in_and_hosts_only_carry_images() {
         let refused = try_once(&Client::new(agent.address, agent.id, &forged).unwrap()).await.unwrap_err();
         assert!(matches!(refused, ClientError::Unreachable(_)), "a forged certificate: {refused}");
 
-        let other =
-            Pool::new(&world.authority.issue(&host_name(HostId::random()))).unwrap().host(agent.id, agent.address);
+        let peer = HostId::random();
+        let other = Pool::new(&world.authority.issue(&host_name(peer))).unwrap().host(agent.id, agent.address);
         for refused in [
             try_once(&other).await.map(drop).unwrap_err(),
             other.ping().await.map(drop).unwrap_err(),
@@ -48,9 +50,20 @@ fn only_the_internal_authority_gets_in_and_hosts_only_carry_images() {
         ] {
             assert!(matches!(&refused, ClientError::Agent(e) if e.message.contains("may not use")), "{refused}");
         }
+        // Images are carried when management has announced them, by whom it named, and for so long.
+        let refused = other.get_content(&query, 0).await.map(drop).unwrap_err();
+        assert!(refused.to_string().contains("has not announced"), "{refused}");
+        let part = format!("{}.part", query.path);
+        let write = ContentQuery { path: part.clone(), ..query.clone() };
+        agent.allow(peer, &root, &query.path, Access::Read, 600).await;
+        let refused = other.put_content(&write, "junk").await.unwrap_err();
+        assert!(refused.to_string().contains("has not announced"), "{refused}");
+        assert!(!Path::new(&part).exists());
         let (size, stream) = other.get_content(&query, 4).await.unwrap();
         let bytes: Vec<_> = futures::TryStreamExt::try_collect(stream).await.unwrap();
         assert_eq!((size, bytes.concat()), (10, b"456789".to_vec()));
+        agent.allow(peer, &root, &query.path, Access::Read, 0).await;
+        assert!(other.get_content(&query, 0).await.is_err(), "taken back: a removed host's certificate opens nothing");
 
         let unknown =
             Pool::new(&world.authority.issue("printer.zstack.internal")).unwrap().host(agent.id, agent.address);

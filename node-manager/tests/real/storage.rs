@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use node_manager_types::{
     ByteSize, ErrorKind, SnapshotId, StorageId, VolumeId,
     operation::{
-        CopyVolume, CreateVolume, DeleteVolume, InitStorage, MeasureStorage, MergeSnapshot, ResizeVolume,
+        CopyVolume, CreateVolume, DeleteVolume, FindMissing, InitStorage, MeasureStorage, MergeSnapshot, ResizeVolume,
         RevertSnapshot, StatVolume, TakeSnapshot,
     },
     storage::StorageRoot,
@@ -146,6 +146,23 @@ fn cs_snap_005_snapshots_freeze_revert_and_merge() {
         for whole in [&two, &copy] {
             assert!(reads(whole, "0x22", "0") && reads(whole, "0x33", "1M"), "{whole}");
         }
+    });
+}
+
+#[test]
+fn files_that_are_gone_are_found_and_a_root_that_is_not_there_is_no_root_without_files() {
+    isolated(|| async {
+        let world = World::new();
+        let agent = world.agent().await;
+        let root = world.root(&agent, "ps").await;
+        let path = |name: &str| format!("{}/{name}", root.path);
+        fs::write(path("here.img"), "x").unwrap();
+        let paths = vec![path("here.img"), path("gone.img"), path("no/folder/gone.img")];
+        let find = FindMissing { root: root.clone(), paths: paths.clone() };
+        assert_eq!(agent.run(find.clone()).await.unwrap(), paths[1..]);
+        // A file system that is not mounted has lost nothing.
+        fs::remove_file(path(".zstack-storage")).unwrap();
+        assert_eq!(agent.run(find).await.unwrap_err().kind, ErrorKind::Conflict);
     });
 }
 

@@ -17,7 +17,8 @@ use nix::{
 use node_manager_client::{Client, ClientError, Pool, TlsMaterial};
 use node_manager_types::{
     AgentError, HostId, JobId, MANAGEMENT_NAME, Run, StorageId, host_name,
-    operation::InitStorage,
+    image::Access,
+    operation::{AllowTransfer, InitStorage},
     storage::{ContentQuery, StorageRoot},
 };
 pub(crate) use private_host::{Libvirtd, run};
@@ -157,6 +158,12 @@ impl AgentProcess {
             Err(ClientError::Agent(error)) => Err(error),
             Err(other) => panic!("{other}; {}", self.log()),
         }
+    }
+
+    /// Announces that `peer` carries a file.
+    pub(crate) async fn allow(&self, peer: HostId, root: &StorageRoot, path: &str, access: Access, seconds: u64) {
+        let (root, path) = (root.clone(), path.to_owned());
+        self.run(AllowTransfer { peer, root, path, access, seconds }).await.unwrap();
     }
 
     pub(crate) fn log(&self) -> String {

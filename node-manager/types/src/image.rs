@@ -54,6 +54,16 @@ pub struct ImageFacts {
     pub sha256: String,
 }
 
+/// What another host may do with a file that management announced to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Fetch it.
+    Read,
+    /// Send it, as a new file.
+    Write,
+}
+
 /// An image server as another host reaches it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageServer {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ByteSize, ImageId, L2Id, L3Id, SnapshotId, VmId, VolumeId,
-    image::{ImageFacts, ImageFormat, ImageServer, ImageSource},
+    ByteSize, HostId, ImageId, L2Id, L3Id, SnapshotId, VmId, VolumeId,
+    image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     snapshot::SnapshotFacts,
     storage::{Capacity, StorageRoot, VolumeFacts},
@@ -177,6 +177,13 @@ operations! {
         /// The root.
         root: StorageRoot,
     }
+    /// Finds those of the named files that are not there (CS-IMG-070).
+    FindMissing -> Vec<String> {
+        /// The root.
+        root: StorageRoot,
+        /// Absolute paths.
+        paths: Vec<String>,
+    }
     /// Creates a qcow2 volume, empty or on top of a cached image.
     CreateVolume -> VolumeFacts {
         /// The root.
@@ -264,6 +271,20 @@ operations! {
         to: String,
     }
 
+    /// Announces that another host will fetch or send this file; without it that host's certificate opens nothing.
+    /// Forgotten when the agent ends. Zero seconds take it back.
+    AllowTransfer -> () {
+        /// The other host.
+        peer: HostId,
+        /// The root.
+        root: StorageRoot,
+        /// Absolute path of the file.
+        path: String,
+        /// What it may do with it.
+        access: Access,
+        /// For how long.
+        seconds: u64,
+    }
     /// Fetches an image from an image server into the cache of a root; does nothing when it is there and intact.
     FetchImage -> ImageFacts {
         /// The root that caches.

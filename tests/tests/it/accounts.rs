@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha512};
 use system_tests::{Client, Cloud, cloud::uuid};
 
 /// A new account and a client logged in to it.
-async fn tenant(cloud: &Cloud, name: &str) -> (String, Client) {
+pub(crate) async fn tenant(cloud: &Cloud, name: &str) -> (String, Client) {
     let hash = hex::encode(Sha512::digest(b"secret"));
     let account = cloud.admin().create("/accounts", json!({ "name": name, "password": hash })).await.unwrap();
     let mut client = cloud.world().anonymous();

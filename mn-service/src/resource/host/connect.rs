@@ -9,7 +9,7 @@ use crate::{
     agents,
     app::{App, OrInternal, Tx},
     garbage,
-    resource::{allocation, l2_network, l3_network, primary_storage, provisioning, vm},
+    resource::{allocation, image, l2_network, l3_network, primary_storage, provisioning, vm},
 };
 
 /// Connects a host; on success it is Connected, its capacity counted and its VMs agreed upon.
@@ -35,6 +35,10 @@ pub async fn connect(app: &App, job: &str, uuid: &str) -> ApiResult<()> {
     })
     .await?;
     app.sweep.notify_one();
+    // What is wrong with a cache hinders VMs that need it, and no host.
+    if let Err(error) = image::check_host(app, uuid).await {
+        tracing::warn!(host = uuid, %error, "the image caches of a host could not be looked at");
+    }
     vm::sync::host(app, uuid, &ping).await
 }
 

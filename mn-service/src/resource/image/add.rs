@@ -169,10 +169,8 @@ async fn prepare(call: Call, msg: AddImage) -> ApiResult<Plan<Add>> {
         problems.push("systemTags: an ISO has no guest agent; qemuga is for templates".to_owned());
     }
     let found = source(&msg.url).map_err(|problem| problems.push(problem)).ok();
-    if let Some(Source::File(path)) = &found
-        && let Err(error) = local_path::check(&app.settings, path)
-    {
-        problems.push(error.details);
+    if let Some(Source::File(path)) = &found {
+        problems.extend(local_path::problem(app, path, call.caller.admin).await?);
     }
     if msg.backup_storage_uuids.is_empty() {
         problems.push("backupStorageUuids must name at least one backup storage".to_owned());

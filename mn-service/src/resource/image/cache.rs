@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use mn_service_db::entity::{image, image_cache, vm_cd_rom, volume};
 use mn_service_types::{ApiError, ErrorCode, date::now_millis, error::ApiResult};
-use node_manager_types::operation::FetchImage;
+use node_manager_types::{Progress, image::Access, operation::FetchImage};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, prelude::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{find, load, server, server_path, sha256_of};
+use super::{Transfer, find, load, server, server_path, sha256_of};
 use crate::{
     agents,
     app::{App, OrInternal, Tx},
@@ -35,8 +35,10 @@ pub struct Cached {
     pub format: String,
 }
 
-const READY: &str = "ready";
+pub(super) const READY: &str = "ready";
 const CREATING: &str = "creating";
+/// Its file is gone from the host; its room stays claimed until it is there again or nobody needs it.
+pub(super) const MISSING: &str = "missing";
 
 /// Longest transfer of an image to a host.
 const TRANSFER: Duration = Duration::from_secs(6 * 3600);
@@ -54,13 +56,13 @@ fn install_url(path: &str, host: &str) -> String {
 }
 
 /// Path and host of an install URL.
-fn parse_url(url: &str) -> Option<(&str, &str)> {
+pub(super) fn parse_url(url: &str) -> Option<(&str, &str)> {
     let (path, host) = url.strip_prefix("file://")?.split_once(";hostUuid://")?;
     Some((path, host))
 }
 
 /// Who claims the room of a copy.
-fn holder(image: &str, host: &str) -> String {
+pub(super) fn holder(image: &str, host: &str) -> String {
     format!("{image}@{host}")
 }
 
@@ -94,9 +96,10 @@ pub async fn ensure_cached(app: &App, job: &str, place: &Place, image: &str) -> 
     let url = install_url(&path, &place.host);
     let cached = Cached { path, size: model.size, actual_size: model.actual_size, format: model.format.clone() };
     let known = row(app.db.read(), place, image, &url).await?;
-    if known.is_some_and(|row| row.state == READY) {
+    if known.as_ref().is_some_and(|row| row.state == READY) {
         return Ok(cached);
     }
+    let missing = known.is_some_and(|row| row.state == MISSING);
     let (_, storage, copy) = find(app.db.read(), image, None).await?;
     let sha256 = copy
         .install_path
@@ -116,18 +119,24 @@ pub async fn ensure_cached(app: &App, job: &str, place: &Place, image: &str) -> 
     let progress = app.progress.clone();
     let id = Uuid::try_parse(job).unwrap_or_default();
     let step = format!("fetch-{}", holder(image, &place.host));
-    let fetched = agents::run_watched(&agent, job, &step, operation, TRANSFER, |seen| {
-        progress.report(id, seen.percent, &seen.stage);
-    })
-    .await;
-    match fetched {
+    let (server, remote_path) = (operation.server.clone(), operation.remote_path.clone());
+    let transfer = Transfer { host: &place.host, server: &server, path: &remote_path, access: Access::Read };
+    let fetched = transfer.during(app, TRANSFER, async {
+        let watch = |seen: &Progress| progress.report(id, seen.percent, &seen.stage);
+        let fetched = agents::run_watched(&agent, job, &step, operation, TRANSFER, watch).await;
+        fetched.map_err(|error| {
+            let what = format!("image {} ({image}) could not be brought to host {}", model.name, place.host);
+            agents::failure(ErrorCode::DownloadImage, what, &place.host, &error)
+        })
+    });
+    match fetched.await {
         Ok(facts) => {
             app.write(|tx| async move { settle(&tx, place, image, &url, bytes(facts.actual_size)).await }).await?;
             Ok(cached)
         }
-        Err(error) => {
-            let what = format!("image {} ({image}) could not be brought to host {}", model.name, place.host);
-            let failure = agents::failure(ErrorCode::DownloadImage, what, &place.host, &error);
+        // Layers may stand on it: it is tried again.
+        Err(failure) if missing => Err(failure),
+        Err(failure) => {
             app.write(|tx| async move { forget(&tx, place, image, &url, &cached.path).await.map(drop) }).await?;
             Err(failure)
         }

@@ -15,13 +15,17 @@ use crate::{
 
 mod add;
 mod cache;
+mod cache_check;
 mod delete;
 mod local_path;
+mod transfer;
 pub mod upload;
 
 pub(super) use add::{New as NewImage, drop_files, has_virtio, remove_rows, settle, write_rows};
 pub use cache::{Cached, clean, ensure_cached};
 pub(super) use cache::{cached_path, forget_caches};
+pub use cache_check::{check_all, check_host};
+pub(super) use transfer::Transfer;
 
 mn_service_types::messages! {
     SetImageBootMode { uuid: String, boot_mode: String }

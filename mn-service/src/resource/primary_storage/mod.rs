@@ -227,42 +227,76 @@ async fn write_share(tx: &Tx, primary_storage: &str, host: &str, capacity: Capac
     Ok(())
 }
 
-/// Makes the capacity of a primary storage equal to its shares and claims (CS-PS-014): a host gives its partition
-/// less what volumes, snapshots and caches claim there, and counts only while it is connected (CS-PSL-003,
-/// CS-PSL-004).
-pub async fn recount(tx: &Tx, primary_storage: &str) -> ApiResult<()> {
+/// What a primary storage and the shares in it should say.
+#[derive(Debug)]
+struct Counted {
+    /// Shares that say something else, with what they should say.
+    shares: Vec<(String, i64)>,
+    /// Total, available, physical and available physical bytes.
+    sums: [i64; 4],
+}
+
+/// Counts a primary storage (CS-PS-014): a host gives its partition less what volumes, snapshots and caches claim there,
+/// and counts only while it is connected (CS-PSL-003, CS-PSL-004).
+async fn count<C: ConnectionTrait>(conn: &C, primary_storage: &str) -> ApiResult<Counted> {
     use local_storage_host_ref::{Column, Entity};
-    let shares =
-        Entity::find().filter(Column::PrimaryStorageUuid.eq(primary_storage)).all(&**tx).await.or_internal()?;
+    let shares = Entity::find().filter(Column::PrimaryStorageUuid.eq(primary_storage)).all(conn).await.or_internal()?;
     let hosts = shares.iter().map(|share| share.host_uuid.clone());
     let connected: Vec<String> = host::Entity::find()
         .filter(host::Column::Uuid.is_in(hosts))
         .filter(host::Column::Status.eq("Connected"))
-        .all(&**tx)
+        .all(conn)
         .await
         .or_internal()?
         .into_iter()
         .map(|host| host.uuid)
         .collect();
-    let claimed = allocation::claimed_by_host(&**tx, primary_storage).await?;
-    let (mut total, mut available, mut physical, mut available_physical) = (0, 0, 0, 0);
+    let claimed = allocation::claimed_by_host(conn, primary_storage).await?;
+    let mut counted = Counted { shares: Vec::new(), sums: [0; 4] };
     for share in shares {
         let free = share.total_capacity - claimed.get(&share.host_uuid).copied().unwrap_or_default();
-        if free != share.available_capacity {
-            Entity::update_many()
-                .col_expr(Column::AvailableCapacity, Expr::value(free))
-                .filter(Column::PrimaryStorageUuid.eq(primary_storage))
-                .filter(Column::HostUuid.eq(&share.host_uuid))
-                .exec(&**tx)
-                .await
-                .or_internal()?;
-        }
         if connected.contains(&share.host_uuid) {
-            total += share.total_capacity;
-            available += free;
-            physical += share.total_physical_capacity;
-            available_physical += share.available_physical_capacity;
+            let of_host =
+                [share.total_capacity, free, share.total_physical_capacity, share.available_physical_capacity];
+            for (sum, value) in counted.sums.iter_mut().zip(of_host) {
+                *sum += value;
+            }
         }
+        if free != share.available_capacity {
+            counted.shares.push((share.host_uuid, free));
+        }
+    }
+    Ok(counted)
+}
+
+/// Whether the capacity of a primary storage is what its shares and claims make of it.
+pub(super) async fn is_counted<C: ConnectionTrait>(conn: &C, primary_storage: &str) -> ApiResult<bool> {
+    let Counted { shares, sums } = count(conn, primary_storage).await?;
+    let row = primary_storage_capacity::Entity::find_by_id(primary_storage).one(conn).await.or_internal()?;
+    Ok(shares.is_empty()
+        && row.is_none_or(|row| {
+            sums == [
+                row.total_capacity,
+                row.available_capacity,
+                row.total_physical_capacity,
+                row.available_physical_capacity,
+            ]
+        }))
+}
+
+/// Makes the capacity of a primary storage equal to its shares and claims (CS-PS-014).
+pub async fn recount(tx: &Tx, primary_storage: &str) -> ApiResult<()> {
+    let Counted { shares, sums: [total, available, physical, available_physical] } =
+        count(&**tx, primary_storage).await?;
+    for (host, free) in shares {
+        use local_storage_host_ref::{Column, Entity};
+        Entity::update_many()
+            .col_expr(Column::AvailableCapacity, Expr::value(free))
+            .filter(Column::PrimaryStorageUuid.eq(primary_storage))
+            .filter(Column::HostUuid.eq(&host))
+            .exec(&**tx)
+            .await
+            .or_internal()?;
     }
     use primary_storage_capacity::Column as Sum;
     primary_storage_capacity::Entity::update_many()

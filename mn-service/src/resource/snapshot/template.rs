@@ -7,7 +7,7 @@ use mn_service_db::entity::volume;
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
 use mn_service_workflow::{Registry, RegistryError, Undo, Workflow};
 use node_manager_types::{
-    image::{ImageFacts, ImageFormat},
+    image::{Access, ImageFacts, ImageFormat},
     operation::StoreImage,
 };
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::{
     app::App,
     resource::{
         backup_storage,
-        image::{self, NewImage},
+        image::{self, NewImage, Transfer},
         primary_storage::Place,
         volume as volumes,
     },
@@ -334,13 +334,17 @@ async fn store(app: Arc<App>, mut state: Template) -> StepResult<Template> {
         };
         let agent = app.agents.of(app.db.read(), &state.place.host).await?;
         let watch = |seen: &node_manager_types::Progress| app.progress.report(id, seen.percent, &seen.stage);
-        let stored =
-            agents::run_watched(&agent, &state.job, &format!("store-{uuid}"), operation, TRANSFER, watch).await;
-        let stored = stored.map_err(|error| {
-            let what = format!("volume {} could not be stored as image {}", state.volume, state.new.name);
-            agents::failure(ErrorCode::Operation, what, &state.place.host, &error)
-        })?;
-        facts.push((uuid.clone(), stored));
+        let (server, path) = (operation.server.clone(), operation.remote_path.clone());
+        let transfer = Transfer { host: &state.place.host, server: &server, path: &path, access: Access::Write };
+        let stored = transfer.during(&app, TRANSFER, async {
+            let step = format!("store-{uuid}");
+            let stored = agents::run_watched(&agent, &state.job, &step, operation, TRANSFER, watch).await;
+            stored.map_err(|error| {
+                let what = format!("volume {} could not be stored as image {}", state.volume, state.new.name);
+                agents::failure(ErrorCode::Operation, what, &state.place.host, &error)
+            })
+        });
+        facts.push((uuid.clone(), stored.await?));
     }
     // What was read is one point in time only if nobody wrote.
     let row = volumes::load(app.db.read(), &state.volume).await?;

@@ -17,7 +17,8 @@ use crate::{
     resource::allocation,
 };
 
-/// Unknown VMs that were reported already, by host and VM. Derived: after a restart they are reported once more.
+/// Unknown VMs that were reported already and are still there, by host and VM. Derived: after a restart they are reported
+/// once more.
 static REPORTED: LazyLock<Mutex<HashSet<(String, String)>>> = LazyLock::new(Default::default);
 
 /// States in which nobody but a host changes a VM; all others belong to a job.
@@ -35,6 +36,9 @@ fn word(state: VmState) -> &'static str {
 /// Compares a host's answer with what is known; where they differ the VM is looked at alone.
 pub async fn host(app: &App, host: &str, ping: &Ping) -> ApiResult<()> {
     let reported: HashMap<String, VmState> = ping.vms.iter().map(|vm| (vm.id.to_string(), vm.state)).collect();
+    // A stranger that leaves and comes back is news again.
+    let still = |(on, vm): &(String, String)| on != host || reported.contains_key(vm);
+    REPORTED.lock().unwrap_or_else(PoisonError::into_inner).retain(still);
     let here = vm_instance::Column::HostUuid.eq(host);
     let mut known: HashSet<String> = HashSet::new();
     for vm in vm_instance::Entity::find().filter(here).all(app.db.read()).await.or_internal()? {
@@ -114,6 +118,7 @@ async fn adopt(app: &App, vm: &vm_instance::Model, host: &str) -> ApiResult<()> 
         vm_instance::Entity::update(row).exec(&*tx).await.or_internal()?;
         if !allocation::reserve_host(&tx, &uuid, &host, cpu, memory).await? {
             tracing::warn!(vm = %uuid, host = %host, "it runs on a host that is full");
+            allocation::note_host(&tx, &uuid, &host, cpu, memory).await?;
         }
         Ok(())
     })
