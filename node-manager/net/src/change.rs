@@ -168,18 +168,25 @@ pub enum Outcome {
 /// How long a command waits for another one: a keeper needs a moment to put things back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Opens the file of a lock. Whoever can open it can hold the lock and so keep changes, and ways back, from happening:
+/// it is root's alone, also where it was made with other rights.
+pub(crate) fn lock_file(path: &Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
 /// Takes the lock that every change holds.
 async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
     let path = places.lock();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file_error(format!("cannot make {}", folder.display())))?;
     }
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
+    let mut file =
+        lock_file(&path).map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
     let until = tokio::time::Instant::now() + patience;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

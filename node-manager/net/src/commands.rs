@@ -89,7 +89,7 @@ impl Applet {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Flags {
     /// Print the plan and change nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "confirm")]
     dry_run: bool,
     /// Print one JSON object as the last line on standard output
     #[arg(long)]
@@ -98,7 +98,7 @@ pub(crate) struct Flags {
     #[arg(long)]
     confirm: bool,
     /// Take back the change that waits for its confirmation
-    #[arg(long, conflicts_with_all = ["confirm", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["confirm", "dry_run", "what"])]
     revert: bool,
     /// How long a change of the management network waits for its confirmation
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -108,7 +108,15 @@ pub(crate) struct Flags {
     halt_after: Option<usize>,
 }
 
-/// A command that changes something.
+/// Every occurrence of an option that takes several words: clap keeps the words of all of them in one list.
+pub(crate) fn each<const N: usize>(words: Option<&Vec<String>>) -> impl Iterator<Item = [&str; N]> {
+    words.into_iter().flat_map(|words| words.chunks_exact(N)).filter_map(|group| {
+        let group: Vec<&str> = group.iter().map(String::as_str).collect();
+        group.try_into().ok()
+    })
+}
+
+/// A command that changes something. Its options for what to do are in the clap group `what`.
 pub(crate) trait Edit: Parser {
     /// Flags of every command.
     fn flags(&self) -> &Flags;

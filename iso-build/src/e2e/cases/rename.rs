@@ -29,6 +29,10 @@ pub(crate) async fn card(lab: &Lab) -> Result<()> {
     node.reboot().await?;
     renamed(&node).await?;
     ensure!(node.nic(1).await? == "ens16", "the other card is called {}", node.nic(1).await?);
+    // Both at once, with one command.
+    change(&node, "zs-change-nic -c em01 em11 -c ens16 em12").await?;
+    let names = (node.nic(0).await?, node.nic(1).await?);
+    ensure!(names == ("em11".to_owned(), "em12".to_owned()), "the cards are called {names:?}");
     Ok(())
 }
 
@@ -53,8 +57,7 @@ pub(crate) async fn member(lab: &Lab) -> Result<()> {
     let cables = [lab.cable(), lab.cable()];
     let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
     super::bond::switch(&switch).await?;
-    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16", "zs-nic-to-bond -a bond0 ens17"]
-    {
+    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16 -a bond0 ens17"] {
         change(&node, command).await?;
     }
     change(&node, "zs-network-setting -i bond0 10.9.0.1 255.255.255.0 10.9.0.254").await?;

@@ -9,7 +9,7 @@ use node_manager_net::{
     validate::Problem,
 };
 
-use super::{Edit, Flags};
+use super::{Edit, Flags, each};
 
 /// Create or delete a bond, with IEEE 802.3ad dynamic link aggregation (LACP) unless told otherwise
 #[derive(Debug, Parser)]
@@ -103,6 +103,7 @@ The switch ports of the bond's NICs form a port group.
 
 Examples:
   zs-nic-to-bond -a bond0 em1
+  zs-nic-to-bond -a bond0 em1 -a bond0 em2
   zs-nic-to-bond -d bond0 em1")]
 pub(super) struct NicToBond {
     /// Attach the NIC to the bond
@@ -125,21 +126,19 @@ impl Edit for NicToBond {
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
-        if let Some([bond, nic]) = self.attach.as_deref() {
+        for [bond, nic] in each(self.attach.as_ref()) {
             editor.attach(bond, nic)?;
         }
-        if let Some([bond, nic]) = self.detach.as_deref() {
+        for [bond, nic] in each(self.detach.as_ref()) {
             editor.detach(bond, nic)?;
         }
         Ok(())
     }
 
     fn done(&self, live: &Live) -> String {
-        let result = match (self.attach.as_deref(), self.detach.as_deref()) {
-            (Some([bond, nic]), _) => format!("{nic} is attached to {bond}.\n"),
-            (_, Some([bond, nic])) => format!("{nic} is detached from {bond}.\n"),
-            _ => String::new(),
-        };
+        let attached = each(self.attach.as_ref()).map(|[bond, nic]| format!("{nic} is attached to {bond}.\n"));
+        let detached = each(self.detach.as_ref()).map(|[bond, nic]| format!("{nic} is detached from {bond}.\n"));
+        let result: String = attached.chain(detached).collect();
         format!("{result}{}", show::narrow_table(&show::bonds(live)))
     }
 }

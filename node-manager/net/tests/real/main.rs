@@ -7,4 +7,5 @@
 mod guard;
 mod settings;
 mod show;
+mod words;
 mod world;
