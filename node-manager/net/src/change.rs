@@ -10,13 +10,13 @@
 //!              └──── process dies,  90 s pass, revert ───> reverting ──> (gone: old)
 //! ```
 
-use std::{io, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     apply::{self, ApplyError, Watch},
-    files::{Files, Note, Parsed, parse, render, store},
+    files::{Files, Note, Parsed, parse, render, rivals, store},
     kernel::{Kernel, KernelError},
     live::Live,
     model::Network,
@@ -26,6 +26,7 @@ use crate::{
     validate::{Problem, validate},
 };
 
+mod guard;
 pub mod journal;
 pub mod keeper;
 pub mod networkd;
@@ -119,6 +120,10 @@ pub struct Node {
     /// What our files say, and links that a command has taken in as they are.
     pub old: Network,
     ours: Files,
+    /// What our files say.
+    managed: Network,
+    /// This node's address in the remote login of whoever changes it.
+    login: Option<IpAddr>,
     /// What our files say beyond what the commands know: somebody has edited them.
     edited: Vec<Note>,
     _lock: Flock<std::fs::File>,
@@ -138,6 +143,8 @@ pub struct Change {
     pub touches_management: bool,
     /// What somebody has written into files of ours by hand, and goes when they are written anew.
     pub lost: Vec<Note>,
+    /// What files of others say about links that are managed from now on, and goes because ours come before them.
+    pub superseded: Vec<String>,
 }
 
 /// How a change is carried out.
@@ -215,11 +222,13 @@ impl Node {
             return Err(ChangeError::TakenBack { command: journal.command });
         }
         let kernel = Kernel::open()?;
-        let live = Live::read(&kernel).await?;
+        let mut live = Live::read(&kernel).await?;
+        live.rivals = rivals(places.root(), networkd::runs(&places), live.links().values());
         let store = places.store();
         let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
         let Parsed { network: old, notes: edited } = parse(&ours);
-        Ok(Self { places, kernel, live, old, ours, edited, _lock: lock })
+        let (managed, login) = (old.clone(), guard::login());
+        Ok(Self { places, kernel, live, old, ours, managed, login, edited, _lock: lock })
     }
 
     /// What files of others say that would win over ours.
@@ -256,6 +265,9 @@ impl Node {
         }
         let before = self.live.state(&self.old, &new);
         let plan = plan(&before, &State::from(&new));
+        if problems.is_empty() {
+            problems = self.live.bystanders(&self.old, &new, &plan);
+        }
         for step in &plan.steps {
             if let Step::Dhcp { link, dhcp } = step
                 && !dhcp.is_off()
@@ -271,11 +283,13 @@ impl Node {
         if !problems.is_empty() {
             return Err(ChangeError::Problems(problems));
         }
-        let touches_management = self.touches_management(&new, &plan);
         let files = self.rewritten(&new);
+        let touches_management =
+            guard::touches(&self.live, &self.managed, [&self.old, &new], &plan, &files, self.login);
+        let superseded = self.superseded(&new);
         let goes = |note: &&Note| files.iter().any(|change| change.file() == note.file);
         let lost = self.edited.iter().filter(goes).cloned().collect();
-        Ok(Change { command, new, plan, before, files, touches_management, lost })
+        Ok(Change { command, new, plan, before, files, touches_management, lost, superseded })
     }
 
     /// Files that must be written anew. What somebody edited stays as it is while it means the same.
@@ -288,25 +302,11 @@ impl Node {
         changes
     }
 
-    /// Links that the management network needs, before and after. Without a mark it is taken to be where the default
-    /// route leads.
-    fn touches_management(&self, new: &Network, plan: &Plan) -> bool {
-        let mut needed = std::collections::BTreeSet::new();
-        for network in [&self.old, new] {
-            let marked = network.management.as_deref();
-            let likely = [true, false].into_iter().filter_map(|v4| self.live.default_link(v4));
-            let mut open: Vec<&str> = match marked {
-                Some(name) => vec![name],
-                None => likely.collect(),
-            };
-            while let Some(name) = open.pop() {
-                if needed.insert(name.to_owned()) {
-                    open.extend(network.links.get(name).into_iter().flat_map(|link| link.needs()));
-                    open.extend(network.master_of(name));
-                }
-            }
-        }
-        plan.steps.iter().filter_map(Step::link).any(|link| needed.contains(link))
+    /// What files of others say about links that get their first file of ours.
+    fn superseded(&self, new: &Network) -> Vec<String> {
+        let fresh = new.links.keys().filter(|name| !self.managed.links.contains_key(*name));
+        let rivals = fresh.filter_map(|name| Some((name, self.live.rivals.get(name)?)));
+        rivals.flat_map(|(name, rival)| rival.goes(name, self.live.is_announced(name), new)).collect()
     }
 
     /// Carries a change out.

@@ -229,6 +229,9 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     node.old = before;
     let change = node.plan(typed, network)?;
     notes.extend(change.lost.iter().map(|lost| format!("{lost}, and goes, because this command writes the file anew")));
+    notes.extend(
+        change.superseded.iter().map(|lost| format!("{lost} goes, because our file for this link comes first")),
+    );
     for note in &notes {
         say(&format!("note: {note}"));
     }

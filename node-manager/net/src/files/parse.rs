@@ -321,13 +321,6 @@ impl Reader {
         }
         let domains = section.all("Domains").into_iter().flat_map(str::split_whitespace);
         link.ip.domains.extend(domains.map(str::to_owned));
-        let dhcp = |text: &str| match text {
-            "ipv4" | "v4" => Some(Dhcp::Ipv4),
-            "ipv6" | "v6" => Some(Dhcp::Ipv6),
-            "both" => Some(Dhcp::Both),
-            "none" => Some(Dhcp::Off),
-            other => ini::boolean(other).map(|on| if on { Dhcp::Both } else { Dhcp::Off }),
-        };
         if let Some(dhcp) = self.value(file, section, "DHCP", dhcp) {
             link.ip.dhcp = dhcp;
         }
@@ -409,6 +402,17 @@ impl Reader {
         for vlan in on_it {
             self.forget(&vlan);
         }
+    }
+}
+
+/// A value of `DHCP=`.
+pub(super) fn dhcp(text: &str) -> Option<Dhcp> {
+    match text {
+        "ipv4" | "v4" => Some(Dhcp::Ipv4),
+        "ipv6" | "v6" => Some(Dhcp::Ipv6),
+        "both" => Some(Dhcp::Both),
+        "none" => Some(Dhcp::Off),
+        other => ini::boolean(other).map(|on| if on { Dhcp::Both } else { Dhcp::Off }),
     }
 }
 

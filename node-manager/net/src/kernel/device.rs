@@ -78,6 +78,14 @@ pub(super) fn vxlan(info: &[InfoVxlan]) -> Option<Device> {
     Some(Device::Vxlan { vni: vni?, local, port, peers: BTreeSet::new() })
 }
 
+/// Index of the interface that a VXLAN is bound to.
+pub(super) fn lower(info: &[InfoVxlan]) -> Option<u32> {
+    info.iter().find_map(|item| match item {
+        InfoVxlan::Link(index) if *index != 0 => Some(*index),
+        _ => None,
+    })
+}
+
 fn options(mut builder: LinkMessageBuilder<LinkBond>, options: &BondOptions) -> LinkMessageBuilder<LinkBond> {
     // Looking at cables first: delays are multiples of it, and refused without.
     builder = builder.miimon(options.miimon);

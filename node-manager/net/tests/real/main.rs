@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 mod guard;
+mod others;
 mod settings;
 mod show;
 mod words;

@@ -24,16 +24,11 @@ fn os_scr_020_030_050_every_pair_of_a_repeated_option_counts() {
     let plan = node.ok("zs-vlan -c eth1 10 -c eth1 11 --dry-run").out;
     assert!(plan.contains("create VLAN eth1.10") && plan.contains("create VLAN eth1.11"), "{plan}");
     // A bond as the files know it.
-    let folder = node.path("etc/systemd/network");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(
-        folder.join("05-zs-bond0.netdev"),
-        "[NetDev]\nName=bond0\nKind=bond\n[Bond]\nMode=802.3ad\nMIIMonitorSec=100ms\n",
-    )
-    .unwrap();
+    let bond = "[NetDev]\nName=bond0\nKind=bond\n[Bond]\nMode=802.3ad\nMIIMonitorSec=100ms\n";
+    node.network_file("etc", "05-zs-bond0.netdev", bond);
     let plan = node.ok("zs-nic-to-bond -a bond0 eth0 -a bond0 eth1 --dry-run").out;
     assert!(plan.contains("put eth0 into bond0") && plan.contains("put eth1 into bond0"), "{plan}");
-    fs::remove_dir_all(&folder).unwrap();
+    fs::remove_dir_all(node.path("etc/systemd/network")).unwrap();
     for (words, both) in [
         ("zs-vlan -d eth1 10 -d eth1 11", ["eth1.10"; 2]),
         ("zs-nic-to-bond -a bond0 eth8 -a bond0 eth9", ["eth8: there is no such interface"; 2]),
