@@ -31,7 +31,8 @@ pub struct Link {
     /// What it is.
     pub kind: Kind,
     /// Largest packet in bytes. Without it: the bond's for its members, the parent's for a VLAN, the smallest of its
-    /// ports for a bridge, 1450 for a VXLAN, otherwise 1500.
+    /// ports for a bridge, what fits into the link with its own address for a VXLAN (1450 over IPv4 and Ethernet),
+    /// otherwise 1500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Switched off (OS-NET-001). Such a link has no addresses, and nothing is built on it.
@@ -327,6 +328,18 @@ pub struct Vxlan {
     pub peers: BTreeSet<IpAddr>,
 }
 
+impl Vxlan {
+    /// Bytes of every packet that belong to the tunnel (NET-VX-002).
+    pub fn overhead(&self) -> u32 {
+        overhead(self.local)
+    }
+}
+
+/// Bytes that a VXLAN adds to a frame (NET-VX-002), and to one over IPv6.
+pub(crate) fn overhead(local: IpAddr) -> u32 {
+    if local.is_ipv4() { 50 } else { 70 }
+}
+
 /// The port that IANA assigned to VXLAN.
 fn default_vxlan_port() -> u16 {
     4789
@@ -457,7 +470,6 @@ impl Network {
     /// `patience` ends the walk in documents whose links hang on each other in a circle.
     fn mtu_within(&self, name: &str, patience: usize) -> u32 {
         const ETHERNET: u32 = 1500;
-        const OVERLAY: u32 = 1450;
         let (Some(link), Some(patience)) = (self.links.get(name), patience.checked_sub(1)) else { return ETHERNET };
         if let Some(mtu) = link.mtu {
             return mtu;
@@ -467,7 +479,12 @@ impl Network {
             Kind::Bridge(bridge) => {
                 bridge.ports.iter().map(|port| self.mtu_within(port, patience)).min().unwrap_or(ETHERNET)
             }
-            Kind::Vxlan(_) => OVERLAY,
+            Kind::Vxlan(vxlan) => {
+                let below =
+                    self.links.iter().find(|(_, link)| link.ip.addresses.iter().any(|a| a.addr() == vxlan.local));
+                let below = below.map_or(ETHERNET, |(below, _)| self.mtu_within(below, patience));
+                below.saturating_sub(vxlan.overhead())
+            }
             Kind::Bond(_) => ETHERNET,
             Kind::Nic(_) => match self.master_of(name) {
                 Some(master) if matches!(self.links[master].kind, Kind::Bond(_)) => self.mtu_within(master, patience),

@@ -237,8 +237,12 @@ impl Reader {
             return self.note(file, "only files that match one link, by its name or address, are managed");
         };
         let mut link = self.parsed.network.links.remove(&name).unwrap_or_else(|| Link::new(Kind::Nic(Nic::default())));
+        let own = |key: &str| section(sections, OWN_SECTION).and_then(|section| section.last(key));
+        let (marked, derived) = (own("Management").and_then(ini::boolean), own("MTU") == Some("derived"));
         if let Some(section) = section(sections, "Link") {
             link.mtu = self.value(file, section, "MTUBytes", ini::bytes).or(link.mtu);
+            // It follows from the other files, also after they were changed.
+            link.mtu = link.mtu.filter(|_| !derived || !matches!(link.kind, Kind::Vxlan(_)));
             link.off = matches!(section.last("ActivationPolicy"), Some("down" | "always-down"));
         }
         let mut memberships = Vec::new();
@@ -272,7 +276,7 @@ impl Reader {
                 self.carry(file, &name, vlan);
             }
         }
-        if section(sections, OWN_SECTION).and_then(|s| s.last("Management")).and_then(ini::boolean) == Some(true) {
+        if marked == Some(true) {
             self.parsed.network.management = Some(name);
         }
         const NETWORK: &[&str] =

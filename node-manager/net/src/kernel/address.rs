@@ -113,7 +113,8 @@ pub(super) fn is_somebodys(route: &RouteMessage) -> bool {
 pub fn moved(mut route: RouteMessage, index: u32) -> RouteMessage {
     route.attributes.retain(|a| !matches!(a, RouteAttribute::Oif(_) | RouteAttribute::CacheInfo(_)));
     route.attributes.push(RouteAttribute::Oif(index));
-    route.header.flags = RouteFlags::empty();
+    // Whether the router answers without being in a network of the interface is not the interface's business.
+    route.header.flags &= RouteFlags::Onlink;
     route
 }
 

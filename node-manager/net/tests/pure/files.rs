@@ -198,3 +198,32 @@ kind.vxlan = { vni = 7, local = "192.0.2.10", peers = ["192.0.2.11"] }
     let all: Vec<String> = render(&network).iter().map(|(name, text)| format!("== {name}\n{text}")).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
+
+#[test]
+fn net_vx_002_a_vxlan_is_as_large_as_fits_into_what_it_runs_over() {
+    for (local, mtu, fits) in [
+        ("192.0.2.10/24", "", 1450),
+        ("192.0.2.10/24", "mtu = 9000", 8950),
+        ("2001:db8::10/64", "", 1430),
+        ("2001:db8::10/64", "mtu = 9000", 8930),
+    ] {
+        let end = local.split('/').next().unwrap();
+        let text = format!(
+            "[links.eth0]\nkind.nic = {{}}\n{mtu}\nip = {{ addresses = ['{local}'] }}\n\
+             [links.vx7]\nkind.vxlan = {{ vni = 7, local = '{end}' }}\n[links.br7]\nkind.bridge = {{ ports = ['vx7'] }}\n"
+        );
+        let mut network: Network = toml::from_str(&text).unwrap();
+        let files = render(&network);
+        assert_eq!((network.mtu("vx7"), network.mtu("br7")), (fits, fits));
+        assert!(files["05-zs-vx7.network"].contains(&format!("MTUBytes={fits}\n")), "{}", files["05-zs-vx7.network"]);
+        assert!(!files["05-zs-br7.network"].contains("MTUBytes"));
+        // It stays derived: where the card grows, so does the tunnel.
+        let read = parse(&files).network;
+        assert_eq!(read, network);
+        network.links.get_mut("eth0").unwrap().mtu = Some(2000);
+        assert_eq!(network.mtu("vx7"), 2000 - (if end.contains(':') { 70 } else { 50 }));
+        // What an operator wrote is taken as it is.
+        network.links.get_mut("vx7").unwrap().mtu = Some(1400);
+        assert_eq!(parse(&render(&network)).network, network);
+    }
+}

@@ -4,6 +4,7 @@
 //! for a clear refusal here, and for its work inside a guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+mod attach;
 mod guard;
 mod others;
 mod settings;

@@ -129,13 +129,14 @@ impl Node {
             .iter()
             .filter(|link| !["lo", "ifb0", "ifb1"].contains(&link["ifname"].as_str().unwrap()))
             .map(|link| {
-                let addresses: Vec<String> = link["addr_info"]
+                let mut addresses: Vec<String> = link["addr_info"]
                     .as_array()
                     .unwrap()
                     .iter()
                     .filter(|address| address["scope"] == "global")
                     .map(|address| format!("{}/{}", address["local"].as_str().unwrap(), address["prefixlen"]))
                     .collect();
+                addresses.sort();
                 let master = link["master"].as_str().unwrap_or("-");
                 format!("{} master {master} mtu {} {addresses:?}", link["ifname"].as_str().unwrap(), link["mtu"])
             })
