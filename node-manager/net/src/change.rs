@@ -29,6 +29,7 @@ use crate::{
 mod guard;
 pub mod journal;
 pub mod keeper;
+pub mod lease;
 pub mod networkd;
 pub mod places;
 
@@ -92,6 +93,17 @@ pub enum ChangeError {
         #[source]
         cause: io::Error,
     },
+    /// No server answered.
+    #[error(
+        "no server gave {link} an address by DHCP within {seconds} s; look at its cable and at the VLAN of the switch port, \
+         give it a fixed address (zs-network-setting -i), or let it go on asking with --without-lease"
+    )]
+    NoLease {
+        /// Who asked.
+        link: String,
+        /// For how long.
+        seconds: u64,
+    },
     /// The keeper could not be started.
     #[error("the process that would take the change back cannot be started ({0}); nothing was changed")]
     Keeper(io::Error),
@@ -154,6 +166,8 @@ pub struct Conduct {
     pub confirmed: bool,
     /// How long to wait for a confirmation otherwise.
     pub seconds: u64,
+    /// Keep it also when no server answers to a link that asks for its address.
+    pub without_lease: bool,
     /// Stop this process after so many durable actions.
     pub halt_after: Option<usize>,
 }
@@ -331,7 +345,10 @@ impl Node {
         let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
         journal.write(&self.places)?;
         actions.done();
-        let done = self.steps_and_files(change, &mut actions, watch).await;
+        let mut done = self.steps_and_files(change, &mut actions, watch).await;
+        if done.is_ok() && !conduct.without_lease {
+            done = self.leases(&change.plan).await;
+        }
         if let Err(cause) = done {
             return Err(match revert(&self.places, journal).await {
                 Ok(()) => ChangeError::Failed(Box::new(cause)),
@@ -372,6 +389,23 @@ impl Node {
             for _ in 0..networkd::LOOKS {
                 tokio::time::sleep(networkd::PAUSE).await;
                 apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Waits until every link that began to ask for an address has one (OS-NET-002).
+    async fn leases(&self, plan: &Plan) -> Result<()> {
+        let until = tokio::time::Instant::now() + lease::PATIENCE;
+        for (link, dhcp) in lease::asked(plan) {
+            while lease::given(&Live::read(&self.kernel).await?, link, dhcp).is_empty() {
+                if tokio::time::Instant::now() >= until {
+                    let seconds = lease::PATIENCE.as_secs();
+                    return Err(ChangeError::NoLease { link: link.to_owned(), seconds });
+                }
+                tokio::time::sleep(lease::PACE).await;
             }
         }
         Ok(())

@@ -189,7 +189,7 @@ impl Live {
             .collect();
         let addresses: BTreeSet<IpNet> = all().flat_map(|(_, link)| link.ip.addresses.iter().copied()).collect();
         let route_key = |route: &Route| (route.to, route.via, route.effective_metric());
-        let routes: BTreeSet<_> = all().flat_map(|(_, link)| link.ip.routes.iter().map(route_key)).collect();
+        let routes: BTreeSet<_> = all().flat_map(|(_, link)| link.ip.own_routes().map(route_key)).collect();
         let peers: BTreeSet<IpAddr> = all()
             .flat_map(|(_, link)| match &link.kind {
                 Kind::Vxlan(vxlan) => vxlan.peers.clone(),

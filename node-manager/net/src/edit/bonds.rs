@@ -92,6 +92,21 @@ impl Editor<'_> {
         Ok(())
     }
 
+    /// Makes a bond use one of its cards while that works.
+    ///
+    /// # Errors
+    /// When it is none of its cards. Whether the bond's mode can do that is found when it is planned.
+    pub fn prefer(&mut self, bond: &str, card: &str) -> Result<()> {
+        self.member(bond, card)?;
+        let Kind::Bond(document) = &mut self.link(bond)?.kind else { return Ok(()) };
+        if !document.members.contains(card) {
+            let rule = format!("it is no member of {bond}");
+            return Err(problem(card, rule, format!("attach it first: zs-nic-to-bond -a {bond} {card}")));
+        }
+        document.primary = Some(card.to_owned());
+        Ok(())
+    }
+
     /// A card that asks for an address and gets none gives up when it joins a bond that has addresses.
     fn drop_idle_dhcp(&mut self, bond: &str, card: &str) -> Result<()> {
         let leased = self.live.holder(card).is_some_and(|index| self.live.addresses_of(index).any(|a| a.is_leased()));

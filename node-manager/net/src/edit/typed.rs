@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::{Result, problem};
+use crate::{model::is_link_local, validate::unroutable};
 
 /// An address as it is typed, with its netmask (dotted, or a prefix length) and gateway.
 ///
@@ -43,7 +44,11 @@ pub fn address(ip: &str, netmask: &str, gateway: &str) -> Result<(IpNet, IpAddr)
             "write the router's address",
         ));
     }
-    if !address.contains(&via) {
+    if let Some(reason) = unroutable(address, via) {
+        return Err(problem("gateway", format!("{via} {reason}"), "write the router's address"));
+    }
+    let everywhere = address.addr().is_ipv6() && is_link_local(via);
+    if !address.contains(&via) && !everywhere {
         let rule = format!("{via} is not in the network {} of the address", address.trunc());
         return Err(problem("gateway", rule, "correct the address, the netmask or the gateway (OS-TUI-076)"));
     }
@@ -58,6 +63,8 @@ mod tests {
     fn os_tui_074_to_076_every_wrong_field_of_an_address_is_named() {
         assert_eq!(address("192.168.1.10", "255.255.255.0", "192.168.1.1").unwrap().0.to_string(), "192.168.1.10/24");
         assert_eq!(address("2001:db8::2", "64", "2001:db8::1").unwrap().0.to_string(), "2001:db8::2/64");
+        // Routers of IPv6 announce themselves with an address that is good on the link alone.
+        assert_eq!(address("2001:db8::2", "64", "fe80::1").unwrap().1.to_string(), "fe80::1");
         let wrong = |ip, mask, gateway| {
             address(ip, mask, gateway).unwrap_err().iter().map(|p| p.subject.clone()).collect::<Vec<_>>()
         };
@@ -66,5 +73,9 @@ mod tests {
         assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.2.1"), ["gateway"]);
         assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.1.10"), ["gateway"]);
         assert_eq!(wrong("192.168.1.10", "255.255.255.0", "2001:db8::1"), ["gateway"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "fe80::1"), ["gateway"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.1.0"), ["gateway"]);
+        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.1.255"), ["gateway"]);
+        assert_eq!(address("192.168.1.10", "31", "192.168.1.11").unwrap().1.to_string(), "192.168.1.11");
     }
 }
