@@ -148,7 +148,7 @@ impl<'a> Check<'a> {
             self.say(format!("{at}.off"), rule, "switch it on (remove off), or remove what uses it");
         }
         for domain in &link.ip.domains {
-            if domain.is_empty() || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)) {
+            if !is_domain(domain) {
                 self.say(
                     format!("{at}.ip.domains"),
                     format!("{domain:?} is no domain"),
@@ -466,6 +466,11 @@ pub(crate) fn unroutable(network: IpNet, via: IpAddr) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// A name to complete others with, as resolved takes it.
+pub(crate) fn is_domain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
 /// Why nobody can have this address.

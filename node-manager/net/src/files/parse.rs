@@ -16,7 +16,7 @@ use super::{
 use crate::{
     mac::Mac,
     model::{Bond, BondMode, Bridge, Dhcp, Kind, LacpRate, Link, Network, Nic, Route, Vlan, Vxlan, XmitHash},
-    validate::link_name,
+    validate::{is_domain, link_name},
 };
 
 /// Something in a file that is not understood, or not part of the model.
@@ -66,6 +66,12 @@ pub fn parse(files: &Files) -> Parsed {
     let mut reader = Reader::default();
     let sections: BTreeMap<&String, Vec<Section>> =
         files.iter().map(|(name, text)| (name, ini::sections(text))).collect();
+    for (file, text) in files {
+        // Bytes of other encodings were read as U+FFFD.
+        if text.contains(['\0', '\u{fffd}']) {
+            reader.note(file, "it has bytes that are no text (UTF-8)");
+        }
+    }
     let with = |ending: &'static str| sections.iter().filter(move |(name, _)| name.ends_with(ending));
     for (file, sections) in with(".netdev") {
         reader.netdev(file, sections);
@@ -323,8 +329,13 @@ impl Reader {
                 Err(_) => self.note(file, format!("DNS={text} is not understood")),
             }
         }
-        let domains = section.all("Domains").into_iter().flat_map(str::split_whitespace);
-        link.ip.domains.extend(domains.map(str::to_owned));
+        for text in section.all("Domains").into_iter().flat_map(str::split_whitespace) {
+            if is_domain(text) {
+                link.ip.domains.push(text.to_owned());
+            } else {
+                self.note(file, format!("Domains={text:?} is not understood"));
+            }
+        }
         if let Some(dhcp) = self.value(file, section, "DHCP", dhcp) {
             link.ip.dhcp = dhcp;
         }

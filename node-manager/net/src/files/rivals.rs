@@ -16,6 +16,7 @@ use super::{
 use crate::{
     kernel::link::LinkFacts,
     model::{Dhcp, Ip, Network},
+    validate::is_domain,
 };
 
 /// Folders that networkd reads; of files of one name the first one's counts (systemd.network(5)).
@@ -149,7 +150,7 @@ impl Rival {
     /// Puts into the document what the kernel does not know.
     pub(crate) fn carry_over(&self, ip: &mut Ip) {
         ip.dns = self.words("DNS").filter_map(|server| server.parse::<IpAddr>().ok()).collect();
-        ip.domains = self.words("Domains").map(str::to_owned).collect();
+        ip.domains = self.words("Domains").filter(|domain| is_domain(domain)).map(str::to_owned).collect();
         // Also while no server answers.
         if let Some(wanted) = self.words("DHCP").last().and_then(dhcp).filter(|wanted| *wanted != Dhcp::Off) {
             ip.dhcp = wanted;

@@ -1,7 +1,7 @@
 //! Files: written and read without loss, and whatever stands in them.
 
 use node_manager_net::{
-    files::{Files, parse, render},
+    files::{Files, parse, render, store::Store},
     model::{Dhcp, Kind, Network},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -104,6 +104,30 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+/// What an editor, a broken disk or somebody malicious leaves in a file: lines that mean something among others that do
+/// not, ended in any way, with bytes that are no text.
+fn dirt() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => line().prop_map(String::into_bytes),
+        1 => (line(), any::<u8>(), 0..40_usize).prop_map(|(line, byte, at)| {
+            let mut bytes = line.into_bytes();
+            bytes.insert(at.min(bytes.len()), byte);
+            bytes
+        }),
+        1 => vec(any::<u8>(), 0..30),
+    ];
+    let end = select(vec!["\n", "\r\n", "\r", "\0", "\\\n", "\n#\n"]);
+    vec((piece, end), 0..20).prop_map(|pieces| {
+        pieces
+            .into_iter()
+            .flat_map(|(mut piece, end)| {
+                piece.extend_from_slice(end.as_bytes());
+                piece
+            })
+            .collect()
+    })
+}
+
 fn some_files() -> impl Strategy<Value = Files> {
     let endings = vec![".network", ".netdev", ".link"];
     let heads = vec![
@@ -133,6 +157,23 @@ proptest! {
         prop_assert_eq!(&parsed.network, &network);
         prop_assert!(parsed.notes.is_empty(), "{:?}", parsed.notes);
         prop_assert_eq!(render(&parsed.network), files);
+    }
+
+    #[test]
+    fn whatever_bytes_a_file_has_it_is_read_or_named(bytes in dirt(), ending in select(vec!["network", "netdev", "link"])) {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::below(root.path());
+        let name = format!("05-zs-x.{ending}");
+        std::fs::create_dir_all(store.folder()).unwrap();
+        std::fs::write(store.folder().join(&name), &bytes).unwrap();
+        let read = parse(&store.ours().unwrap());
+        let no_text = bytes.contains(&0) || std::str::from_utf8(&bytes).is_err();
+        prop_assert!(!no_text || read.notes.iter().any(|note| note.to_string().contains("no text")), "{:?}", read.notes);
+        prop_assert!(read.notes.iter().all(|note| note.file == name));
+        // What was understood means the same when it is written anew, and holds no surprise any more.
+        let again = parse(&render(&read.network));
+        prop_assert_eq!(&again.network, &read.network);
+        prop_assert!(again.notes.is_empty(), "{:?}", again.notes);
     }
 
     #[test]
