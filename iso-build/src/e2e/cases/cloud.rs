@@ -76,6 +76,7 @@ pub(crate) async fn tagged(lab: &Lab) -> Result<()> {
     let bare = links(&node).await?;
     let attach = |what: &str| format!("/usr/lib/e2e/attach {what}");
     let vlan = attach(&format!("ensure {MARK} br_ens16_2016 ens16 2016"));
+    let other = attach(&format!("ensure {MARK}1 br_ens16_2017 ens16 2017"));
     let tunnel = attach(&format!("ensure-vxlan {MARK}0 br_vx77 77 10.9.0.1 10.9.0.2"));
 
     node.ok(&vlan).await?;
@@ -88,10 +89,17 @@ pub(crate) async fn tagged(lab: &Lab) -> Result<()> {
     }
     let details = node.ok("ip -d link show ens16.2016").await?;
     ensure!(details.contains("vlan protocol 802.1Q id 2016") && details.contains("isolated on"), "{details}");
-    // The bridge stands for a guest of this host: reached through the tag and by nobody else.
+    // The bridges stand for guests of this host: each is reached through its tag and through no other. (Interfaces answer
+    // for their own addresses only, as guests do.)
+    node.ok("sysctl -w net.ipv4.conf.all.arp_ignore=1").await?;
     node.ok("ip addr add 10.20.0.1/24 dev br_ens16_2016; ip addr add 10.21.0.1/24 dev br_ens16_2016").await?;
     reaches(&peer, "10.20.0.1").await?;
     reaches_not(&peer, "10.21.0.1").await?;
+    node.ok(&other).await?;
+    node.ok("ip addr del 10.21.0.1/24 dev br_ens16_2016; ip addr add 10.21.0.1/24 dev br_ens16_2017").await?;
+    reaches(&peer, "10.21.0.1").await?;
+    reaches_not(&peer, "-I ens16.2017 10.20.0.1").await?;
+    reaches_not(&peer, "-I ens16 10.20.0.1").await?;
     node.ok("ip addr add 10.77.0.1/24 dev br_vx77").await?;
     reaches(&peer, "10.77.0.1").await?;
 
@@ -113,6 +121,8 @@ pub(crate) async fn tagged(lab: &Lab) -> Result<()> {
     reaches(&peer, "10.20.0.1").await?;
 
     node.ok(&attach(&format!("remove {MARK} br_ens16_2016"))).await?;
+    reaches(&peer, "10.21.0.1").await?;
+    node.ok(&attach(&format!("remove {MARK}1 br_ens16_2017"))).await?;
     node.ok(&attach(&format!("remove {MARK}0 br_vx77"))).await?;
     ensure!(links(&node).await? == bare, "something is left: {}", links(&node).await?);
     change(&node, "zs-change-nic -c ens16 em1").await?;
