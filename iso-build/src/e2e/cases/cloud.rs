@@ -117,6 +117,9 @@ pub(crate) async fn tagged(lab: &Lab) -> Result<()> {
     // The node's own commands leave alone what it stands on.
     refused(&node, "zs-change-nic -c ens16 em1", "ens16.2016, a vlan for a network of the cloud").await?;
     refused(&node, "zs-vlan -d ens16 2016", "the cloud made it").await?;
+    change(&node, "zs-bond-lacp -c bond0").await?;
+    refused(&node, "zs-nic-to-bond -a bond0 ens16", "receives nothing while the link is in a bond").await?;
+    change(&node, "zs-bond-lacp -d bond0").await?;
     change(&node, "zs-network-setting -i ens16 10.9.0.3 255.255.255.0 10.9.0.2").await?;
     reaches(&peer, "10.20.0.1").await?;
 

@@ -107,6 +107,22 @@ fn settings_in_files_of_others_are_carried_over_or_named() {
     assert!(ours.contains("DHCP=yes\nIPv6AcceptRA=yes"), "{ours}");
 }
 
+#[test]
+fn os_scr_050_a_card_that_asks_in_vain_gives_up_when_it_joins_a_bond() {
+    let node = Node::new();
+    let bond = "[NetDev]\nName=bond0\nKind=bond\n[Bond]\nMode=802.3ad\nMIIMonitorSec=100ms\n";
+    node.network_file("etc", "05-zs-bond0.netdev", bond);
+    node.network_file("etc", "05-zs-bond0.network", "[Match]\nName=bond0\n[Network]\nAddress=192.0.2.10/24\n");
+    // As installers leave every card.
+    node.network_file("etc", "20-wired.network", "[Match]\nName=eth*\n[Network]\nDHCP=ipv4\n");
+    let planned = node.ok("zs-nic-to-bond -a bond0 eth1 --dry-run");
+    assert!(planned.err.contains("eth1 asks for no address of its own any more"), "{planned:?}");
+    assert!(planned.out.contains("stop DHCP on eth1") && planned.out.contains("put eth1 into bond0"), "{planned:?}");
+    // One that got an answer is not cut off without being asked.
+    ip("addr add 192.0.3.10/24 dev eth0 valid_lft 3600 preferred_lft 3600");
+    refused(&node, "zs-nic-to-bond -a bond0 eth0", &["it has addresses of its own, and so has bond0"]);
+}
+
 #[tokio::test]
 async fn addresses_that_keepalived_moves_about_are_not_written_down() {
     use rtnetlink::packet_route::address::{AddressAttribute, AddressProtocol};
