@@ -125,7 +125,12 @@ impl<'a> Editor<'a> {
             ));
         }
         let first = self.live.default_link(true).or_else(|| self.live.default_link(false));
-        if self.network.management.is_none() && first.is_none_or(|first| self.is_or_holds(name, first)) {
+        let leads_here = match first {
+            Some(first) => self.is_or_holds(name, first),
+            // The node may be reached by any address that it has already.
+            None => self.live.addressed().all(|other| self.is_or_holds(name, other)),
+        };
+        if self.network.management.is_none() && leads_here {
             self.network.management = Some(name.to_owned());
         }
         Ok(())

@@ -187,6 +187,11 @@ fn without_mark_and_default_route_every_link_with_an_address_is_guarded() {
     let done = node.ok("zs-network-setting --clear eth0 --json");
     assert_eq!(state(&done), "waiting");
     node.ok("zs-network-setting --revert");
+    // Nor does a second address make its link the management network.
+    let done = node.ok("zs-network-setting -i eth1 192.0.4.10 255.255.255.0 192.0.4.1 --json");
+    assert_eq!(state(&done), "confirmed");
+    assert_eq!(node.ok("zs-show-network --json").json()["management"], serde_json::Value::Null);
+    node.ok("zs-network-setting --apply /dev/null --confirm");
     // A default route of either family says where the node is reached.
     ip("addr add 192.0.3.10/24 dev eth1");
     ip("addr add 2001:db8::10/64 dev eth1 nodad");
