@@ -7,6 +7,7 @@ mod measure;
 mod net;
 mod report;
 mod subject;
+mod syscalls;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -15,7 +15,7 @@ use node_manager_net::{
     apply,
     attach::{self, Attachment, Uplink},
     change::Silent,
-    files::render,
+    files::{Files, render, store},
     kernel::{Kernel, device},
     live::Live,
     model::{Bridge, Kind, Link, Network, Nic, Vlan, Vxlan},
@@ -25,6 +25,7 @@ use node_manager_net::{
 };
 use serde_json::{Value, json};
 
+use super::syscalls;
 use crate::progress::Progress;
 
 /// Flags of `cargo xtask bench net`.
@@ -81,6 +82,7 @@ pub(super) async fn run(options: &Options, progress: &Progress) -> Result<()> {
             "first_cpu_ms": attached.first.cpu_ms, "next_cpu_ms": attached.next.cpu_ms,
             "first_ms": attached.first.ms, "first_requests": attached.first.requests,
             "next_ms": attached.next.ms, "next_requests": attached.next.requests,
+            "first_syscalls": attached.first_syscalls, "next_syscalls": attached.next_syscalls,
             "next_to_first": ratio, "limit": LIMIT,
             "fill_seconds": attached.fill.as_secs_f64(),
             "document": document,
@@ -136,6 +138,9 @@ struct Attached {
     first: Cost,
     next: Cost,
     fill: Duration,
+    /// None where there is no strace.
+    first_syscalls: Option<u64>,
+    next_syscalls: Option<u64>,
 }
 
 impl Attached {
@@ -185,6 +190,13 @@ async fn attach_one(kernel: &Kernel, means: Means, number: u32) -> Result<Cost> 
     Ok(Cost { cpu_ms: cpu_ms()? - cpu, ms, requests: kernel.requests() - before })
 }
 
+/// System calls for one network, which is removed again.
+async fn attach_syscalls(kernel: &Kernel, means: Means, number: u32) -> Result<Option<u64>> {
+    let count = syscalls::count(async || attach_one(kernel, means, number).await.map(drop)).await?;
+    attach::remove(kernel, &attachment(means, number)?.mark, &format!("br_{number}")).await?;
+    Ok(count)
+}
+
 async fn attached(networks: u32) -> Result<Attached> {
     let kernel = Kernel::open()?;
     let means = card(&kernel).await?;
@@ -197,6 +209,7 @@ async fn attached(networks: u32) -> Result<Attached> {
         }
         attach::remove(&kernel, &attachment(means, 1)?.mark, "br_1").await?;
     }
+    let first_syscalls = attach_syscalls(&kernel, means, 1).await?;
     let started = Instant::now();
     for number in 1..=networks {
         attach_one(&kernel, means, number).await?;
@@ -208,7 +221,8 @@ async fn attached(networks: u32) -> Result<Attached> {
         next.push(attach_one(&kernel, means, number).await?);
         attach::remove(&kernel, &attachment(means, number)?.mark, &format!("br_{number}")).await?;
     }
-    Ok(Attached { means, first: median(first), next: median(next), fill })
+    let next_syscalls = attach_syscalls(&kernel, means, networks + 1).await?;
+    Ok(Attached { means, first: median(first), next: median(next), fill, first_syscalls, next_syscalls })
 }
 
 fn wanted(means: Means, networks: u32) -> Result<Network> {
@@ -252,49 +266,105 @@ async fn document(networks: u32) -> Result<Value> {
     let started = Instant::now();
     let steps = plan(&before, &State::from(&full)).steps.len();
     let plan_ms = ms(started);
+    let root = tempfile::tempdir()?;
+    let files = store::Store::below(root.path());
+    let first = change(&kernel, &files, &empty, &wanted(means, 1)?).await?;
     let (asked, started) = (kernel.requests(), Instant::now());
-    apply::apply(&kernel, &empty, &full, &mut Silent).await?;
+    apply::apply(&kernel, &wanted(means, 1)?, &full, &mut Silent).await?;
     let (apply_ms, apply_requests) = (ms(started), kernel.requests() - asked);
     let started = Instant::now();
-    let files = render(&full).len();
+    let rendered = render(&full);
     let render_ms = ms(started);
+    // As the commands do: each file on its own, each through to the disk.
+    let started = Instant::now();
+    write(&files, &rendered)?;
+    let store_ms = ms(started);
 
-    let (asked, started) = (kernel.requests(), Instant::now());
-    apply::apply(&kernel, &full, &more, &mut Silent).await?;
-    let (one_more_ms, one_more_requests) = (ms(started), kernel.requests() - asked);
+    let next = change(&kernel, &files, &full, &more).await?;
+    let last = wanted(means, networks + 2)?;
+    let next_syscalls = syscalls::count(async || change(&kernel, &files, &more, &last).await.map(drop)).await?;
     Ok(json!({
         "validate_ms": validate_ms, "plan_ms": plan_ms, "steps": steps,
         "apply_ms": apply_ms, "apply_requests": apply_requests,
-        "render_ms": render_ms, "files": files,
-        "one_more_ms": one_more_ms, "one_more_requests": one_more_requests,
+        "render_ms": render_ms, "store_ms": store_ms, "files": rendered.len(),
+        "first_ms": round(first.cost.ms), "first_cpu_ms": round(first.cost.cpu_ms), "first_requests": first.cost.requests,
+        "one_more_ms": round(next.cost.ms), "one_more_cpu_ms": round(next.cost.cpu_ms),
+        "one_more_requests": next.cost.requests,
+        "one_more_files": next.files, "one_more_syscalls": next_syscalls,
     }))
 }
 
+/// What a command did.
+struct Changed {
+    cost: Cost,
+    files: usize,
+}
+
+/// One change as a command makes it: steps, a look at everything, files. It is shown and not judged by [`LIMIT`]: a
+/// command reads the whole node on purpose, before and after, so as not to harm what it was not asked for, and a person
+/// types it once; the agent, which is judged, repeats its work for every network whenever a host reconnects.
+async fn change(kernel: &Kernel, files: &store::Store, from: &Network, to: &Network) -> Result<Changed> {
+    let (asked, started, cpu) = (kernel.requests(), Instant::now(), cpu_ms()?);
+    apply::apply(kernel, from, to, &mut Silent).await?;
+    let written = write(files, &render(to))?;
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    Ok(Changed { cost: Cost { cpu_ms: cpu_ms()? - cpu, ms, requests: kernel.requests() - asked }, files: written })
+}
+
+/// Writes what is different, through the store of the product. Returns how many files that were.
+fn write(files: &store::Store, wanted: &Files) -> Result<usize> {
+    let changes = store::changes(&files.ours()?, wanted);
+    for change in &changes {
+        files.change(change)?;
+    }
+    Ok(changes.len())
+}
+
+/// Hundredths are enough.
+fn round(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
 fn table(networks: u32, attached: &Attached, document: &Value) -> String {
-    let Attached { means, first, next, fill } = attached;
+    let Attached { means, first, next, fill, first_syscalls, next_syscalls } = attached;
     let mut text = format!(
-        "\n{networks} networks, each a {}; {} build\n\n{:<44} {:>9} {:>9} {:>9}\n",
+        "\n{networks} networks, each a {}; {} build\n\n{:<46} {:>9} {:>9} {:>9} {:>9}\n",
         means.word(),
         if cfg!(debug_assertions) { "debug" } else { "release" },
         "",
         "cpu ms",
         "ms",
-        "requests"
+        "requests",
+        "syscalls"
     );
-    let mut row = |what: &str, cpu: String, ms: String, requests: String, more: String| {
-        text.push_str(&format!("{what:<44} {cpu:>9} {ms:>9} {requests:>9} {more}\n"));
+    let mut row = |what: &str, columns: [Value; 4], more: String| {
+        let [cpu, ms, requests, calls] =
+            columns.map(|column| if column.is_null() { String::new() } else { column.to_string() });
+        text.push_str(&format!("{what:<46} {cpu:>9} {ms:>9} {requests:>9} {calls:>9} {more}\n"));
     };
-    let two = |number: f64| format!("{number:.2}");
+    let of = |key: &str| document[key].clone();
+    let (none, files) = (Value::Null, |key: &str| format!("  {} files", document[key]));
+    let cost = |cost: &Cost, calls: &Option<u64>| {
+        [json!(round(cost.cpu_ms)), json!(round(cost.ms)), json!(cost.requests), json!(calls)]
+    };
     let ratio = format!("  {:.2} times the first, at most {LIMIT}", attached.ratio());
-    let numbered = format!("agent: network {}", networks + 1);
-    let none = String::new;
-    row("agent: the first network", two(first.cpu_ms), two(first.ms), first.requests.to_string(), none());
-    row(&numbered, two(next.cpu_ms), two(next.ms), next.requests.to_string(), ratio);
-    row(&format!("agent: {networks} networks, one by one"), none(), two(fill.as_secs_f64() * 1000.0), none(), none());
-    let of = |key: &str| document[key].to_string();
-    row("commands: plan all at once", none(), of("plan_ms"), none(), format!("  {} steps", document["steps"]));
-    row("commands: apply and verify all at once", none(), of("apply_ms"), of("apply_requests"), none());
-    row("commands: write all files' text", none(), of("render_ms"), none(), format!("  {} files", document["files"]));
-    row("commands: one more, with a look at everything", none(), of("one_more_ms"), of("one_more_requests"), none());
+    row("agent: the first network", cost(first, first_syscalls), String::new());
+    row(&format!("agent: network {}", networks + 1), cost(next, next_syscalls), ratio);
+    let filled = json!(round(fill.as_secs_f64() * 1000.0));
+    row(
+        &format!("agent: {networks} networks, one by one"),
+        [none.clone(), filled, none.clone(), none.clone()],
+        String::new(),
+    );
+    let alone = |key: &str| [none.clone(), of(key), none.clone(), none.clone()];
+    row("commands: plan all at once", alone("plan_ms"), format!("  {} steps", document["steps"]));
+    let applied = [none.clone(), of("apply_ms"), of("apply_requests"), none.clone()];
+    row("commands: apply and verify all at once", applied, String::new());
+    row("commands: write all files' text", alone("render_ms"), files("files"));
+    row("commands: put them on the disk, one by one", alone("store_ms"), files("files"));
+    let one = [of("first_cpu_ms"), of("first_ms"), of("first_requests"), none.clone()];
+    row("commands: the first network, with its files", one, String::new());
+    let one = [of("one_more_cpu_ms"), of("one_more_ms"), of("one_more_requests"), of("one_more_syscalls")];
+    row(&format!("commands: network {}, with its files", networks + 1), one, files("one_more_files"));
     text
 }

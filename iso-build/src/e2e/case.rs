@@ -23,7 +23,7 @@ macro_rules! case {
     };
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 16] = [
     // The longest first: the others fill the room beside it.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
@@ -36,6 +36,14 @@ const CASES: [Case; 13] = [
     case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),
     case!("net-vxlan", 2, cases::tunnel::vxlan, "two nodes carry a network over a tunnel"),
     case!("net-cloud", 2, cases::cloud::restart, "a network of the cloud stays when networkd starts anew"),
+    case!(
+        "net-cloud-vlan",
+        2,
+        cases::cloud::tagged,
+        "a tagged network of the cloud on a trunk, from making to removing"
+    ),
+    case!("net-take-over", 1, cases::rename::foreign, "a bond that somebody made is taken over whole, or left alone"),
+    case!("net-bond-modes", 1, cases::bond::modes, "every mode of a bond with its options, before and after a reboot"),
     case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
     case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),
 ];

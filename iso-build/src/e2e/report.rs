@@ -30,6 +30,17 @@ impl Outcome {
     }
 }
 
+/// What all cases about the node's network may take together on two processors, in seconds. More is said and no failure:
+/// the machine may have been busy with something else.
+const LIMIT: f64 = 300.0;
+/// The cases that the limit is for.
+const LIMITED: &str = "net-";
+
+/// Whether the limit says anything about these cases, and if so, whether they kept it.
+fn within_limit(outcomes: &[Outcome], seconds: f64) -> Option<bool> {
+    outcomes.iter().any(|outcome| outcome.name.starts_with(LIMITED)).then_some(seconds <= LIMIT)
+}
+
 /// Shows what failed and why, and a sum.
 pub(super) fn show(outcomes: &[Outcome], seconds: f64) {
     for outcome in outcomes {
@@ -39,6 +50,9 @@ pub(super) fn show(outcomes: &[Outcome], seconds: f64) {
     }
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
     eprintln!("\n{} passed, {failed} failed in {seconds:.1} s", outcomes.len() - failed);
+    if within_limit(outcomes, seconds) == Some(false) {
+        eprintln!("that is more than the {LIMIT} s that they should take on a quiet machine with two processors");
+    }
 }
 
 /// The same as one JSON object.
@@ -68,6 +82,9 @@ pub(super) fn json(outcomes: &[Outcome], seconds: f64) -> Value {
         "failed": failed,
         "seconds": rounded(seconds),
         "processor_seconds": rounded(outcomes.iter().map(|outcome| outcome.processor).sum()),
+        "limit_seconds": LIMIT,
+        "within_limit": within_limit(outcomes, seconds),
+        "processors": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "accelerator": "tcg",
         "cases": cases,
     })
@@ -93,6 +110,9 @@ mod tests {
             "name": "a", "result": "passed", "seconds": 1.3, "processor_seconds": 0.5, "notes": ["lost 2"]
         });
         assert_eq!((&json["cases"][0], &json["processor_seconds"]), (&passed, &1.0.into()));
+        assert_eq!((&json["limit_seconds"], &json["within_limit"]), (&300.0.into(), &serde_json::Value::Null));
+        let network = super::json(&[outcome("net-a", None)], 300.1);
+        assert_eq!(network["within_limit"], false);
         assert_eq!((&json["cases"][1]["error"], &json["cases"][1]["logs"]), (&"no link".into(), &"/t/e2e".into()));
     }
 }

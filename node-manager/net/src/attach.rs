@@ -6,15 +6,21 @@
 //! gets another one as quickly as the first.
 
 mod claim;
+mod holding;
+mod removal;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::route::RouteMessage;
+use rtnetlink::packet_route::link::LinkAttribute;
+use sha2::{Digest as _, Sha256};
+
+pub use removal::remove;
 
 use crate::{
     kernel::{Kernel, KernelError, device, link::LinkFacts},
     mac::Mac,
+    model::overhead,
     state::Device,
     validate::{LONGEST_NAME, link_name},
 };
@@ -83,11 +89,6 @@ fn conflict<T>(message: String) -> Result<T> {
     Err(AttachError::Conflict(message))
 }
 
-/// Bytes that a VXLAN adds to a frame (NET-VX-002), and to one over IPv6.
-fn overhead(local: IpAddr) -> u32 {
-    if local.is_ipv4() { 50 } else { 70 }
-}
-
 /// Name of the tagged interface: `eth0.2016` (NET-L2-012), or a short one where that exceeds Linux' 15 characters.
 fn vlan_name(parent: &str, id: u16, short: &str) -> String {
     let name = format!("{parent}.{id}");
@@ -134,7 +135,7 @@ impl Attachment {
         if bridge.alias.is_none() && port.master != Some(bridge.index) {
             let (mark, mac, mtu) = (self.alias(), port.mac, port.mtu);
             let change = |link: rtnetlink::LinkMessageBuilder<rtnetlink::LinkUnspec>| {
-                let link = link.alias(mark).mtu(mtu).up();
+                let link = link.alias(mark).link_group(NO_GROUP).mtu(mtu).up();
                 match mac {
                     Some(Mac(mac)) => link.address(mac.to_vec()),
                     None => link,
@@ -151,8 +152,11 @@ impl Attachment {
                 let index = bridge.index;
                 kernel.change(port.index, "cannot plug the bridge in", |link| link.controller(index)).await?;
             } else {
-                join(kernel, &port, &bridge).await?;
+                holding::join(kernel, &port, &bridge).await?;
             }
+        } else if !self.owns(&port) && self.owns(&bridge) {
+            // An agent that was killed before everything was moved.
+            holding::Held::read(kernel, &port).await?.give(kernel, &port, &bridge).await?;
         }
         if !self.owns(&port) {
             claim::take(&port);
@@ -256,32 +260,28 @@ impl Attachment {
 
     /// An interface that is made for this network where it does not exist.
     async fn made(&self, kernel: &Kernel, name: &str, device: &Device, parent: u32, mtu: u32) -> Result<LinkFacts> {
-        if let Some(link) = kernel.link(name).await? {
-            return Ok(link);
-        }
-        if let Some(message) = device::creation(name, device, parent, None, mtu) {
-            make(kernel, message, name, device).await?;
-        }
+        let link = match kernel.link(name).await? {
+            Some(link) if is_half_made(&link, &self.mark) => link,
+            Some(link) => return Ok(link),
+            None => self.make(kernel, name, device, parent, mtu).await?,
+        };
         without_ipv6(name);
-        let link = existing(kernel, name).await?;
         let mark = self.alias();
-        kernel.change(link.index, "cannot mark an interface", |link| link.alias(mark.clone())).await?;
-        Ok(LinkFacts { alias: Some(mark), ..link })
+        let change = |link: rtnetlink::LinkMessageBuilder<_>| link.alias(mark.clone()).link_group(NO_GROUP);
+        kernel.change(link.index, "cannot mark an interface", change).await?;
+        Ok(LinkFacts { alias: Some(mark), group: NO_GROUP, ..link })
     }
 
     /// The bridge, which is made where it does not exist.
     async fn bridge(&self, kernel: &Kernel, port: &LinkFacts) -> Result<LinkFacts> {
         let name = &self.bridge;
         let Some(link) = kernel.link(name).await? else {
-            let device = Device::Bridge { stp: false };
-            if let Some(message) = device::creation(name, &device, 0, None, port.mtu) {
-                make(kernel, message, name, &device).await?;
-            }
+            let link = self.make(kernel, name, &Device::Bridge { stp: false }, 0, port.mtu).await?;
             // Over an interface of the operator it may have to take IPv6 addresses over.
             if self.owns(port) {
                 without_ipv6(name);
             }
-            return existing(kernel, name).await;
+            return Ok(link);
         };
         if !is_bridge(&link) {
             return conflict(format!("{name} exists already and is no bridge; choose another bridge name"));
@@ -289,45 +289,43 @@ impl Attachment {
         if self.owns(&link) || port.master == Some(link.index) {
             return Ok(link);
         }
-        // Made by an agent that was killed before it could write on it.
-        if link.alias.is_none() && !kernel.links().await?.iter().any(|other| other.master == Some(link.index)) {
+        if is_half_made(&link, &self.mark) {
+            if self.owns(port) {
+                without_ipv6(name);
+            }
             return Ok(link);
         }
         let owner = link.alias.as_deref().unwrap_or("somebody else");
-        conflict(format!("bridge {name} exists already and belongs to {owner}; choose another bridge name"))
+        conflict(format!(
+            "bridge {name} exists already and belongs to {owner}; choose another bridge name, or plug {} into it first",
+            port.name
+        ))
+    }
+
+    /// Makes an interface that says from its first moment on for which network it is. The kernel takes no alias with the
+    /// request to make one, and whoever is killed before the second request leaves it without; but it takes a group.
+    async fn make(&self, kernel: &Kernel, name: &str, device: &Device, parent: u32, mtu: u32) -> Result<LinkFacts> {
+        if let Some(mut message) = device::creation(name, device, parent, None, mtu) {
+            message.attributes.push(LinkAttribute::Group(group(&self.mark)));
+            make(kernel, message, name, device).await?;
+        }
+        existing(kernel, name).await
     }
 }
 
-/// Removes a network's bridge, and the interface made for it; gives the uplink its addresses back. Bridges that were not
-/// made for this network stay.
-///
-/// # Errors
-/// [`AttachError::Conflict`] while VMs are plugged in.
-pub async fn remove(kernel: &Kernel, mark: &str, name: &str) -> Result<()> {
-    let links = kernel.links().await?;
-    let ours = links.iter().find(|link| link.name == name && is_bridge(link) && belongs(link, mark));
-    if let Some(bridge) = ours {
-        let uplink = bridge.alias.as_deref().and_then(|alias| alias.rsplit(':').next()).unwrap_or_default();
-        let ports: Vec<&LinkFacts> = links.iter().filter(|link| link.master == Some(bridge.index)).collect();
-        if let Some(tap) = ports.iter().find(|port| port.kind.as_deref() == Some("tun")) {
-            return conflict(format!(
-                "{} is still plugged into bridge {name}; stop its VM or detach the card first",
-                tap.name
-            ));
-        }
-        if let Some(port) = ports.iter().find(|port| port.name == uplink) {
-            let held = Held::read(kernel, bridge).await?;
-            kernel.change(port.index, "cannot take the uplink out of the bridge", |link| link.nocontroller()).await?;
-            held.give(kernel, bridge, port).await?;
-            claim::give_back(&port.name).await;
-        }
-        kernel.delete_link(bridge.index, name).await?;
-    }
-    let made = |link: &&LinkFacts| matches!(link.kind.as_deref(), Some("vlan" | "vxlan")) && belongs(link, mark);
-    for link in links.iter().filter(made) {
-        kernel.delete_link(link.index, &link.name).await?;
-    }
-    Ok(())
+/// The group of every interface that is in none.
+const NO_GROUP: u32 = 0;
+
+/// The group of interfaces of a network that do not carry its alias yet: a number that nobody chooses by hand.
+pub fn group(mark: &str) -> u32 {
+    let digest = Sha256::digest(mark.as_bytes());
+    // Tools read it as a number with a sign.
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) & 0x3fff_ffff | 0x4000_0000
+}
+
+/// Made for a network by an agent that was killed before it could write on it.
+fn is_half_made(link: &LinkFacts, mark: &str) -> bool {
+    link.alias.is_none() && link.group == group(mark)
 }
 
 /// This host's address inside a network, which is its end of the tunnels of a pool (NET-VX-010). The network may be written
@@ -406,47 +404,6 @@ async fn up(kernel: &Kernel, link: &LinkFacts) -> Result<()> {
         return Ok(());
     }
     Ok(kernel.change(link.index, "cannot switch an interface on", |link| link.up()).await?)
-}
-
-/// Puts a port into a bridge and moves its addresses; on failure everything is put back.
-async fn join(kernel: &Kernel, port: &LinkFacts, bridge: &LinkFacts) -> Result<()> {
-    let held = Held::read(kernel, port).await?;
-    let index = bridge.index;
-    kernel.change(port.index, "cannot put the uplink into the bridge", |link| link.controller(index)).await?;
-    if let Err(error) = held.give(kernel, port, bridge).await {
-        tracing::warn!(port = port.name, bridge = bridge.name, %error, "taking the uplink out of the bridge again");
-        kernel.change(port.index, "cannot take the uplink out again", |link| link.nocontroller()).await?;
-        held.give(kernel, bridge, port).await?;
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Addresses and routes of an interface.
-struct Held {
-    addresses: Vec<IpNet>,
-    routes: Vec<RouteMessage>,
-}
-
-impl Held {
-    async fn read(kernel: &Kernel, link: &LinkFacts) -> Result<Self> {
-        use rtnetlink::packet_route::address::AddressScope;
-        let addresses = kernel.addresses(Some(link.index)).await?;
-        let moves = addresses.iter().filter(|address| address.scope != AddressScope::Link);
-        let addresses = moves.map(|address| address.address).collect();
-        Ok(Self { addresses, routes: kernel.all_routes(link.index).await? })
-    }
-
-    async fn give(&self, kernel: &Kernel, from: &LinkFacts, to: &LinkFacts) -> Result<()> {
-        for address in &self.addresses {
-            kernel.add_address(to.index, *address).await?;
-            kernel.delete_address(from.index, *address).await?;
-        }
-        for route in &self.routes {
-            kernel.set_route(crate::kernel::address::moved(route.clone(), to.index)).await?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

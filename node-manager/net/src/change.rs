@@ -10,14 +10,14 @@
 //!              └──── process dies,  90 s pass, revert ───> reverting ──> (gone: old)
 //! ```
 
-use std::{io, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
-    apply::{self, ApplyError, Watch},
-    files::{Files, Note, Parsed, parse, render, store},
-    kernel::{Kernel, KernelError},
+    apply::{self, Watch},
+    files::{Files, Note, Parsed, parse, render, rivals, store},
+    kernel::Kernel,
     live::Live,
     model::Network,
     plan::{Plan, plan},
@@ -26,84 +26,18 @@ use crate::{
     validate::{Problem, validate},
 };
 
+mod error;
+mod guard;
 pub mod journal;
 pub mod keeper;
+pub mod lease;
 pub mod networkd;
 pub mod places;
 
+pub use error::ChangeError;
+pub(crate) use error::file_error;
 use journal::{Journal, Phase};
 use places::Places;
-
-/// Why a change did not happen, or is not known to have happened.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// What is wanted is wrong, or the node does not fit.
-    #[error("{}", lines(.0))]
-    Problems(Vec<Problem>),
-    /// Somebody else is changing the network.
-    #[error("another network command is at work; wait for its end and try again")]
-    Busy,
-    /// A change waits for its confirmation.
-    #[error(
-        "`{command}` waits for its confirmation for another {seconds} s; keep it with --confirm or take it back with --revert first"
-    )]
-    Waiting {
-        /// What was changed.
-        command: String,
-        /// Time left.
-        seconds: u64,
-    },
-    /// An earlier change had died; it was taken back now.
-    #[error("`{command}` had been interrupted and was taken back just now; look at zs-show-network, then try again")]
-    TakenBack {
-        /// What had been changed.
-        command: String,
-    },
-    /// There is nothing to confirm or take back.
-    #[error("no change waits for a confirmation; without one within the time it has been taken back")]
-    Nothing,
-    /// It failed, and the node is as before.
-    #[error("{0}\nEverything is as it was before.")]
-    Failed(#[source] Box<ChangeError>),
-    /// It failed, and so did the way back.
-    #[error(
-        "{cause}\nTaking it back failed as well: {undo}\nThe keeper goes on trying; `zs-network-setting --revert` tries at once, a reboot restores the old files."
-    )]
-    Stuck {
-        /// The first failure.
-        #[source]
-        cause: Box<ChangeError>,
-        /// The second.
-        undo: Box<ChangeError>,
-    },
-    /// Applying failed.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// The kernel could not be asked.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// A file could not be read or written.
-    #[error("{what}: {cause}")]
-    File {
-        /// What was tried.
-        what: String,
-        /// The system's answer.
-        #[source]
-        cause: io::Error,
-    },
-    /// The keeper could not be started.
-    #[error("the process that would take the change back cannot be started ({0}); nothing was changed")]
-    Keeper(io::Error),
-}
-
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-pub(crate) fn file_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> ChangeError {
-    let what = what.into();
-    move |cause| ChangeError::File { what, cause }
-}
 
 /// What changes do.
 pub type Result<T> = std::result::Result<T, ChangeError>;
@@ -119,6 +53,10 @@ pub struct Node {
     /// What our files say, and links that a command has taken in as they are.
     pub old: Network,
     ours: Files,
+    /// What our files say.
+    managed: Network,
+    /// This node's address in the remote login of whoever changes it.
+    login: Option<IpAddr>,
     /// What our files say beyond what the commands know: somebody has edited them.
     edited: Vec<Note>,
     _lock: Flock<std::fs::File>,
@@ -138,6 +76,8 @@ pub struct Change {
     pub touches_management: bool,
     /// What somebody has written into files of ours by hand, and goes when they are written anew.
     pub lost: Vec<Note>,
+    /// What files of others say about links that are managed from now on, and goes because ours come before them.
+    pub superseded: Vec<String>,
 }
 
 /// How a change is carried out.
@@ -147,6 +87,8 @@ pub struct Conduct {
     pub confirmed: bool,
     /// How long to wait for a confirmation otherwise.
     pub seconds: u64,
+    /// Keep it also when no server answers to a link that asks for its address.
+    pub without_lease: bool,
     /// Stop this process after so many durable actions.
     pub halt_after: Option<usize>,
 }
@@ -168,18 +110,25 @@ pub enum Outcome {
 /// How long a command waits for another one: a keeper needs a moment to put things back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Opens the file of a lock. Whoever can open it can hold the lock and so keep changes, and ways back, from happening:
+/// it is root's alone, also where it was made with other rights.
+pub(crate) fn lock_file(path: &Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
 /// Takes the lock that every change holds.
 async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
     let path = places.lock();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file_error(format!("cannot make {}", folder.display())))?;
     }
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
+    let mut file =
+        lock_file(&path).map_err(file_error(format!("cannot open {}; network commands need root", path.display())))?;
     let until = tokio::time::Instant::now() + patience;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -208,11 +157,13 @@ impl Node {
             return Err(ChangeError::TakenBack { command: journal.command });
         }
         let kernel = Kernel::open()?;
-        let live = Live::read(&kernel).await?;
+        let mut live = Live::read(&kernel).await?;
+        live.rivals = rivals(places.root(), networkd::runs(&places), live.links().values());
         let store = places.store();
         let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
         let Parsed { network: old, notes: edited } = parse(&ours);
-        Ok(Self { places, kernel, live, old, ours, edited, _lock: lock })
+        let (managed, login) = (old.clone(), guard::login());
+        Ok(Self { places, kernel, live, old, ours, managed, login, edited, _lock: lock })
     }
 
     /// What files of others say that would win over ours.
@@ -249,6 +200,9 @@ impl Node {
         }
         let before = self.live.state(&self.old, &new);
         let plan = plan(&before, &State::from(&new));
+        if problems.is_empty() {
+            problems = self.live.bystanders(&self.old, &new, &plan);
+        }
         for step in &plan.steps {
             if let Step::Dhcp { link, dhcp } = step
                 && !dhcp.is_off()
@@ -264,11 +218,13 @@ impl Node {
         if !problems.is_empty() {
             return Err(ChangeError::Problems(problems));
         }
-        let touches_management = self.touches_management(&new, &plan);
         let files = self.rewritten(&new);
+        let touches_management =
+            guard::touches(&self.live, &self.managed, [&self.old, &new], &plan, &files, self.login);
+        let superseded = self.superseded(&new);
         let goes = |note: &&Note| files.iter().any(|change| change.file() == note.file);
         let lost = self.edited.iter().filter(goes).cloned().collect();
-        Ok(Change { command, new, plan, before, files, touches_management, lost })
+        Ok(Change { command, new, plan, before, files, touches_management, lost, superseded })
     }
 
     /// Files that must be written anew. What somebody edited stays as it is while it means the same.
@@ -281,25 +237,11 @@ impl Node {
         changes
     }
 
-    /// Links that the management network needs, before and after. Without a mark it is taken to be where the default
-    /// route leads.
-    fn touches_management(&self, new: &Network, plan: &Plan) -> bool {
-        let mut needed = std::collections::BTreeSet::new();
-        for network in [&self.old, new] {
-            let marked = network.management.as_deref();
-            let likely = [true, false].into_iter().filter_map(|v4| self.live.default_link(v4));
-            let mut open: Vec<&str> = match marked {
-                Some(name) => vec![name],
-                None => likely.collect(),
-            };
-            while let Some(name) = open.pop() {
-                if needed.insert(name.to_owned()) {
-                    open.extend(network.links.get(name).into_iter().flat_map(|link| link.needs()));
-                    open.extend(network.master_of(name));
-                }
-            }
-        }
-        plan.steps.iter().filter_map(Step::link).any(|link| needed.contains(link))
+    /// What files of others say about links that get their first file of ours.
+    fn superseded(&self, new: &Network) -> Vec<String> {
+        let fresh = new.links.keys().filter(|name| !self.managed.links.contains_key(*name));
+        let rivals = fresh.filter_map(|name| Some((name, self.live.rivals.get(name)?)));
+        rivals.flat_map(|(name, rival)| rival.goes(name, self.live.is_announced(name), new)).collect()
     }
 
     /// Carries a change out.
@@ -324,7 +266,10 @@ impl Node {
         let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
         journal.write(&self.places)?;
         actions.done();
-        let done = self.steps_and_files(change, &mut actions, watch).await;
+        let mut done = self.steps_and_files(change, &mut actions, watch).await;
+        if done.is_ok() && !conduct.without_lease {
+            done = self.leases(&change.plan).await;
+        }
         if let Err(cause) = done {
             return Err(match revert(&self.places, journal).await {
                 Ok(()) => ChangeError::Failed(Box::new(cause)),
@@ -365,6 +310,23 @@ impl Node {
             for _ in 0..networkd::LOOKS {
                 tokio::time::sleep(networkd::PAUSE).await;
                 apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Waits until every link that began to ask for an address has one (OS-NET-002).
+    async fn leases(&self, plan: &Plan) -> Result<()> {
+        let until = tokio::time::Instant::now() + lease::PATIENCE;
+        for (link, dhcp) in lease::asked(plan) {
+            while lease::given(&Live::read(&self.kernel).await?, link, dhcp).is_empty() {
+                if tokio::time::Instant::now() >= until {
+                    let seconds = lease::PATIENCE.as_secs();
+                    return Err(ChangeError::NoLease { link: link.to_owned(), seconds });
+                }
+                tokio::time::sleep(lease::PACE).await;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser};
 use node_manager_net::{
     apply::Watch,
-    change::{self, Change, ChangeError, Conduct, Node, Outcome, keeper, places::Places},
+    change::{self, Change, ChangeError, Conduct, Node, Outcome, keeper, lease, places::Places},
     edit::Editor,
     live::Live,
     step::Step,
@@ -89,7 +89,7 @@ impl Applet {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Flags {
     /// Print the plan and change nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "confirm")]
     dry_run: bool,
     /// Print one JSON object as the last line on standard output
     #[arg(long)]
@@ -98,17 +98,28 @@ pub(crate) struct Flags {
     #[arg(long)]
     confirm: bool,
     /// Take back the change that waits for its confirmation
-    #[arg(long, conflicts_with_all = ["confirm", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["confirm", "dry_run", "what"])]
     revert: bool,
     /// How long a change of the management network waits for its confirmation
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Keep a change to DHCP also when no server answers within 30 s
+    #[arg(long)]
+    without_lease: bool,
     /// Stop this process (SIGSTOP) after its Nth durable action, to rehearse a power cut there
     #[arg(long, value_name = "N", hide = true)]
     halt_after: Option<usize>,
 }
 
-/// A command that changes something.
+/// Every occurrence of an option that takes several words: clap keeps the words of all of them in one list.
+pub(crate) fn each<const N: usize>(words: Option<&Vec<String>>) -> impl Iterator<Item = [&str; N]> {
+    words.into_iter().flat_map(|words| words.chunks_exact(N)).filter_map(|group| {
+        let group: Vec<&str> = group.iter().map(String::as_str).collect();
+        group.try_into().ok()
+    })
+}
+
+/// A command that changes something. Its options for what to do are in the clap group `what`.
 pub(crate) trait Edit: Parser {
     /// Flags of every command.
     fn flags(&self) -> &Flags;
@@ -221,6 +232,9 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     node.old = before;
     let change = node.plan(typed, network)?;
     notes.extend(change.lost.iter().map(|lost| format!("{lost}, and goes, because this command writes the file anew")));
+    notes.extend(
+        change.superseded.iter().map(|lost| format!("{lost} goes, because our file for this link comes first")),
+    );
     for note in &notes {
         say(&format!("note: {note}"));
     }
@@ -233,10 +247,19 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let conduct = Conduct { confirmed: flags.confirm, seconds: flags.seconds, halt_after: flags.halt_after };
+    let conduct = Conduct {
+        confirmed: flags.confirm,
+        seconds: flags.seconds,
+        without_lease: flags.without_lease,
+        halt_after: flags.halt_after,
+    };
     let outcome = node.carry_out(&change, conduct, &mut Progress).await?;
     let live = Live::read(&node.kernel).await?;
     drop(node);
+    let leases = lease::leases(&live, &change.new);
+    for (link, addresses) in leases.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+        say(&format!("{link} has {} by DHCP", addresses.join(", ")));
+    }
     let table = command.done(&live);
     if !table.is_empty() {
         print(table.trim_end_matches('\n'));
@@ -260,7 +283,9 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     };
     if flags.json {
         let seconds = (state == "waiting").then_some(flags.seconds);
-        print(&object(&change, state, &notes, seconds).to_string());
+        let mut object = object(&change, state, &notes, seconds);
+        object["leases"] = leases.into_iter().collect();
+        print(&object.to_string());
     }
     Ok(ExitCode::SUCCESS)
 }

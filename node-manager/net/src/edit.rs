@@ -12,59 +12,20 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     live::Live,
     mac::Mac,
-    model::{Bond, BondOptions, Bridge, Dhcp, Kind, Link, Network, Route, Vlan},
+    model::{Bond, Bridge, Dhcp, Kind, Link, Network, Route, Vlan},
     validate::{LONGEST_NAME, Problem},
 };
+
+mod bonds;
+mod typed;
+
+pub use typed::address;
 
 /// Everything wrong with an edit.
 pub type Result<T> = std::result::Result<T, Vec<Problem>>;
 
 fn problem(subject: &str, rule: impl Into<String>, way_out: impl Into<String>) -> Vec<Problem> {
     vec![Problem { subject: subject.to_owned(), rule: rule.into(), way_out: way_out.into() }]
-}
-
-/// An address as it is typed, with its netmask (dotted, or a prefix length) and gateway.
-///
-/// # Errors
-/// Every one that is empty, illegal, or does not fit the others (OS-TUI-074 to 076).
-pub fn address(ip: &str, netmask: &str, gateway: &str) -> Result<(IpNet, IpAddr)> {
-    let mut problems = Vec::new();
-    let mut read = |what: &str, text: &str| match text.parse::<IpAddr>() {
-        Ok(ip) => Some(ip),
-        Err(_) => {
-            let rule = if text.is_empty() { "is empty".to_owned() } else { format!("{text:?} is no IP address") };
-            problems.extend(problem(what, rule, "write it like 192.168.1.10"));
-            None
-        }
-    };
-    let (ip, via) = (read("ip address", ip), read("gateway", gateway));
-    let prefix = match (netmask.parse::<Ipv4Addr>(), netmask.parse::<u8>()) {
-        (Ok(mask), _) => ipnet::ipv4_mask_to_prefix(mask).ok(),
-        (_, Ok(length)) => Some(length),
-        _ => None,
-    };
-    let longest = if ip.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
-    if prefix.is_none_or(|length| length == 0 || length > longest) {
-        let rule = if netmask.is_empty() { "is empty".to_owned() } else { format!("{netmask:?} is no netmask") };
-        problems.extend(problem("netmask", rule, "write it like 255.255.255.0"));
-    }
-    let (Some(ip), Some(via), Some(prefix), true) = (ip, via, prefix, problems.is_empty()) else {
-        return Err(problems);
-    };
-    let address =
-        IpNet::new(ip, prefix).map_err(|cause| problem("netmask", cause.to_string(), "write it like 255.255.255.0"))?;
-    if via == ip {
-        return Err(problem(
-            "gateway",
-            format!("{via} is the address of this node itself"),
-            "write the router's address",
-        ));
-    }
-    if !address.contains(&via) {
-        let rule = format!("{via} is not in the network {} of the address", address.trunc());
-        return Err(problem("gateway", rule, "correct the address, the netmask or the gateway (OS-TUI-076)"));
-    }
-    Ok((address, via))
 }
 
 /// The bridge over a link: `br_eth0`, over a VLAN `br_eth0_10`: the names that the cloud gives, so that its networks find
@@ -86,12 +47,15 @@ pub struct Editor<'a> {
     /// What the operator should know.
     pub notes: Vec<String>,
     live: &'a Live,
+    /// Links that were managed before.
+    managed: BTreeSet<String>,
 }
 
 impl<'a> Editor<'a> {
     /// Edits what is managed on a node.
     pub fn new(old: &Network, live: &'a Live) -> Self {
-        Self { network: old.clone(), before: old.clone(), notes: Vec::new(), live }
+        let managed = old.links.keys().cloned().collect();
+        Self { network: old.clone(), before: old.clone(), notes: Vec::new(), live, managed }
     }
 
     /// A link, taken in from the node where nobody has managed it so far.
@@ -106,8 +70,19 @@ impl<'a> Editor<'a> {
             .ok_or_else(|| problem(name, "there is no such interface", "see zs-show-network for what there is"))
     }
 
+    /// A link that is in no bond or bridge that others made around it while it was managed already.
+    fn free(&mut self, name: &str) -> Result<()> {
+        self.link(name)?;
+        if let Some(master) = self.live.foreign_master(name, &self.before) {
+            let (rule, way_out) = of_others(name, &master.name);
+            return Err(problem(name, rule, way_out));
+        }
+        Ok(())
+    }
+
     /// A link that may have addresses.
     fn top(&mut self, name: &str) -> Result<&mut Link> {
+        self.free(name)?;
         self.link(name)?.off = false;
         if let Some(master) = self.network.master_of(name) {
             let rule = format!("it belongs to {master} and receives nothing for itself");
@@ -150,7 +125,12 @@ impl<'a> Editor<'a> {
             ));
         }
         let first = self.live.default_link(true).or_else(|| self.live.default_link(false));
-        if self.network.management.is_none() && first.is_none_or(|first| self.is_or_holds(name, first)) {
+        let leads_here = match first {
+            Some(first) => self.is_or_holds(name, first),
+            // The node may be reached by any address that it has already.
+            None => self.live.addressed().all(|other| self.is_or_holds(name, other)),
+        };
+        if self.network.management.is_none() && leads_here {
             self.network.management = Some(name.to_owned());
         }
         Ok(())
@@ -211,11 +191,17 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When the link belongs to a bond, or is not there.
     pub fn bridge_over(&mut self, name: &str) -> Result<String> {
+        self.free(name)?;
         self.link(name)?.off = false;
         if matches!(self.link(name)?.kind, Kind::Bridge(_)) {
             return Ok(name.to_owned());
         }
         if let Some(master) = self.network.master_of(name).map(str::to_owned) {
+            if self.is_new_here(&master) {
+                let rule = format!("it is a port of {master}, which others made");
+                let way_out = format!("configure {master} itself: zs-network-setting -i {master} ...");
+                return Err(problem(name, rule, way_out));
+            }
             if matches!(self.network.links.get(&master), Some(Link { kind: Kind::Bridge(_), .. })) {
                 return Ok(master);
             }
@@ -263,7 +249,7 @@ impl<'a> Editor<'a> {
     fn not_management(&self, name: &str, rule: &str) -> Result<()> {
         let marked = match self.network.management.as_deref() {
             Some(marked) => marked == name,
-            None => self.live.default_link(true) == Some(name),
+            None => [true, false].into_iter().any(|v4| self.live.default_link(v4) == Some(name)),
         };
         if marked {
             let way_out = "move the management network first: zs-network-setting --management INTERFACE";
@@ -336,6 +322,11 @@ impl<'a> Editor<'a> {
         Ok(name)
     }
 
+    /// A link that these commands have not managed so far, and did not make either.
+    fn is_new_here(&self, name: &str) -> bool {
+        self.before.links.contains_key(name) && !self.managed.contains(name)
+    }
+
     /// Nothing is built on a link.
     fn unused(&self, name: &str) -> Result<()> {
         if let Some(master) = self.network.master_of(name) {
@@ -377,176 +368,45 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    /// Creates a bond without members (OS-SCR-040). Nothing changes when there is one with these options.
-    ///
-    /// # Errors
-    /// When the name means something else.
-    pub fn create_bond(&mut self, name: &str, options: BondOptions) -> Result<()> {
-        if self.live.links().contains_key(name) || self.network.links.contains_key(name) {
-            let link = self.link(name)?;
-            let unused = link.ip.is_empty();
-            return match &mut link.kind {
-                Kind::Bond(bond) if bond.options == options => Ok(()),
-                // The driver makes one by itself when it is loaded.
-                Kind::Bond(bond) if unused && bond.members.is_empty() => {
-                    bond.options = options;
-                    Ok(())
-                }
-                Kind::Bond(_) => {
-                    Err(problem(name, "there is such a bond with other options", "delete it first: zs-bond-lacp -d"))
-                }
-                other => Err(problem(name, format!("there is a {} of that name", other.word()), "choose another name")),
-            };
-        }
-        self.network.links.insert(name.to_owned(), Link::new(Kind::Bond(Bond { options, ..Bond::default() })));
-        Ok(())
-    }
-
-    /// Deletes a bond; its cards stay, without addresses (OS-SCR-041).
-    ///
-    /// # Errors
-    /// When there is none, or something is built on it.
-    pub fn delete_bond(&mut self, name: &str) -> Result<()> {
-        let link = self.link(name)?;
-        if !matches!(link.kind, Kind::Bond(_)) {
-            return Err(problem(name, format!("it is a {}, no bond", link.kind.word()), "name a bond"));
-        }
-        self.unused(name)?;
-        self.network.links.remove(name);
-        Ok(())
-    }
-
-    /// Adds a card to a bond (OS-SCR-050). Where the bond has no address it takes over the card's.
-    ///
-    /// # Errors
-    /// When either is not what it should be, or both have addresses.
-    pub fn attach(&mut self, bond: &str, card: &str) -> Result<()> {
-        self.member(bond, card)?;
-        if let Some(master) = self.network.master_of(card) {
-            if master == bond {
-                return Ok(());
-            }
-            let rule = format!("it belongs to {master} already");
-            return Err(problem(card, rule, format!("take it out first: zs-nic-to-bond -d {master} {card}")));
-        }
-        let moves = {
-            let (of_bond, of_card) = (&self.network.links[bond].ip, &self.network.links[card].ip);
-            if !of_bond.is_empty() && !of_card.is_empty() {
-                let way_out = format!("take its address away first: zs-network-setting --clear {card}");
-                return Err(problem(card, format!("it has addresses of its own, and so has {bond}"), way_out));
-            }
-            !of_card.is_empty()
-        };
-        let mac = self.mac(card);
-        if moves {
-            let ip = std::mem::take(&mut self.link(card)?.ip);
-            self.link(bond)?.ip = ip;
-            self.follow(card, bond);
-            self.notes.push(format!("{bond} takes over the addresses of {card}"));
-        }
-        self.link(card)?.off = false;
-        self.link(bond)?.off = false;
-        let mtu = self.link(card)?.mtu.take();
-        let link = self.link(bond)?;
-        let Kind::Bond(document) = &mut link.kind else { return Ok(()) };
-        if document.members.is_empty() {
-            link.mtu = link.mtu.or(mtu);
-        }
-        document.mac = document.mac.or(mac);
-        document.members.insert(card.to_owned());
-        Ok(())
-    }
-
-    /// Takes a card out of a bond, whose addresses stay (OS-SCR-051).
-    ///
-    /// # Errors
-    /// When it is no member, or the last one under the management network.
-    pub fn detach(&mut self, bond: &str, card: &str) -> Result<()> {
-        self.member(bond, card)?;
-        let carries = self.carries_management(bond);
-        let mac = self.mac(card);
-        let Kind::Bond(document) = &mut self.link(bond)?.kind else { return Ok(()) };
-        if !document.members.contains(card) {
-            let members: Vec<&str> = document.members.iter().map(String::as_str).collect();
-            let members = if members.is_empty() { "none".to_owned() } else { members.join(", ") };
-            return Err(problem(card, format!("it is no member of {bond}"), format!("its members are: {members}")));
-        }
-        if document.members.len() == 1 && carries {
-            let rule = format!("it is the last card of {bond}, which carries the management network");
-            return Err(problem(card, rule, format!("add another first: zs-nic-to-bond -a {bond} NIC")));
-        }
-        document.members.remove(card);
-        if document.primary.as_deref() == Some(card) {
-            document.primary = None;
-        }
-        if document.mac.is_some() && document.mac == mac && !document.members.is_empty() {
-            // Neighbours know the bond by it. Two stations with one address in a network would take each other's packets.
-            self.link(card)?.off = true;
-            self.notes.push(format!(
-                "{bond} keeps the hardware address of {card}, so {card} is switched off until it is used"
-            ));
-        }
-        Ok(())
-    }
-
-    /// The management network goes through a link.
-    fn carries_management(&self, name: &str) -> bool {
-        let mut open: Vec<&str> = self.network.management.as_deref().into_iter().collect();
-        let mut seen = BTreeSet::new();
-        while let Some(link) = open.pop() {
-            if link == name {
-                return true;
-            }
-            if seen.insert(link) {
-                open.extend(self.network.links.get(link).into_iter().flat_map(Link::needs));
-            }
-        }
-        false
-    }
-
     /// Puts a whole document in place of what is managed; links that the node has already are taken over as they are.
     ///
     /// # Errors
-    /// None so far; what the document breaks is found when it is planned.
+    /// Links that belong to a bond or bridge that the document does not know; what else it breaks is found when it is
+    /// planned.
     pub fn replace(&mut self, wanted: Network) -> Result<()> {
-        for name in wanted.links.keys().filter(|name| self.live.links().contains_key(*name)) {
-            // What cannot be taken over stands in the way, and is reported as that.
-            let _ = self.live.import(name, &mut self.before);
-        }
         let cards = wanted.links.values().filter_map(|link| match &link.kind {
             Kind::Nic(nic) => self.live.card(nic.mac?),
             _ => None,
         });
-        let cards: Vec<String> = cards.map(|card| card.name.clone()).collect();
-        for card in cards {
-            let _ = self.live.import(&card, &mut self.before);
+        let cards = cards.map(|card| card.name.clone());
+        let present = wanted.links.keys().filter(|name| self.live.links().contains_key(*name)).cloned();
+        let found: BTreeSet<String> = present.chain(cards).collect();
+        let mut problems = Vec::new();
+        for name in found {
+            // What cannot be taken over stands in the way, and is reported as that.
+            let _ = self.live.import_alone(&name, &mut self.before);
+            let known = self.managed.contains(&name);
+            let master = self
+                .live
+                .foreign_master(&name, &wanted)
+                .filter(|master| !known && !self.before.links.contains_key(&master.name));
+            if let Some(master) = master {
+                let (rule, way_out) = of_others(&name, &master.name);
+                problems.extend(problem(&format!("links.{name}"), rule, way_out));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
         }
         self.network = wanted;
         Ok(())
     }
+}
 
-    fn member(&mut self, bond: &str, card: &str) -> Result<()> {
-        let mut problems = Vec::new();
-        match self.link(bond) {
-            Err(found) => problems.extend(found),
-            Ok(Link { kind: Kind::Bond(_), .. }) => {}
-            Ok(link) => problems.extend(problem(
-                bond,
-                format!("it is a {}, no bond", link.kind.word()),
-                "create one first: zs-bond-lacp -c bond0",
-            )),
-        }
-        match self.link(card) {
-            Err(found) => problems.extend(found),
-            Ok(Link { kind: Kind::Nic(_), .. }) => {}
-            Ok(link) => problems.extend(problem(
-                card,
-                format!("it is a {}, and only NICs join bonds", link.kind.word()),
-                "name a NIC",
-            )),
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
+/// Rule and way out for a link inside something that no document names.
+fn of_others(name: &str, master: &str) -> (String, String) {
+    let rule = format!("it belongs to {master}, which others made, and receives nothing for itself");
+    (rule, format!("configure {master} instead, or take {name} out of it first (ip link set {name} nomaster)"))
 }
 
 fn without(dhcp: Dhcp, v4: bool) -> Dhcp {
@@ -561,20 +421,6 @@ fn without(dhcp: Dhcp, v4: bool) -> Dhcp {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn os_tui_074_to_076_every_wrong_field_of_an_address_is_named() {
-        assert_eq!(address("192.168.1.10", "255.255.255.0", "192.168.1.1").unwrap().0.to_string(), "192.168.1.10/24");
-        assert_eq!(address("2001:db8::2", "64", "2001:db8::1").unwrap().0.to_string(), "2001:db8::2/64");
-        let wrong = |ip, mask, gateway| {
-            address(ip, mask, gateway).unwrap_err().iter().map(|p| p.subject.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(wrong("", "255.0.255.0", "x"), ["ip address", "gateway", "netmask"]);
-        assert_eq!(wrong("192.168.1.10", "33", "192.168.1.1"), ["netmask"]);
-        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.2.1"), ["gateway"]);
-        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "192.168.1.10"), ["gateway"]);
-        assert_eq!(wrong("192.168.1.10", "255.255.255.0", "2001:db8::1"), ["gateway"]);
-    }
 
     #[test]
     fn bridges_are_named_as_the_cloud_names_them() {

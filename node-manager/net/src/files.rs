@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 mod ini;
 mod parse;
 mod render;
+mod rivals;
 pub mod store;
 
 pub use parse::{Note, Parsed, parse};
 pub use render::render;
+pub(crate) use rivals::{Rivals, rivals};
 
 /// Beginning of the names of our files. networkd takes the first file that matches; installers begin with 10.
 pub const OURS: &str = "05-zs-";

@@ -13,6 +13,7 @@ pub mod live;
 pub mod mac;
 pub mod model;
 pub mod plan;
+pub mod ready;
 pub mod show;
 pub mod state;
 pub mod step;

@@ -11,16 +11,19 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
+    files::Rivals,
     kernel::{
         Kernel, Result,
         address::{self, AddressFacts},
         link::LinkFacts,
     },
     mac::Mac,
-    model::{Bond, Bridge, Dhcp, Ip, Kind, Link, Network, Nic, Route, Vlan, Vxlan},
+    model::{Kind, Link, Network, Route},
     state::{Device, LinkState, State},
-    validate::Problem,
 };
+
+mod import;
+mod obstacles;
 
 /// Everything the kernel has.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Live {
     /// Default routes, whoever set them.
     defaults: Vec<(u32, Route)>,
     peers: BTreeMap<u32, BTreeSet<IpAddr>>,
+    /// What files of others say about a link at the moment.
+    pub(crate) rivals: Rivals,
 }
 
 impl Live {
@@ -62,7 +67,7 @@ impl Live {
                 peers.entry(index).or_default().insert(peer);
             }
         }
-        Ok(Self { links, names, addresses, routes, defaults, peers })
+        Ok(Self { links, names, addresses, routes, defaults, peers, rivals: Rivals::default() })
     }
 
     /// Interfaces by name.
@@ -78,6 +83,46 @@ impl Live {
     /// Name of an interface.
     pub fn name(&self, index: u32) -> Option<&str> {
         self.names.get(&index).map(String::as_str)
+    }
+
+    /// Bond or bridge of others (or whatever else) that a link belongs to: neither the cloud's nor in the document.
+    pub fn foreign_master(&self, name: &str, document: &Network) -> Option<&LinkFacts> {
+        let master = self.master(self.links.get(name)?)?;
+        (!master.is_of_the_cloud() && !document.links.contains_key(&master.name)).then_some(master)
+    }
+
+    /// VLANs on a link, except those of the cloud.
+    fn vlans_over(&self, link: &LinkFacts) -> impl Iterator<Item = &LinkFacts> {
+        let index = link.index;
+        let tagged = |link: &&LinkFacts| matches!(link.device, Some(Device::Vlan { .. })) && !link.is_of_the_cloud();
+        self.links.values().filter(move |other| other.stands_on(index)).filter(tagged)
+    }
+
+    /// Links that have addresses of their own or that a server gave.
+    pub fn addressed(&self) -> impl Iterator<Item = &str> {
+        let reachable = |index: u32| self.addresses_of(index).any(|address| address.is_fixed() || address.is_leased());
+        let links = self.links.values().filter(move |link| !link.is_loopback() && reachable(link.index));
+        links.map(|link| self.below(link))
+    }
+
+    /// The link with an address of this node.
+    pub fn link_with(&self, ip: IpAddr) -> Option<&str> {
+        let address = self.addresses.iter().find(|address| address.address.addr() == ip)?;
+        let link = self.links.get(self.names.get(&address.index)?)?;
+        (!link.is_loopback()).then(|| self.below(link))
+    }
+
+    /// Routers' announcements gave a link an address.
+    pub(crate) fn is_announced(&self, name: &str) -> bool {
+        let announced = |address: &AddressFacts| address.is_leased() && address.address.addr().is_ipv6();
+        self.holder(name).is_some_and(|holder| self.addresses_of(holder).any(announced))
+    }
+
+    /// What hangs below a bridge of the cloud is the operator's; every other link stands for itself.
+    fn below<'a>(&'a self, link: &'a LinkFacts) -> &'a str {
+        let port = || self.links.values().find(|port| port.master == Some(link.index) && port.device.is_some());
+        let link = if link.is_of_the_cloud() { port().unwrap_or(link) } else { link };
+        &link.name
     }
 
     fn master(&self, link: &LinkFacts) -> Option<&LinkFacts> {
@@ -106,10 +151,7 @@ impl Live {
         let of_family = self.defaults.iter().filter(move |(_, route)| route.to.addr().is_ipv4() == v4);
         of_family.filter_map(|(index, route)| {
             let link = self.links.get(self.names.get(index)?)?;
-            // What hangs below a bridge of the cloud is the operator's.
-            let below = self.links.values().find(|port| port.master == Some(link.index) && port.device.is_some());
-            let link = if link.is_of_the_cloud() { below? } else { link };
-            Some((link.name.as_str(), route.metric))
+            Some((self.below(link), route.metric))
         })
     }
 
@@ -120,7 +162,10 @@ impl Live {
 
     fn device(&self, link: &LinkFacts) -> Option<Device> {
         Some(match link.device.clone()? {
-            Device::Vlan { id, .. } => Device::Vlan { parent: self.names.get(&link.parent?)?.clone(), id },
+            Device::Vlan { id, .. } => {
+                let parent = link.parent.filter(|_| link.parent_namespace.is_none())?;
+                Device::Vlan { parent: self.names.get(&parent)?.clone(), id }
+            }
             Device::Bond { options, .. } => {
                 Device::Bond { options, primary: link.primary.and_then(|index| self.names.get(&index).cloned()) }
             }
@@ -144,7 +189,7 @@ impl Live {
             .collect();
         let addresses: BTreeSet<IpNet> = all().flat_map(|(_, link)| link.ip.addresses.iter().copied()).collect();
         let route_key = |route: &Route| (route.to, route.via, route.effective_metric());
-        let routes: BTreeSet<_> = all().flat_map(|(_, link)| link.ip.routes.iter().map(route_key)).collect();
+        let routes: BTreeSet<_> = all().flat_map(|(_, link)| link.ip.own_routes().map(route_key)).collect();
         let peers: BTreeSet<IpAddr> = all()
             .flat_map(|(_, link)| match &link.kind {
                 Kind::Vxlan(vxlan) => vxlan.peers.clone(),
@@ -203,145 +248,4 @@ impl Live {
         state.management = old.management.clone().filter(|name| state.links.contains_key(name));
         state
     }
-
-    /// Takes a link of the node into a document as it is, with what it is built on. Nothing to do when it is there.
-    ///
-    /// # Errors
-    /// When there is no such link, or it is none that can be managed.
-    pub fn import(&self, name: &str, into: &mut Network) -> std::result::Result<(), Problem> {
-        if into.links.contains_key(name) {
-            return Ok(());
-        }
-        let problem =
-            |rule: String, way_out: &str| Problem { subject: name.to_owned(), rule, way_out: way_out.to_owned() };
-        let Some(link) = self.links.get(name) else {
-            let cards: Vec<&str> = self
-                .links
-                .values()
-                .filter(|link| link.device.is_some() && !link.is_loopback() && !link.is_of_the_cloud())
-                .map(|link| link.name.as_str())
-                .collect();
-            let way_out =
-                format!("this node has: {}", if cards.is_empty() { "none".to_owned() } else { cards.join(", ") });
-            return Err(problem("there is no such interface".to_owned(), &way_out));
-        };
-        if link.is_of_the_cloud() {
-            let way_out = "use the interface below it, or detach the L2 network from the cluster first";
-            return Err(problem("the cloud made it for one of its networks".to_owned(), way_out));
-        }
-        let device = self
-            .device(link)
-            .ok_or_else(|| problem("it is neither NIC, bond, VLAN, bridge nor VXLAN".to_owned(), "name another"))?;
-        let ports = |bond: bool| -> BTreeSet<String> {
-            let carries = |port: &&LinkFacts| {
-                // Taps of VMs and cables of containers come and go by themselves.
-                let own = !port.is_of_the_cloud() && port.kind.as_deref() != Some("veth");
-                port.master == Some(link.index) && port.device.is_some() && (bond || own)
-            };
-            self.links.values().filter(carries).map(|port| port.name.clone()).collect()
-        };
-        let kind = match device {
-            Device::Nic { mac } => Kind::Nic(Nic { mac }),
-            Device::Vlan { parent, id } => {
-                self.import(&parent, into)?;
-                Kind::Vlan(Vlan { parent, id })
-            }
-            Device::Bond { options, primary } => {
-                let members = ports(true);
-                for member in &members {
-                    self.import(member, into)?;
-                }
-                Kind::Bond(Bond { members, options, primary, mac: link.mac })
-            }
-            Device::Bridge { stp } => {
-                let ports = ports(false);
-                for port in &ports {
-                    self.import(port, into)?;
-                }
-                Kind::Bridge(Bridge { ports, stp, mac: link.mac })
-            }
-            Device::Vxlan { vni, local, port, peers } => Kind::Vxlan(Vxlan { vni, local, port, peers }),
-        };
-        let holder = self.holder(name).unwrap_or(link.index);
-        let fixed = self.addresses_of(holder).filter(|address| address.is_fixed());
-        let leased = |v4: bool| self.addresses_of(holder).any(|a| a.is_leased() && a.address.addr().is_ipv4() == v4);
-        let routes = self.routes.iter().filter(|(index, _)| *index == holder).map(|(_, route)| route.clone());
-        let ip = Ip {
-            // IPv6 addresses of routers' announcements come without any server.
-            dhcp: if leased(true) { Dhcp::Ipv4 } else { Dhcp::Off },
-            addresses: fixed.map(|address| address.address).collect(),
-            routes: routes.map(plain_metric).collect(),
-            ..Ip::default()
-        };
-        into.links.insert(name.to_owned(), Link { kind, mtu: None, off: false, ip });
-        if into.mtu(name) != link.mtu
-            && let Some(entry) = into.links.get_mut(name)
-        {
-            entry.mtu = Some(link.mtu);
-        }
-        Ok(())
-    }
-
-    /// What stands between the node and a new document: cards that are not there, names that others have, links that the
-    /// cloud uses.
-    pub fn obstacles(&self, old: &Network, new: &Network) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut say = |subject: &str, rule: String, way_out: String| {
-            problems.push(Problem { subject: format!("links.{subject}"), rule, way_out });
-        };
-        for (name, link) in &new.links {
-            let present = self.links.get(name);
-            if let Kind::Nic(nic) = &link.kind {
-                let there = match nic.mac {
-                    Some(mac) => self.card(mac).is_some(),
-                    None => present.is_some_and(|link| matches!(link.device, Some(Device::Nic { .. }))),
-                };
-                // A card that was pulled out is no reason to refuse everything else.
-                if !there && !old.links.contains_key(name) {
-                    let card = nic.mac.map_or_else(|| name.clone(), |mac| mac.to_string());
-                    say(
-                        name,
-                        format!("this node has no card {card}"),
-                        "see zs-show-network for the cards it has".to_owned(),
-                    );
-                }
-            }
-            let Some(present) = present.filter(|_| !old.links.contains_key(name)) else { continue };
-            let is_it = match (&link.kind, &present.device) {
-                (Kind::Nic(nic), Some(Device::Nic { mac })) => nic.mac == *mac || nic.mac.is_none(),
-                _ => false,
-            };
-            let moves = present.permanent.is_some_and(|mac| {
-                new.links.values().any(|l| matches!(&l.kind, Kind::Nic(nic) if nic.mac == Some(mac)))
-            });
-            if !is_it && !moves {
-                say(
-                    name,
-                    "another interface of this node has the name already".to_owned(),
-                    "choose another name".to_owned(),
-                );
-            }
-        }
-        // Whatever moves a link below a bridge of the cloud cuts VMs off.
-        let (before, after) = (self.state(old, new), State::from(new));
-        for (name, link) in &before.links {
-            let Some(bridge) = self.cloud_bridge(name) else { continue };
-            let same = after.links.get(name).is_some_and(|after| after.master == link.master);
-            if !same {
-                let rule = format!("{} is over it, for a network of the cloud with its VMs", bridge.name);
-                say(
-                    name,
-                    rule,
-                    "detach that L2 network from the cluster first, or leave the interface as it is".to_owned(),
-                );
-            }
-        }
-        problems
-    }
-}
-
-/// The metric as people write it.
-fn plain_metric(route: Route) -> Route {
-    let metric = if route.to.addr().is_ipv6() && route.metric == 1024 { 0 } else { route.metric };
-    Route { metric, ..route }
 }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::mac::Mac;
 
+mod bond;
+
+pub use bond::{Bond, BondMode, BondOptions, LacpRate, XmitHash};
+
 /// The wanted network of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +35,8 @@ pub struct Link {
     /// What it is.
     pub kind: Kind,
     /// Largest packet in bytes. Without it: the bond's for its members, the parent's for a VLAN, the smallest of its
-    /// ports for a bridge, 1450 for a VXLAN, otherwise 1500.
+    /// ports for a bridge, what fits into the link with its own address for a VXLAN (1450 over IPv4 and Ethernet),
+    /// otherwise 1500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Switched off (OS-NET-001). Such a link has no addresses, and nothing is built on it.
@@ -87,205 +92,6 @@ pub struct Nic {
     pub mac: Option<Mac>,
 }
 
-/// Several cards as one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bond {
-    /// Its cards.
-    #[serde(default)]
-    pub members: BTreeSet<String>,
-    /// How they work together.
-    #[serde(flatten)]
-    pub options: BondOptions,
-    /// Card to prefer while it works; only for modes with one active card.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub primary: Option<String>,
-    /// Hardware address; without it the first card's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
-}
-
-/// How the cards of a bond work together (Linux `bonding.rst`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BondOptions {
-    /// Mode.
-    #[serde(default)]
-    pub mode: BondMode,
-    /// How often cables are looked at, in milliseconds; 0 never looks.
-    #[serde(default = "default_miimon")]
-    pub miimon: u32,
-    /// How long a card must be well before it is used again, in milliseconds; a multiple of `miimon`.
-    #[serde(default)]
-    pub updelay: u32,
-    /// How long a card must be without a link before it is given up, in milliseconds; a multiple of `miimon`.
-    #[serde(default)]
-    pub downdelay: u32,
-    /// What decides over which card a packet leaves.
-    #[serde(default)]
-    pub xmit_hash_policy: XmitHash,
-    /// How often the switch is asked to send its protocol frames; for mode 802.3ad.
-    #[serde(default)]
-    pub lacp_rate: LacpRate,
-    /// Working cards below which the bond counts as down.
-    #[serde(default)]
-    pub min_links: u32,
-}
-
-/// 100 ms, as the node commands print it (OS-SCR-042).
-fn default_miimon() -> u32 {
-    100
-}
-
-impl Default for BondOptions {
-    fn default() -> Self {
-        Self {
-            mode: BondMode::default(),
-            miimon: default_miimon(),
-            updelay: 0,
-            downdelay: 0,
-            xmit_hash_policy: XmitHash::default(),
-            lacp_rate: LacpRate::default(),
-            min_links: 0,
-        }
-    }
-}
-
-/// The modes of the Linux bonding driver, in the order of their numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum BondMode {
-    /// 0: one card after the other.
-    #[serde(rename = "balance-rr")]
-    BalanceRr,
-    /// 1: one card, another when it fails.
-    #[default]
-    #[serde(rename = "active-backup")]
-    ActiveBackup,
-    /// 2: by a hash of the packet.
-    #[serde(rename = "balance-xor")]
-    BalanceXor,
-    /// 3: everything on all cards.
-    #[serde(rename = "broadcast")]
-    Broadcast,
-    /// 4: IEEE 802.3ad dynamic link aggregation (LACP).
-    #[serde(rename = "802.3ad")]
-    Lacp,
-    /// 5: outgoing traffic by load.
-    #[serde(rename = "balance-tlb")]
-    BalanceTlb,
-    /// 6: both directions by load.
-    #[serde(rename = "balance-alb")]
-    BalanceAlb,
-}
-
-impl BondMode {
-    /// All, by number.
-    pub const ALL: [Self; 7] = [
-        Self::BalanceRr,
-        Self::ActiveBackup,
-        Self::BalanceXor,
-        Self::Broadcast,
-        Self::Lacp,
-        Self::BalanceTlb,
-        Self::BalanceAlb,
-    ];
-
-    /// The driver's number.
-    pub fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The driver's name.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::BalanceRr => "balance-rr",
-            Self::ActiveBackup => "active-backup",
-            Self::BalanceXor => "balance-xor",
-            Self::Broadcast => "broadcast",
-            Self::Lacp => "802.3ad",
-            Self::BalanceTlb => "balance-tlb",
-            Self::BalanceAlb => "balance-alb",
-        }
-    }
-
-    /// By name or number.
-    pub fn of_word(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.word() == text || mode.number().to_string() == text)
-    }
-
-    /// The mode prefers one card when told which.
-    pub fn has_primary(self) -> bool {
-        matches!(self, Self::ActiveBackup | Self::BalanceTlb | Self::BalanceAlb)
-    }
-}
-
-/// What decides over which card a packet leaves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum XmitHash {
-    /// Hardware addresses.
-    #[default]
-    #[serde(rename = "layer2")]
-    Layer2,
-    /// IP addresses and ports.
-    #[serde(rename = "layer3+4")]
-    Layer34,
-    /// Hardware and IP addresses.
-    #[serde(rename = "layer2+3")]
-    Layer23,
-    /// As `layer2+3`, of the inner packet where there is a tunnel.
-    #[serde(rename = "encap2+3")]
-    Encap23,
-    /// As `layer3+4`, of the inner packet where there is a tunnel.
-    #[serde(rename = "encap3+4")]
-    Encap34,
-    /// VLAN and source hardware address.
-    #[serde(rename = "vlan+srcmac")]
-    VlanSrcMac,
-}
-
-impl XmitHash {
-    /// All, by the driver's number.
-    pub const ALL: [Self; 6] =
-        [Self::Layer2, Self::Layer34, Self::Layer23, Self::Encap23, Self::Encap34, Self::VlanSrcMac];
-
-    /// The driver's name.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Layer2 => "layer2",
-            Self::Layer34 => "layer3+4",
-            Self::Layer23 => "layer2+3",
-            Self::Encap23 => "encap2+3",
-            Self::Encap34 => "encap3+4",
-            Self::VlanSrcMac => "vlan+srcmac",
-        }
-    }
-
-    /// By the driver's name.
-    pub fn of_word(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|policy| policy.word() == text)
-    }
-}
-
-/// How often the switch sends its LACP frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LacpRate {
-    /// Every 30 seconds.
-    #[default]
-    Slow,
-    /// Every second.
-    Fast,
-}
-
-impl LacpRate {
-    /// The driver's name.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Slow => "slow",
-            Self::Fast => "fast",
-        }
-    }
-}
-
 /// A tagged network on a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,6 +133,18 @@ pub struct Vxlan {
     pub peers: BTreeSet<IpAddr>,
 }
 
+impl Vxlan {
+    /// Bytes of every packet that belong to the tunnel (NET-VX-002).
+    pub fn overhead(&self) -> u32 {
+        overhead(self.local)
+    }
+}
+
+/// Bytes that a VXLAN adds to a frame (NET-VX-002), and to one over IPv6.
+pub(crate) fn overhead(local: IpAddr) -> u32 {
+    if local.is_ipv4() { 50 } else { 70 }
+}
+
 /// The port that IANA assigned to VXLAN.
 fn default_vxlan_port() -> u16 {
     4789
@@ -359,6 +177,20 @@ impl Ip {
         *self == Self::default()
     }
 
+    /// A route through a network that a server gives: it can be set when the address has come, by whoever asked for it,
+    /// which is networkd.
+    pub fn waits_for_lease(&self, route: &Route) -> bool {
+        route.via.is_some_and(|via| {
+            let known = self.addresses.iter().any(|address| address.contains(&via));
+            !known && !is_link_local(via) && self.dhcp.gives(via.is_ipv4())
+        })
+    }
+
+    /// Routes that can be set at any time.
+    pub fn own_routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(|route| !self.waits_for_lease(route))
+    }
+
     /// The link's default gateway of the family of `like`.
     pub fn gateway(&self, v4: bool) -> Option<IpAddr> {
         self.routes.iter().find(|route| route.is_default() && route.to.addr().is_ipv4() == v4).and_then(|r| r.via)
@@ -381,10 +213,20 @@ pub enum Dhcp {
 }
 
 impl Dhcp {
+    /// Addresses of this family are asked for.
+    pub fn gives(&self, v4: bool) -> bool {
+        matches!((self, v4), (Self::Both, _) | (Self::Ipv4, true) | (Self::Ipv6, false))
+    }
+
     /// No server is asked.
     pub fn is_off(&self) -> bool {
         *self == Self::Off
     }
+}
+
+/// Routers may be named by the address that IPv6 gives every link.
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// A route through a link.
@@ -457,7 +299,6 @@ impl Network {
     /// `patience` ends the walk in documents whose links hang on each other in a circle.
     fn mtu_within(&self, name: &str, patience: usize) -> u32 {
         const ETHERNET: u32 = 1500;
-        const OVERLAY: u32 = 1450;
         let (Some(link), Some(patience)) = (self.links.get(name), patience.checked_sub(1)) else { return ETHERNET };
         if let Some(mtu) = link.mtu {
             return mtu;
@@ -467,7 +308,12 @@ impl Network {
             Kind::Bridge(bridge) => {
                 bridge.ports.iter().map(|port| self.mtu_within(port, patience)).min().unwrap_or(ETHERNET)
             }
-            Kind::Vxlan(_) => OVERLAY,
+            Kind::Vxlan(vxlan) => {
+                let below =
+                    self.links.iter().find(|(_, link)| link.ip.addresses.iter().any(|a| a.addr() == vxlan.local));
+                let below = below.map_or(ETHERNET, |(below, _)| self.mtu_within(below, patience));
+                below.saturating_sub(vxlan.overhead())
+            }
             Kind::Bond(_) => ETHERNET,
             Kind::Nic(_) => match self.master_of(name) {
                 Some(master) if matches!(self.links[master].kind, Kind::Bond(_)) => self.mtu_within(master, patience),

@@ -140,7 +140,7 @@ impl From<&Network> for State {
                 up: !link.off,
                 master: masters.get(name.as_str()).map(|master| (*master).to_owned()),
                 addresses: link.ip.addresses.clone(),
-                routes: link.ip.routes.iter().map(|r| Route { metric: r.effective_metric(), ..r.clone() }).collect(),
+                routes: link.ip.own_routes().map(|r| Route { metric: r.effective_metric(), ..r.clone() }).collect(),
                 dhcp: link.ip.dhcp,
                 dns: link.ip.dns.clone(),
                 domains: link.ip.domains.clone(),

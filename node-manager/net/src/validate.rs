@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::{Bond, BondMode, Kind, Link, Network, Vlan, Vxlan, XmitHash};
+use crate::model::{Bond, BondMode, Kind, Link, Network, Vlan, Vxlan, XmitHash, is_link_local};
 
 /// Bytes of the longest interface name that Linux takes.
 pub const LONGEST_NAME: usize = 15;
@@ -148,7 +148,7 @@ impl<'a> Check<'a> {
             self.say(format!("{at}.off"), rule, "switch it on (remove off), or remove what uses it");
         }
         for domain in &link.ip.domains {
-            if domain.is_empty() || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)) {
+            if !is_domain(domain) {
                 self.say(
                     format!("{at}.ip.domains"),
                     format!("{domain:?} is no domain"),
@@ -428,7 +428,12 @@ impl<'a> Check<'a> {
                             format!("the router {via} is this node itself"),
                             "write the address of the router",
                         );
-                    } else if !link.ip.addresses.iter().any(on_link) && !is_link_local(via) {
+                    } else if let Some(reason) = link.ip.addresses.iter().find_map(|net| unroutable(*net, via)) {
+                        self.say(&at, format!("the router {via} {reason}"), "write the address of the router");
+                    } else if !link.ip.addresses.iter().any(on_link)
+                        && !is_link_local(via)
+                        && !link.ip.waits_for_lease(route)
+                    {
                         let way_out = format!(
                             "give {name} an address in the router's network, or correct the netmask (OS-TUI-076)"
                         );
@@ -448,9 +453,24 @@ fn network_has_v6(link: &Link) -> bool {
     link.ip.addresses.iter().any(|address| address.addr().is_ipv6())
 }
 
-/// Routers may be named by the address that IPv6 gives every link.
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+/// Why no router can have this address in a network: nobody can.
+pub(crate) fn unroutable(network: IpNet, via: IpAddr) -> Option<&'static str> {
+    let (IpNet::V4(network), IpAddr::V4(via)) = (network, via) else { return None };
+    // Point-to-point links (/31) have neither.
+    if network.prefix_len() >= 31 {
+        None
+    } else if via == network.network() {
+        Some("is the network itself")
+    } else if via == network.broadcast() {
+        Some("is the broadcast address of its network")
+    } else {
+        None
+    }
+}
+
+/// A name to complete others with, as resolved takes it.
+pub(crate) fn is_domain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
 /// Why nobody can have this address.

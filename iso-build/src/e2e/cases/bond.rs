@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::network::{change, reaches, refused, zs};
+use super::network::{SETTLE, change, reaches, refused, zs};
 use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
 /// LACP agrees within seconds when both sides speak at once, and within half a minute when one missed the other.
@@ -33,7 +33,11 @@ pub(crate) async fn lacp(lab: &Lab) -> Result<()> {
     let table = node.ok("zs-nic-to-bond -a bond0 ens17 --confirm").await?;
     // OS-SCR-042, 052: what is printed about the bond.
     ensure!(table.contains("miimon=100 mode=4 xmit_hash_policy=layer2+3") && table.contains("ens17"), "{table}");
+    // OS-NET-015: the product needs the bond's address, and every card on.
+    let shown = zs(&node, "zs-show-network").await?;
+    ensure!(shown["problems"].to_string().contains("it has no address (OS-NET-015)"), "{shown}");
     change(&node, "zs-network-setting -i bond0 10.9.0.1 255.255.255.0 10.9.0.254").await?;
+    ensure!(zs(&node, "zs-show-network").await?["problems"] == serde_json::json!([]));
     aggregated(&node, &switch, 2).await?;
     reaches(&node, "10.9.0.2").await?;
 
@@ -73,6 +77,84 @@ async fn aggregated(node: &Machine, switch: &Machine, links: usize) -> Result<()
         Ok((bond.stdout == format!("{links}\n{partner}\n").into_bytes()).then_some(()))
     })
     .await
+}
+
+/// Flags of the command, whether one card can be preferred, and the files below `/sys/class/net/BOND/bonding` that tell.
+type Mode = (&'static str, bool, &'static [(&'static str, &'static str)]);
+
+/// Modes 1 and 4 with a switch are cases of their own.
+const MODES: [Mode; 7] = [
+    ("balance-rr --updelay 200", false, &[("mode", "balance-rr 0"), ("updelay", "200")]),
+    ("active-backup --downdelay 300", true, &[("mode", "active-backup 1"), ("downdelay", "300")]),
+    (
+        "balance-xor --xmit-hash-policy layer3+4",
+        false,
+        &[("mode", "balance-xor 2"), ("xmit_hash_policy", "layer3+4 1")],
+    ),
+    ("broadcast --miimon 200", false, &[("mode", "broadcast 3"), ("miimon", "200")]),
+    (
+        "802.3ad --lacp-rate fast",
+        false,
+        &[("mode", "802.3ad 4"), ("lacp_rate", "fast 1"), ("xmit_hash_policy", "layer2+3 2")],
+    ),
+    ("balance-tlb", true, &[("mode", "balance-tlb 5")]),
+    ("balance-alb --updelay 100", true, &[("mode", "balance-alb 6"), ("updelay", "100")]),
+];
+
+/// Every mode with its options and two cards, as the driver tells of it, before and after a reboot.
+pub(crate) async fn modes(lab: &Lab) -> Result<()> {
+    let node = lab.boot("node", &[None; 2 * MODES.len()]).await?;
+    let mut expected = Vec::new();
+    for (number, (flags, prefers, files)) in MODES.iter().enumerate() {
+        let cards = [node.nic(2 * number).await?, node.nic(2 * number + 1).await?];
+        let [first, second] = &cards;
+        change(&node, &format!("zs-bond-lacp -c bond{number} --mode {flags}")).await?;
+        change(&node, &format!("zs-nic-to-bond -a bond{number} {first} -a bond{number} {second}")).await?;
+        let prefer = format!("zs-nic-to-bond --primary bond{number} {second}");
+        if *prefers {
+            change(&node, &prefer).await?;
+            expected.push((number, "primary", second.clone()));
+        } else {
+            refused(&node, &prefer, "uses all cards alike").await?;
+        }
+        expected.extend(files.iter().map(|(file, text)| (number, *file, (*text).to_owned())));
+        expected.push((number, "slaves", format!("{first} {second}")));
+    }
+    as_wanted(&node, &expected).await?;
+    node.reboot().await?;
+    as_wanted(&node, &expected).await?;
+    // Nothing that a reboot changed would have to be mended.
+    let again = zs(&node, "zs-bond-lacp -c bond5 --mode balance-tlb").await?;
+    ensure!(again["state"] == "unchanged", "{again}");
+    Ok(())
+}
+
+/// The driver tells what is expected; after a boot networkd needs a moment.
+async fn as_wanted(node: &Machine, expected: &[(usize, &str, String)]) -> Result<()> {
+    let read: Vec<String> = expected
+        .iter()
+        .map(|(number, file, _)| format!("echo $(cat /sys/class/net/bond{number}/bonding/{file})"))
+        .collect();
+    let read = read.join("\n");
+    let words = |text: &str| {
+        let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    let mut last = String::new();
+    let done = until("the bonds are as wanted", SETTLE, async || {
+        let said = node.ok(&read).await?;
+        let wrong: Vec<String> = said
+            .lines()
+            .zip(expected)
+            .filter(|(said, (_, _, wanted))| words(said) != words(wanted))
+            .map(|(said, (number, file, wanted))| format!("bond{number} {file}: {said:?}, not {wanted:?}"))
+            .collect();
+        last = wrong.join("\n");
+        Ok((wrong.is_empty() && said.lines().count() == expected.len()).then_some(()))
+    })
+    .await;
+    done.with_context(|| last)
 }
 
 /// A pulled cable costs a ping or two and not the connection.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::network::{becomes, change, has_address, reaches, reaches_not};
+use super::network::{becomes, change, has_address, reaches, reaches_not, zs};
 use crate::e2e::{lab::Lab, wait::until};
 
 /// Two VLANs over one cable reach their own and not each other.
@@ -86,12 +86,15 @@ pub(crate) async fn stack(lab: &Lab) -> Result<()> {
 /// An address by DHCP arrives now and at the next boot.
 pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
     let cable = lab.cable();
-    let (node, router) = lab.pair(["node", "router"], std::slice::from_ref(&cable)).await?;
+    let cards = [Some(&cable), None];
+    let (node, router) = tokio::try_join!(lab.boot("node", &cards), lab.boot("router", &cards[..1]))?;
     let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nDHCPServer=yes\n\
                   [DHCPServer]\nPoolOffset=100\nPoolSize=20\n";
     router.write("/etc/systemd/network/20-server.network", server.as_bytes()).await?;
     router.ok("networkctl reload").await?;
-    change(&node, "zs-network-setting --dhcp ens16").await?;
+    // OS-NET-002: switched on, the card has an address when the command ends, and the command tells which.
+    let done = zs(&node, "zs-network-setting --dhcp ens16 --confirm").await?;
+    ensure!(done["state"] == "confirmed" && done["leases"].to_string().contains("10.9.0.1"), "{done}");
     for boots in 0..2 {
         until("an address arrives", Duration::from_secs(60), async || {
             let shown = node.ok("ip -4 -o addr show dev ens16").await?;
@@ -103,6 +106,15 @@ pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
             node.reboot().await?;
         }
     }
+    // Where nobody answers the change is taken back, unless that does not matter.
+    let alone = node.run_for(Duration::from_secs(120), "zs-network-setting --dhcp ens17").await?;
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    ensure!(
+        alone.code == 1 && said.contains("no server gave ens17 an address") && said.contains("as it was"),
+        "{said}"
+    );
+    change(&node, "zs-network-setting --dhcp ens17 --without-lease").await?;
+    change(&node, "zs-network-setting --clear ens17").await?;
     // A fixed address takes its place.
     change(&node, "zs-network-setting -i ens16 10.9.0.9 255.255.255.0 10.9.0.254").await?;
     node.reboot().await?;

@@ -29,6 +29,10 @@ pub(crate) async fn card(lab: &Lab) -> Result<()> {
     node.reboot().await?;
     renamed(&node).await?;
     ensure!(node.nic(1).await? == "ens16", "the other card is called {}", node.nic(1).await?);
+    // Both at once, with one command.
+    change(&node, "zs-change-nic -c em01 em11 -c ens16 em12").await?;
+    let names = (node.nic(0).await?, node.nic(1).await?);
+    ensure!(names == ("em11".to_owned(), "em12".to_owned()), "the cards are called {names:?}");
     Ok(())
 }
 
@@ -53,24 +57,59 @@ pub(crate) async fn member(lab: &Lab) -> Result<()> {
     let cables = [lab.cable(), lab.cable()];
     let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
     super::bond::switch(&switch).await?;
-    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16", "zs-nic-to-bond -a bond0 ens17"]
-    {
+    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16 -a bond0 ens17"] {
         change(&node, command).await?;
     }
     change(&node, "zs-network-setting -i bond0 10.9.0.1 255.255.255.0 10.9.0.254").await?;
     reaches(&node, "10.9.0.2").await?;
 
     change(&node, "zs-change-nic -c ens17 em02").await?;
-    members(&node, "ens16 em02").await?;
+    members(&node, "ens16 em02", "10.9.0.1/24").await?;
     reaches(&node, "10.9.0.2").await?;
     node.power_cycle().await?;
-    members(&node, "ens16 em02").await?;
+    members(&node, "ens16 em02", "10.9.0.1/24").await?;
     // The renamed card carries traffic, too.
     cables[0].pull().await?;
     reaches(&node, "10.9.0.2").await
 }
 
-async fn members(node: &Machine, wanted: &str) -> Result<()> {
+/// A bond that somebody made by hand, with an address and a VLAN: naming one of its cards takes all of it over, and the
+/// next boot has it. What others build on it later guards it.
+pub(crate) async fn foreign(lab: &Lab) -> Result<()> {
+    let node = lab.boot("node", &[None, None]).await?;
+    node.ok("ip link add bond0 type bond mode active-backup miimon 100\n\
+             for card in ens16 ens17; do ip link set $card down; ip link set $card master bond0 || exit 1; done\n\
+             ip link set bond0 up; ip addr add 10.9.0.1/24 dev bond0\n\
+             ip link add link bond0 name bond0.5 type vlan id 5; ip link set bond0.5 up\n\
+             ip addr add 10.5.0.1/24 dev bond0.5")
+        .await?;
+    refused(&node, "zs-network-setting -i ens16 10.9.1.1 255.255.255.0 10.9.1.254", "configure bond0 instead").await?;
+    refused(&node, "zs-network-setting -b ens16 10.9.1.1 255.255.255.0 10.9.1.254", "bond0").await?;
+    // Neither mark nor default route: the address may be what the node is reached by.
+    let waits = zs(&node, "zs-change-nic -c ens17 em02").await?;
+    ensure!(waits["state"] == "waiting", "{waits}");
+    node.ok("zs-change-nic --confirm").await?;
+    members(&node, "ens16 em02", "10.9.0.1/24").await?;
+    has_address(&node, "bond0.5", "10.5.0.1/24").await?;
+    node.reboot().await?;
+    members(&node, "ens16 em02", "10.9.0.1/24").await?;
+    has_address(&node, "bond0.5", "10.5.0.1/24").await?;
+
+    node.ok("ip link add link bond0 name storage type vlan id 9; ip link set storage up").await?;
+    node.ok("ip link add link bond0 name bond0.2016 type vlan id 2016; ip link set bond0.2016 alias zstack:net1:bond0")
+        .await?;
+    change(&node, "zs-vlan -d bond0 5").await?;
+    for part in ["storage, a vlan made by others, is on it", "bond0.2016, a vlan for a network of the cloud, is on it"]
+    {
+        refused(&node, "zs-bond-lacp -d bond0", part).await?;
+    }
+    node.ok("ip link del bond0.2016").await?;
+    node.ok("ip link del storage").await?;
+    change(&node, "zs-bond-lacp -d bond0").await?;
+    Ok(())
+}
+
+async fn members(node: &Machine, wanted: &str, address: &str) -> Result<()> {
     let sorted = |text: &str| {
         let mut names: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         names.sort();
@@ -81,5 +120,5 @@ async fn members(node: &Machine, wanted: &str) -> Result<()> {
         Ok((sorted(&String::from_utf8_lossy(&members.stdout)) == sorted(wanted)).then_some(()))
     })
     .await?;
-    has_address(node, "bond0", "10.9.0.1/24").await
+    has_address(node, "bond0", address).await
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeError, Result, file_error, places, places::Places, shown};
 use crate::{
-    files::{Files, store},
+    files::{Files, OURS, store},
     model::Network,
     state::State,
 };
@@ -57,7 +57,14 @@ impl Journal {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(file_error(format!("cannot read {}", shown(&path))))?,
         };
-        match serde_json::from_slice(&text) {
+        let read = serde_json::from_slice(&text).map_err(|cause| cause.to_string()).and_then(|journal: Self| {
+            let stranger = journal.files.keys().find(|file| !is_ours(file));
+            match stranger {
+                Some(file) => Err(format!("it would restore {file:?}, which is no file of ours")),
+                None => Ok(journal),
+            }
+        });
+        match read {
             Ok(journal) => Ok(Some(journal)),
             Err(cause) => {
                 let aside = path.with_extension("unreadable");
@@ -98,6 +105,11 @@ impl Journal {
             _ => None,
         }
     }
+}
+
+/// A name that files of ours have, in their own folder.
+fn is_ours(file: &str) -> bool {
+    file.starts_with(OURS) && !file.contains(['/', '\0'])
 }
 
 /// An id that no other change has.

@@ -14,7 +14,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{ChangeError, Journal, Phase, Result, file_error, lock, places::Places, revert};
+use super::{ChangeError, Journal, Phase, Result, file_error, lock, lock_file, places::Places, revert};
 
 /// Name under which the program becomes the keeper.
 pub const APPLET: &str = "keep";
@@ -128,8 +128,7 @@ async fn attempt(places: &Places, id: &str) -> Result<()> {
 /// Takes the keeper's lock. The keeper of the change before needs a moment to see that it is over.
 async fn watch(places: &Places) -> Result<Flock<std::fs::File>> {
     let path = places.keeper();
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let mut file = file.map_err(file_error(format!("cannot open {}", path.display())))?;
+    let mut file = lock_file(&path).map_err(file_error(format!("cannot open {}", path.display())))?;
     let until = tokio::time::Instant::now() + Duration::from_secs(15);
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -9,7 +9,7 @@ use node_manager_net::{
     validate::Problem,
 };
 
-use super::{Edit, Flags};
+use super::{Edit, Flags, each};
 
 /// Create or delete a bond, with IEEE 802.3ad dynamic link aggregation (LACP) unless told otherwise
 #[derive(Debug, Parser)]
@@ -34,6 +34,12 @@ pub(super) struct BondLacp {
     /// How often cables are looked at, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100)]
     miimon: u32,
+    /// How long a NIC must be well before it is used again, in milliseconds; a multiple of --miimon
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    updelay: u32,
+    /// How long a NIC must be without a link before it is given up, in milliseconds; a multiple of --miimon
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    downdelay: u32,
     /// What decides over which NIC a packet leaves [default: layer2+3 in modes 2 and 4]
     #[arg(long, value_parser = policy)]
     xmit_hash_policy: Option<XmitHash>,
@@ -83,6 +89,8 @@ impl Edit for BondLacp {
             let options = BondOptions {
                 mode: self.mode,
                 miimon: self.miimon,
+                updelay: self.updelay,
+                downdelay: self.downdelay,
                 xmit_hash_policy: self.xmit_hash_policy.unwrap_or(usual),
                 lacp_rate: self.lacp_rate,
                 ..BondOptions::default()
@@ -103,7 +111,9 @@ The switch ports of the bond's NICs form a port group.
 
 Examples:
   zs-nic-to-bond -a bond0 em1
-  zs-nic-to-bond -d bond0 em1")]
+  zs-nic-to-bond -a bond0 em1 -a bond0 em2
+  zs-nic-to-bond -d bond0 em1
+  zs-nic-to-bond --primary bond0 em2")]
 pub(super) struct NicToBond {
     /// Attach the NIC to the bond
     #[arg(short = 'a', long = "attach", num_args = 2, value_names = ["BOND", "NIC"], group = "what")]
@@ -111,6 +121,9 @@ pub(super) struct NicToBond {
     /// Detach the NIC from the bond
     #[arg(short = 'd', long = "detach", num_args = 2, value_names = ["BOND", "NIC"], group = "what")]
     detach: Option<Vec<String>>,
+    /// Use this NIC of the bond while it works; for active-backup, balance-tlb and balance-alb
+    #[arg(long, num_args = 2, value_names = ["BOND", "NIC"], group = "what")]
+    primary: Option<Vec<String>>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -121,25 +134,27 @@ impl Edit for NicToBond {
     }
 
     fn is_asked(&self) -> bool {
-        self.attach.is_some() || self.detach.is_some()
+        self.attach.is_some() || self.detach.is_some() || self.primary.is_some()
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
-        if let Some([bond, nic]) = self.attach.as_deref() {
+        for [bond, nic] in each(self.attach.as_ref()) {
             editor.attach(bond, nic)?;
         }
-        if let Some([bond, nic]) = self.detach.as_deref() {
+        for [bond, nic] in each(self.detach.as_ref()) {
             editor.detach(bond, nic)?;
+        }
+        for [bond, nic] in each(self.primary.as_ref()) {
+            editor.prefer(bond, nic)?;
         }
         Ok(())
     }
 
     fn done(&self, live: &Live) -> String {
-        let result = match (self.attach.as_deref(), self.detach.as_deref()) {
-            (Some([bond, nic]), _) => format!("{nic} is attached to {bond}.\n"),
-            (_, Some([bond, nic])) => format!("{nic} is detached from {bond}.\n"),
-            _ => String::new(),
-        };
+        let attached = each(self.attach.as_ref()).map(|[bond, nic]| format!("{nic} is attached to {bond}.\n"));
+        let detached = each(self.detach.as_ref()).map(|[bond, nic]| format!("{nic} is detached from {bond}.\n"));
+        let preferred = each(self.primary.as_ref()).map(|[bond, nic]| format!("{nic} is preferred in {bond}.\n"));
+        let result: String = attached.chain(detached).chain(preferred).collect();
         format!("{result}{}", show::narrow_table(&show::bonds(live)))
     }
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use node_manager_net::{edit::Editor, validate::Problem};
 
-use super::{Edit, Flags};
+use super::{Edit, Flags, each};
 
 /// Give a NIC another name, for good and wherever it is mentioned
 #[derive(Debug, Parser)]
@@ -14,7 +14,7 @@ Example:
   zs-change-nic -c eth0 em01")]
 pub(super) struct ChangeNic {
     /// Rename OLD to NEW
-    #[arg(short = 'c', long = "change", num_args = 2, value_names = ["OLD", "NEW"])]
+    #[arg(short = 'c', long = "change", num_args = 2, value_names = ["OLD", "NEW"], group = "what")]
     change: Option<Vec<String>>,
     #[command(flatten)]
     flags: Flags,
@@ -30,9 +30,6 @@ impl Edit for ChangeNic {
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
-        match self.change.as_deref() {
-            Some([old, new]) => editor.rename(old, new),
-            _ => Ok(()),
-        }
+        each(self.change.as_ref()).try_for_each(|[old, new]| editor.rename(old, new))
     }
 }

@@ -9,7 +9,7 @@ use node_manager_net::{
     validate::Problem,
 };
 
-use super::{Edit, Flags};
+use super::{Edit, Flags, each};
 
 /// Set the address of an interface, or of a bridge made over it
 ///
@@ -57,10 +57,11 @@ impl Edit for Setting {
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
         let both = [(&self.interface, false), (&self.bridge, true)];
         for (words, bridge) in both {
-            let Some([name, ip, netmask, gateway]) = words.as_deref() else { continue };
-            let (address, via) = edit::address(ip, netmask, gateway)?;
-            let over = if bridge { Some(editor.bridge_over(name)?) } else { None };
-            editor.set_address(over.as_deref().unwrap_or(name), address, via)?;
+            for [name, ip, netmask, gateway] in each(words.as_ref()) {
+                let (address, via) = edit::address(ip, netmask, gateway)?;
+                let over = if bridge { Some(editor.bridge_over(name)?) } else { None };
+                editor.set_address(over.as_deref().unwrap_or(name), address, via)?;
+            }
         }
         if let Some(name) = &self.dhcp {
             editor.set_dhcp(name)?;

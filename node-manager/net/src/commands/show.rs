@@ -8,11 +8,11 @@ use node_manager_net::{
     files::parse,
     kernel::Kernel,
     live::Live,
-    show,
+    ready, show,
 };
 use serde_json::{Value, json};
 
-use super::{Applet, arguments, fail, print};
+use super::{Applet, arguments, fail, print, say};
 
 /// Show the network interfaces of this node and its bonds
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ pub(super) async fn run(words: Vec<OsString>) -> ExitCode {
         Ok(live) => {
             print(show::interfaces(&live).trim_end_matches('\n'));
             print(show::wide_table(&show::bonds(&live)).trim_end_matches('\n'));
+            for problem in ready::bonds(&live) {
+                say(&format!("note: {problem}"));
+            }
         }
         Err(error) => return fail(Applet::Show.name(), &ChangeError::Kernel(error), false),
     }
@@ -67,7 +70,7 @@ fn object(live: &Live) -> Value {
             })
         })
         .collect();
-    json!({ "interfaces": interfaces, "bonds": show::bonds(live), "management": managed.management })
+    json!({ "interfaces": interfaces, "bonds": show::bonds(live), "problems": ready::bonds(live), "management": managed.management })
 }
 
 /// Name of the driver; a link without hardware has none.

@@ -3,7 +3,7 @@
 use clap::Parser;
 use node_manager_net::{edit::Editor, validate::Problem};
 
-use super::{Edit, Flags};
+use super::{Edit, Flags, each};
 
 /// Create or delete a VLAN interface on a NIC or bond
 #[derive(Debug, Parser)]
@@ -34,10 +34,10 @@ impl Edit for VlanCommand {
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
-        if let Some([nic, tag]) = self.create.as_deref() {
+        for [nic, tag] in each(self.create.as_ref()) {
             editor.add_vlan(nic, number(tag)?)?;
         }
-        if let Some([nic, tag]) = self.delete.as_deref() {
+        for [nic, tag] in each(self.delete.as_ref()) {
             editor.delete_vlan(nic, number(tag)?)?;
         }
         Ok(())

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     mac::Mac,
     model::{Bond, BondMode, Bridge, Dhcp, Kind, LacpRate, Link, Network, Nic, Route, Vlan, Vxlan, XmitHash},
-    validate::link_name,
+    validate::{is_domain, link_name},
 };
 
 /// Something in a file that is not understood, or not part of the model.
@@ -66,6 +66,12 @@ pub fn parse(files: &Files) -> Parsed {
     let mut reader = Reader::default();
     let sections: BTreeMap<&String, Vec<Section>> =
         files.iter().map(|(name, text)| (name, ini::sections(text))).collect();
+    for (file, text) in files {
+        // Bytes of other encodings were read as U+FFFD.
+        if text.contains(['\0', '\u{fffd}']) {
+            reader.note(file, "it has bytes that are no text (UTF-8)");
+        }
+    }
     let with = |ending: &'static str| sections.iter().filter(move |(name, _)| name.ends_with(ending));
     for (file, sections) in with(".netdev") {
         reader.netdev(file, sections);
@@ -237,8 +243,12 @@ impl Reader {
             return self.note(file, "only files that match one link, by its name or address, are managed");
         };
         let mut link = self.parsed.network.links.remove(&name).unwrap_or_else(|| Link::new(Kind::Nic(Nic::default())));
+        let own = |key: &str| section(sections, OWN_SECTION).and_then(|section| section.last(key));
+        let (marked, derived) = (own("Management").and_then(ini::boolean), own("MTU") == Some("derived"));
         if let Some(section) = section(sections, "Link") {
             link.mtu = self.value(file, section, "MTUBytes", ini::bytes).or(link.mtu);
+            // It follows from the other files, also after they were changed.
+            link.mtu = link.mtu.filter(|_| !derived || !matches!(link.kind, Kind::Vxlan(_)));
             link.off = matches!(section.last("ActivationPolicy"), Some("down" | "always-down"));
         }
         let mut memberships = Vec::new();
@@ -272,7 +282,7 @@ impl Reader {
                 self.carry(file, &name, vlan);
             }
         }
-        if section(sections, OWN_SECTION).and_then(|s| s.last("Management")).and_then(ini::boolean) == Some(true) {
+        if marked == Some(true) {
             self.parsed.network.management = Some(name);
         }
         const NETWORK: &[&str] =
@@ -319,15 +329,13 @@ impl Reader {
                 Err(_) => self.note(file, format!("DNS={text} is not understood")),
             }
         }
-        let domains = section.all("Domains").into_iter().flat_map(str::split_whitespace);
-        link.ip.domains.extend(domains.map(str::to_owned));
-        let dhcp = |text: &str| match text {
-            "ipv4" | "v4" => Some(Dhcp::Ipv4),
-            "ipv6" | "v6" => Some(Dhcp::Ipv6),
-            "both" => Some(Dhcp::Both),
-            "none" => Some(Dhcp::Off),
-            other => ini::boolean(other).map(|on| if on { Dhcp::Both } else { Dhcp::Off }),
-        };
+        for text in section.all("Domains").into_iter().flat_map(str::split_whitespace) {
+            if is_domain(text) {
+                link.ip.domains.push(text.to_owned());
+            } else {
+                self.note(file, format!("Domains={text:?} is not understood"));
+            }
+        }
         if let Some(dhcp) = self.value(file, section, "DHCP", dhcp) {
             link.ip.dhcp = dhcp;
         }
@@ -409,6 +417,17 @@ impl Reader {
         for vlan in on_it {
             self.forget(&vlan);
         }
+    }
+}
+
+/// A value of `DHCP=`.
+pub(super) fn dhcp(text: &str) -> Option<Dhcp> {
+    match text {
+        "ipv4" | "v4" => Some(Dhcp::Ipv4),
+        "ipv6" | "v6" => Some(Dhcp::Ipv6),
+        "both" => Some(Dhcp::Both),
+        "none" => Some(Dhcp::Off),
+        other => ini::boolean(other).map(|on| if on { Dhcp::Both } else { Dhcp::Off }),
     }
 }
 

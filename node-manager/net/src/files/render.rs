@@ -26,6 +26,7 @@ pub fn render(network: &Network) -> Files {
             master: masters.get(name.as_str()).and_then(|master| Some((*master, network.links.get(*master)?))),
             vlans: vlans.get(name.as_str()).map(Vec::as_slice).unwrap_or_default(),
             management: network.management.as_ref() == Some(name),
+            derived: (matches!(link.kind, Kind::Vxlan(_)) && link.mtu.is_none()).then(|| network.mtu(name)),
         };
         files.insert(format!("{OURS}{name}.network"), format!("{HEADER}{}", configuration(&place, link)));
     }
@@ -92,10 +93,13 @@ struct Place<'a> {
     master: Option<(&'a str, &'a Link)>,
     vlans: &'a [&'a str],
     management: bool,
+    /// Size of a VXLAN that follows from what it runs over. The kernel would make it as large as any other link, and
+    /// full packets would not fit into the tunnel.
+    derived: Option<u32>,
 }
 
 fn configuration(place: &Place<'_>, link: &Link) -> String {
-    let Place { name, master, vlans, management } = *place;
+    let Place { name, master, vlans, management, derived } = *place;
     let mut text = String::from("[Match]\n");
     match &link.kind {
         // By its address, so that a card whose renaming failed still gets its configuration.
@@ -116,7 +120,7 @@ fn configuration(place: &Place<'_>, link: &Link) -> String {
     if link.off {
         line!(text, "ActivationPolicy=down");
     }
-    if let Some(mtu) = link.mtu {
+    if let Some(mtu) = link.mtu.or(derived) {
         line!(text, "MTUBytes={mtu}");
     }
 
@@ -176,8 +180,14 @@ fn configuration(place: &Place<'_>, link: &Link) -> String {
             line!(text, "\n[BridgeFDB]\nMACAddress=00:00:00:00:00:00\nDestination={peer}");
         }
     }
+    if management || derived.is_some() {
+        line!(text, "\n[{OWN_SECTION}]");
+    }
     if management {
-        line!(text, "\n[{OWN_SECTION}]\nManagement=yes");
+        line!(text, "Management=yes");
+    }
+    if derived.is_some() {
+        line!(text, "MTU=derived");
     }
     text
 }

@@ -34,6 +34,8 @@ pub struct AddressFacts {
     pub scope: AddressScope,
     /// Flags.
     pub flags: AddressFlags,
+    /// Which program set it, where that said so.
+    pub origin: Option<u8>,
     /// Seconds that it is preferred and valid; `u32::MAX` means for ever.
     pub lifetimes: Option<CacheInfo>,
     pub(super) message: AddressMessage,
@@ -48,6 +50,12 @@ impl AddressFacts {
             && self.scope != AddressScope::Host
     }
 
+    /// keepalived set it (`IFA_PROTO` 18, as of its routes), and takes it to another node when it likes.
+    pub fn is_of_keepalived(&self) -> bool {
+        const KEEPALIVED: u8 = 18;
+        self.origin == Some(KEEPALIVED)
+    }
+
     /// A server gave it for a time.
     pub fn is_leased(&self) -> bool {
         !self.flags.contains(AddressFlags::Permanent) && self.scope == AddressScope::Universe
@@ -56,6 +64,7 @@ impl AddressFacts {
 
 pub(super) fn facts(message: AddressMessage) -> Option<AddressFacts> {
     let (mut local, mut any, mut broadcast, mut label, mut flags, mut lifetimes) = (None, None, None, None, None, None);
+    let mut origin = None;
     for attribute in &message.attributes {
         match attribute {
             // On a point-to-point link the local one is ours, and the other the peer's.
@@ -65,6 +74,7 @@ pub(super) fn facts(message: AddressMessage) -> Option<AddressFacts> {
             AddressAttribute::Label(name) => label = Some(name.clone()),
             AddressAttribute::Flags(all) => flags = Some(*all),
             AddressAttribute::CacheInfo(info) => lifetimes = Some(*info),
+            AddressAttribute::Protocol(program) => origin = Some(u8::from(*program)),
             _ => {}
         }
     }
@@ -77,6 +87,7 @@ pub(super) fn facts(message: AddressMessage) -> Option<AddressFacts> {
         label,
         scope: message.header.scope,
         flags: flags.unwrap_or(AddressFlags::from_bits_retain(message.header.flags.bits().into())),
+        origin,
         lifetimes,
         message,
     })
@@ -102,7 +113,8 @@ pub(super) fn is_somebodys(route: &RouteMessage) -> bool {
 pub fn moved(mut route: RouteMessage, index: u32) -> RouteMessage {
     route.attributes.retain(|a| !matches!(a, RouteAttribute::Oif(_) | RouteAttribute::CacheInfo(_)));
     route.attributes.push(RouteAttribute::Oif(index));
-    route.header.flags = RouteFlags::empty();
+    // Whether the router answers without being in a network of the interface is not the interface's business.
+    route.header.flags &= RouteFlags::Onlink;
     route
 }
 

@@ -9,7 +9,7 @@ use rtnetlink::{
     LinkBond, LinkBridge, LinkMessageBuilder, LinkVlan, LinkVxlan,
     packet_route::link::{
         BondLacpRate, BondMode as KernelMode, BondXmitHashPolicy, BridgeStpState, InfoBond, InfoBridge, InfoVlan,
-        InfoVxlan, LinkMessage,
+        InfoVxlan, LinkAttribute, LinkMessage,
     },
 };
 
@@ -78,6 +78,14 @@ pub(super) fn vxlan(info: &[InfoVxlan]) -> Option<Device> {
     Some(Device::Vxlan { vni: vni?, local, port, peers: BTreeSet::new() })
 }
 
+/// Index of the interface that a VXLAN is bound to.
+pub(super) fn lower(info: &[InfoVxlan]) -> Option<u32> {
+    info.iter().find_map(|item| match item {
+        InfoVxlan::Link(index) if *index != 0 => Some(*index),
+        _ => None,
+    })
+}
+
 fn options(mut builder: LinkMessageBuilder<LinkBond>, options: &BondOptions) -> LinkMessageBuilder<LinkBond> {
     // Looking at cables first: delays are multiples of it, and refused without.
     builder = builder.miimon(options.miimon);
@@ -128,17 +136,24 @@ fn bridge_options(builder: LinkMessageBuilder<LinkBridge>, stp: bool) -> LinkMes
     builder.append_info_data(InfoBridge::StpState(state)).append_info_data(InfoBridge::ForwardDelay(delay))
 }
 
+/// A request for an interface that is known by its index. With the name beside it kernels before 6.2 take it for a request
+/// to give it that name, and refuse that while it is on.
+fn nameless(mut message: LinkMessage) -> LinkMessage {
+    message.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+    message
+}
+
 /// A request to change the options of a bond.
 pub fn bond_change(index: u32, name: &str, wanted: &BondOptions) -> LinkMessage {
-    options(LinkBond::new(name).index(index), wanted).build()
+    nameless(options(LinkBond::new(name).index(index), wanted).build())
 }
 
 /// A request to prefer a card, or (0) none.
 pub fn primary_change(index: u32, name: &str, primary: u32) -> LinkMessage {
-    LinkBond::new(name).index(index).primary(primary).build()
+    nameless(LinkBond::new(name).index(index).primary(primary).build())
 }
 
 /// A request to switch the spanning tree protocol on or off.
 pub fn stp_change(index: u32, name: &str, stp: bool) -> LinkMessage {
-    bridge_options(LinkBridge::new(name).index(index), stp).build()
+    nameless(bridge_options(LinkBridge::new(name).index(index), stp).build())
 }

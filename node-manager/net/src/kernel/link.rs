@@ -27,6 +27,8 @@ pub struct LinkFacts {
     pub master: Option<u32>,
     /// Index of the interface that it is on; 0 is one in another namespace.
     pub parent: Option<u32>,
+    /// Index of the interface that the packets of a VXLAN leave through, where it is bound to one.
+    pub lower: Option<u32>,
     /// The other end is in another namespace, which has this number.
     pub parent_namespace: Option<i32>,
     /// Hardware address.
@@ -59,6 +61,16 @@ impl LinkFacts {
         self.flags.contains(LinkFlags::Up)
     }
 
+    /// It is built on the link with this index, and goes with it. (A cable to another namespace names its other end.)
+    pub fn stands_on(&self, index: u32) -> bool {
+        let below = match self.kind.as_deref() {
+            Some("veth") => None,
+            Some("vxlan") => self.lower,
+            _ => self.parent.filter(|_| self.parent_namespace.is_none()),
+        };
+        below == Some(index) && self.index != index
+    }
+
     /// The loopback.
     pub fn is_loopback(&self) -> bool {
         self.flags.contains(LinkFlags::Loopback)
@@ -84,6 +96,7 @@ pub(super) fn facts(message: &LinkMessage) -> LinkFacts {
         alias: None,
         master: None,
         parent: None,
+        lower: None,
         parent_namespace: None,
         mac: None,
         permanent: None,
@@ -132,7 +145,10 @@ pub(super) fn facts(message: &LinkMessage) -> LinkFacts {
         }
         (_, Some(InfoData::Vlan(info))) => device::vlan(info),
         (_, Some(InfoData::Bridge(info))) => Some(device::bridge(info)),
-        (_, Some(InfoData::Vxlan(info))) => device::vxlan(info),
+        (_, Some(InfoData::Vxlan(info))) => {
+            facts.lower = device::lower(info);
+            device::vxlan(info)
+        }
         // Cards, and cables to other namespaces, which are the cards of a container.
         (None | Some("veth" | "dummy" | "macvlan" | "netdevsim"), _) if facts.layer == LinkLayerType::Ether => {
             Some(Device::Nic { mac: facts.permanent })

@@ -1,6 +1,6 @@
 //! Documents: how they are written, and what is said about wrong ones.
 
-use node_manager_net::{model::Network, validate::validate};
+use node_manager_net::{files::render, model::Network, state::State, validate::validate};
 use proptest::prelude::*;
 
 use crate::arbitrary::network;
@@ -81,4 +81,31 @@ kind.vxlan = { vni = 16777216, local = "192.0.2.20", peers = ["2001:db8::1", "19
     let network: Network = toml::from_str(text).unwrap();
     let problems: Vec<String> = validate(&network).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(problems.join("\n"));
+}
+
+#[test]
+fn a_route_through_the_network_that_dhcp_gives_is_networkd_s_to_set() {
+    let text = |route: &str| {
+        format!(
+            "[links.eth0]\nkind.nic = {{}}\nip = {{ dhcp = 'ipv4', routes = [{{ to = '198.51.100.0/24', via = '{route}' }}] }}\n"
+        )
+    };
+    let network: Network = toml::from_str(&text("192.0.2.1")).unwrap();
+    assert_eq!(validate(&network), []);
+    // Before there is an address the kernel would refuse it; networkd sets it when the address comes.
+    assert!(State::from(&network).links["eth0"].routes.is_empty());
+    assert!(render(&network)["05-zs-eth0.network"].contains("[Route]\nDestination=198.51.100.0/24\nGateway=192.0.2.1"));
+    let other: Network = toml::from_str(&text("2001:db8::1")).unwrap();
+    assert!(validate(&other)[0].rule.contains("different families"), "{:?}", validate(&other));
+}
+
+#[test]
+fn os_tui_076_no_router_has_the_address_of_a_network_or_of_everybody_in_it() {
+    for (via, reason) in [("192.0.2.0", "is the network itself"), ("192.0.2.255", "is the broadcast address")] {
+        let text = format!(
+            "[links.eth0]\nkind.nic = {{}}\nip = {{ addresses = ['192.0.2.10/24'], routes = [{{ to = '0.0.0.0/0', via = '{via}' }}] }}\n"
+        );
+        let problems = validate(&toml::from_str(&text).unwrap());
+        assert!(problems.len() == 1 && problems[0].rule.contains(reason), "{problems:?}");
+    }
 }

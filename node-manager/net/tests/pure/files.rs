@@ -1,7 +1,7 @@
 //! Files: written and read without loss, and whatever stands in them.
 
 use node_manager_net::{
-    files::{Files, parse, render},
+    files::{Files, parse, render, store::Store},
     model::{Dhcp, Kind, Network},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -104,6 +104,30 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+/// What an editor, a broken disk or somebody malicious leaves in a file: lines that mean something among others that do
+/// not, ended in any way, with bytes that are no text.
+fn dirt() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => line().prop_map(String::into_bytes),
+        1 => (line(), any::<u8>(), 0..40_usize).prop_map(|(line, byte, at)| {
+            let mut bytes = line.into_bytes();
+            bytes.insert(at.min(bytes.len()), byte);
+            bytes
+        }),
+        1 => vec(any::<u8>(), 0..30),
+    ];
+    let end = select(vec!["\n", "\r\n", "\r", "\0", "\\\n", "\n#\n"]);
+    vec((piece, end), 0..20).prop_map(|pieces| {
+        pieces
+            .into_iter()
+            .flat_map(|(mut piece, end)| {
+                piece.extend_from_slice(end.as_bytes());
+                piece
+            })
+            .collect()
+    })
+}
+
 fn some_files() -> impl Strategy<Value = Files> {
     let endings = vec![".network", ".netdev", ".link"];
     let heads = vec![
@@ -133,6 +157,23 @@ proptest! {
         prop_assert_eq!(&parsed.network, &network);
         prop_assert!(parsed.notes.is_empty(), "{:?}", parsed.notes);
         prop_assert_eq!(render(&parsed.network), files);
+    }
+
+    #[test]
+    fn whatever_bytes_a_file_has_it_is_read_or_named(bytes in dirt(), ending in select(vec!["network", "netdev", "link"])) {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::below(root.path());
+        let name = format!("05-zs-x.{ending}");
+        std::fs::create_dir_all(store.folder()).unwrap();
+        std::fs::write(store.folder().join(&name), &bytes).unwrap();
+        let read = parse(&store.ours().unwrap());
+        let no_text = bytes.contains(&0) || std::str::from_utf8(&bytes).is_err();
+        prop_assert!(!no_text || read.notes.iter().any(|note| note.to_string().contains("no text")), "{:?}", read.notes);
+        prop_assert!(read.notes.iter().all(|note| note.file == name));
+        // What was understood means the same when it is written anew, and holds no surprise any more.
+        let again = parse(&render(&read.network));
+        prop_assert_eq!(&again.network, &read.network);
+        prop_assert!(again.notes.is_empty(), "{:?}", again.notes);
     }
 
     #[test]
@@ -197,4 +238,33 @@ kind.vxlan = { vni = 7, local = "192.0.2.10", peers = ["192.0.2.11"] }
     assert_eq!(node_manager_net::validate::validate(&network), []);
     let all: Vec<String> = render(&network).iter().map(|(name, text)| format!("== {name}\n{text}")).collect();
     insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn net_vx_002_a_vxlan_is_as_large_as_fits_into_what_it_runs_over() {
+    for (local, mtu, fits) in [
+        ("192.0.2.10/24", "", 1450),
+        ("192.0.2.10/24", "mtu = 9000", 8950),
+        ("2001:db8::10/64", "", 1430),
+        ("2001:db8::10/64", "mtu = 9000", 8930),
+    ] {
+        let end = local.split('/').next().unwrap();
+        let text = format!(
+            "[links.eth0]\nkind.nic = {{}}\n{mtu}\nip = {{ addresses = ['{local}'] }}\n\
+             [links.vx7]\nkind.vxlan = {{ vni = 7, local = '{end}' }}\n[links.br7]\nkind.bridge = {{ ports = ['vx7'] }}\n"
+        );
+        let mut network: Network = toml::from_str(&text).unwrap();
+        let files = render(&network);
+        assert_eq!((network.mtu("vx7"), network.mtu("br7")), (fits, fits));
+        assert!(files["05-zs-vx7.network"].contains(&format!("MTUBytes={fits}\n")), "{}", files["05-zs-vx7.network"]);
+        assert!(!files["05-zs-br7.network"].contains("MTUBytes"));
+        // It stays derived: where the card grows, so does the tunnel.
+        let read = parse(&files).network;
+        assert_eq!(read, network);
+        network.links.get_mut("eth0").unwrap().mtu = Some(2000);
+        assert_eq!(network.mtu("vx7"), 2000 - (if end.contains(':') { 70 } else { 50 }));
+        // What an operator wrote is taken as it is.
+        network.links.get_mut("vx7").unwrap().mtu = Some(1400);
+        assert_eq!(parse(&render(&network)).network, network);
+    }
 }

@@ -4,4 +4,5 @@
 mod arbitrary;
 mod documents;
 mod files;
+mod journal;
 mod plans;

@@ -175,3 +175,55 @@ fn two_changes_at_once_do_not_meet() {
     assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Exited(_, 0)));
     node.ok("zs-network-setting --revert");
 }
+
+fn state(done: &crate::world::Done) -> String {
+    done.json()["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_mark_and_default_route_every_link_with_an_address_is_guarded() {
+    let node = Node::new();
+    ip("addr add 192.0.2.10/24 dev eth0");
+    let done = node.ok("zs-network-setting --clear eth0 --json");
+    assert_eq!(state(&done), "waiting");
+    node.ok("zs-network-setting --revert");
+    // Nor does a second address make its link the management network.
+    let done = node.ok("zs-network-setting -i eth1 192.0.4.10 255.255.255.0 192.0.4.1 --json");
+    assert_eq!(state(&done), "confirmed");
+    assert_eq!(node.ok("zs-show-network --json").json()["management"], serde_json::Value::Null);
+    node.ok("zs-network-setting --apply /dev/null --confirm");
+    // A default route of either family says where the node is reached.
+    ip("addr add 192.0.3.10/24 dev eth1");
+    ip("addr add 2001:db8::10/64 dev eth1 nodad");
+    ip("route add default via 2001:db8::1 dev eth1");
+    let done = node.ok("zs-network-setting --clear eth0 --json");
+    assert_eq!(state(&done), "confirmed");
+    let refused = node.zs("zs-network-setting --clear eth1");
+    assert!(refused.code == 2 && refused.err.contains("carries the management network"), "{refused:?}");
+}
+
+#[test]
+fn the_login_that_a_change_is_typed_in_is_guarded() {
+    let node = Node::new();
+    node.ok(BEFORE);
+    node.ok("zs-network-setting -i eth1 192.0.3.10 255.255.255.0 192.0.3.1 --confirm");
+    let other = node.zs_over_ssh("zs-network-setting --clear eth1 --dry-run --json", "192.0.2.10");
+    assert_eq!(other.json()["touches_management"], false);
+    let own = node.zs_over_ssh("zs-network-setting --clear eth1 --json", "192.0.3.10");
+    assert_eq!((own.code, state(&own).as_str()), (0, "waiting"), "{own:?}");
+    node.ok("zs-network-setting --revert");
+    assert!(ip("addr show eth1").contains("192.0.3.10/24"));
+}
+
+#[test]
+fn the_first_file_for_the_management_link_waits_for_a_confirmation() {
+    let node = Node::new();
+    ip("addr add 192.0.2.10/24 dev eth0");
+    ip("route add default via 192.0.2.1 dev eth0");
+    // The card itself is not changed, but networkd gets a file for it.
+    let planned = node.ok("zs-vlan -c eth0 10 --dry-run --json");
+    assert_eq!(planned.json()["touches_management"], true);
+    node.ok(BEFORE);
+    let planned = node.ok("zs-vlan -c eth0 10 --dry-run --json");
+    assert_eq!(planned.json()["touches_management"], false);
+}

@@ -4,7 +4,10 @@
 //! for a clear refusal here, and for its work inside a guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+mod attach;
 mod guard;
+mod others;
 mod settings;
 mod show;
+mod words;
 mod world;

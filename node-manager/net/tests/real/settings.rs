@@ -149,6 +149,7 @@ kind.bridge = { ports = ["vx77"] }
 "#,
     )
     .unwrap();
+    let plan = format!("zs-network-setting --apply {} --dry-run", file.display());
     let apply = format!("zs-network-setting --apply {} --confirm", file.display());
     node.ok(&apply);
     insta::assert_snapshot!(node.summary());
@@ -168,8 +169,7 @@ kind.bridge = { ports = ["vx77"] }
 
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace(r#""192.0.2.11", "#, "").replace("1600", "1500")).unwrap();
-    let plan = node.ok(&format!("{apply} --dry-run"));
-    insta::assert_snapshot!(plan.out);
+    insta::assert_snapshot!(node.ok(&plan).out);
     node.ok(&apply);
     assert_eq!(peers("vx77"), ["192.0.2.12"]);
 

@@ -81,6 +81,19 @@ impl Node {
         self.command(words).output().unwrap().into()
     }
 
+    /// Runs a command as somebody who is logged in at an address of this node.
+    pub(crate) fn zs_over_ssh(&self, words: &str, at: &str) -> Done {
+        let connection = format!("203.0.113.9 50000 {at} 22");
+        self.command(words).env("SSH_CONNECTION", connection).output().unwrap().into()
+    }
+
+    /// Writes a file of networkd, as somebody else would.
+    pub(crate) fn network_file(&self, folder: &str, name: &str, text: &str) {
+        let folder = self.root.path().join(folder).join("systemd/network");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), text).unwrap();
+    }
+
     /// Runs a command that must succeed.
     pub(crate) fn ok(&self, words: &str) -> Done {
         let done = self.zs(words);
@@ -116,13 +129,14 @@ impl Node {
             .iter()
             .filter(|link| !["lo", "ifb0", "ifb1"].contains(&link["ifname"].as_str().unwrap()))
             .map(|link| {
-                let addresses: Vec<String> = link["addr_info"]
+                let mut addresses: Vec<String> = link["addr_info"]
                     .as_array()
                     .unwrap()
                     .iter()
                     .filter(|address| address["scope"] == "global")
                     .map(|address| format!("{}/{}", address["local"].as_str().unwrap(), address["prefixlen"]))
                     .collect();
+                addresses.sort();
                 let master = link["master"].as_str().unwrap_or("-");
                 format!("{} master {master} mtu {} {addresses:?}", link["ifname"].as_str().unwrap(), link["mtu"])
             })
