@@ -79,54 +79,63 @@ async fn aggregated(node: &Machine, switch: &Machine, links: usize) -> Result<()
     .await
 }
 
-/// Flags of the command, whether one card can be preferred, and the files below `/sys/class/net/BOND/bonding` that tell.
+/// Options in the document, whether one card can be preferred, and the files below `/sys/class/net/BOND/bonding` that tell.
 type Mode = (&'static str, bool, &'static [(&'static str, &'static str)]);
 
 /// Modes 1 and 4 with a switch are cases of their own.
 const MODES: [Mode; 7] = [
-    ("balance-rr --updelay 200", false, &[("mode", "balance-rr 0"), ("updelay", "200")]),
-    ("active-backup --downdelay 300", true, &[("mode", "active-backup 1"), ("downdelay", "300")]),
+    ("mode = 'balance-rr', updelay = 200", false, &[("mode", "balance-rr 0"), ("updelay", "200")]),
+    ("mode = 'active-backup', downdelay = 300", true, &[("mode", "active-backup 1"), ("downdelay", "300")]),
     (
-        "balance-xor --xmit-hash-policy layer3+4",
+        "mode = 'balance-xor', xmit_hash_policy = 'layer3+4'",
         false,
         &[("mode", "balance-xor 2"), ("xmit_hash_policy", "layer3+4 1")],
     ),
-    ("broadcast --miimon 200", false, &[("mode", "broadcast 3"), ("miimon", "200")]),
+    ("mode = 'broadcast', miimon = 200", false, &[("mode", "broadcast 3"), ("miimon", "200")]),
     (
-        "802.3ad --lacp-rate fast",
+        "mode = '802.3ad', lacp_rate = 'fast', xmit_hash_policy = 'layer2+3'",
         false,
         &[("mode", "802.3ad 4"), ("lacp_rate", "fast 1"), ("xmit_hash_policy", "layer2+3 2")],
     ),
-    ("balance-tlb", true, &[("mode", "balance-tlb 5")]),
-    ("balance-alb --updelay 100", true, &[("mode", "balance-alb 6"), ("updelay", "100")]),
+    ("mode = 'balance-tlb'", true, &[("mode", "balance-tlb 5")]),
+    ("mode = 'balance-alb', updelay = 100", true, &[("mode", "balance-alb 6"), ("updelay", "100")]),
 ];
 
 /// Every mode with its options and two cards, as the driver tells of it, before and after a reboot.
 pub(crate) async fn modes(lab: &Lab) -> Result<()> {
     let node = lab.boot("node", &[None; 2 * MODES.len()]).await?;
-    let mut expected = Vec::new();
-    for (number, (flags, prefers, files)) in MODES.iter().enumerate() {
+    let (mut expected, mut document) = (Vec::new(), String::new());
+    for (number, (options, prefers, files)) in MODES.iter().enumerate() {
         let cards = [node.nic(2 * number).await?, node.nic(2 * number + 1).await?];
-        let [first, second] = &cards;
-        change(&node, &format!("zs-bond-lacp -c bond{number} --mode {flags}")).await?;
-        change(&node, &format!("zs-nic-to-bond -a bond{number} {first} -a bond{number} {second}")).await?;
-        let prefer = format!("zs-nic-to-bond --primary bond{number} {second}");
-        if *prefers {
-            change(&node, &prefer).await?;
-            expected.push((number, "primary", second.clone()));
-        } else {
-            refused(&node, &prefer, "uses all cards alike").await?;
+        for (at, card) in cards.iter().enumerate() {
+            document += &format!("[links.{card}]\nkind.nic = {{ mac = '{}' }}\n", node.mac(2 * number + at));
         }
+        let [first, second] = &cards;
+        let primary = if *prefers { format!(", primary = '{second}'") } else { String::new() };
+        document +=
+            &format!("[links.bond{number}]\nkind.bond = {{ {options}, members = ['{first}', '{second}']{primary} }}\n");
         expected.extend(files.iter().map(|(file, text)| (number, *file, (*text).to_owned())));
+        expected.extend(prefers.then(|| (number, "primary", second.clone())));
         expected.push((number, "slaves", format!("{first} {second}")));
     }
+    node.write("/root/wanted.toml", document.as_bytes()).await?;
+    change(&node, "zs-network-setting --apply /root/wanted.toml").await?;
     as_wanted(&node, &expected).await?;
-    node.reboot().await?;
-    as_wanted(&node, &expected).await?;
-    // Nothing that a reboot changed would have to be mended.
+    // Another one is preferred while the bond is in use; a mode that uses all alike says so.
+    let (other, alike) = (node.nic(2).await?, node.nic(0).await?);
+    change(&node, &format!("zs-nic-to-bond --primary bond1 {other}")).await?;
+    for (number, file, text) in &mut expected {
+        if (*number, *file) == (1, "primary") {
+            text.clone_from(&other);
+        }
+    }
+    refused(&node, &format!("zs-nic-to-bond --primary bond0 {alike}"), "uses all cards alike").await?;
+    // The command finds that it has nothing to do.
     let again = zs(&node, "zs-bond-lacp -c bond5 --mode balance-tlb").await?;
     ensure!(again["state"] == "unchanged", "{again}");
-    Ok(())
+    as_wanted(&node, &expected).await?;
+    node.reboot().await?;
+    as_wanted(&node, &expected).await
 }
 
 /// The driver tells what is expected; after a boot networkd needs a moment.
