@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_json_line_carries_what_it_promises() {
-        let value = json(&[run(0, 9)]);
+        let value = &json(&[run(0, 9)])["runs"][0];
         assert_eq!(value["results"]["vm_get"]["per_second"], 12.5);
         assert_eq!(value["results"]["vm_get"]["errors"], 0);
         assert_eq!((&value["database"], &value["peak_memory_bytes"]), (&json!("sqlite"), &json!(30_000_000)));

@@ -1,7 +1,7 @@
 //! The real program in a folder of its own, and the file that tells it where to die or fail.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -30,6 +30,12 @@ impl Program {
     }
 }
 
+/// An address that stays free while the program is down: below the ports that connections get by themselves.
+fn address() -> SocketAddr {
+    let mut ports = std::iter::repeat_with(|| rand::random_range(10_000_u16..32_000));
+    ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok()).unwrap()
+}
+
 /// Where the program lives.
 pub(crate) struct Place {
     config: PathBuf,
@@ -48,15 +54,13 @@ impl Place {
     pub(crate) async fn new(simulator: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let inside = |name: &str| folder.path().join(name);
-        // Held together, so that they differ.
-        let [api, console] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let (api, console) = (api.local_addr().unwrap(), console.local_addr().unwrap());
+        let api = address();
         let data = inside("data");
         std::fs::create_dir(&data).unwrap();
         let chosen = system_tests::database::url_for(&data).await.unwrap();
         let database = chosen.as_ref().map(|url| format!("[database]\nurl = \"{url}\"\n")).unwrap_or_default();
         let text = format!(
-            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n{database}",
+            "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\nsimulator = \"{simulator}\"\n{database}",
             data.display()
         );
         std::fs::write(inside("mn-service.toml"), text).unwrap();
