@@ -30,8 +30,9 @@ async fn tenant(world: &World) -> Client {
 async fn an_entry_tells_who_what_when_where_how_long_and_how_it_ended_plat_audit_001() {
     let world = World::start().await.unwrap();
     // With the initial password nothing is done from elsewhere.
-    let changed = json!({ "password": hex::encode(Sha512::digest(b"a better one")) });
-    world.admin.act(&format!("/accounts/{ADMIN_ACCOUNT}"), "updateAccount", changed).await.unwrap();
+    let changed = json!({ "updateAccount": { "password": hex::encode(Sha512::digest(b"a better one")) } });
+    let path = format!("/accounts/{ADMIN_ACCOUNT}");
+    world.admin.call(Method::PUT, &path, Some(changed)).await.unwrap().unwrap();
     let (begin, job) = (now_millis(), new_uuid());
     let body = Some(json!({ "params": { "name": "east" } }));
     // Clients behind a proxy on this machine are known by their own address.
