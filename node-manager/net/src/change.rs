@@ -305,14 +305,8 @@ impl Node {
             store.change(file).map_err(file_error(format!("cannot write {}", path.display())))?;
             actions.done();
         }
-        if networkd::reload(&self.places).await {
-            // It works on its own time, and may put something back until it is through.
-            for _ in 0..networkd::LOOKS {
-                tokio::time::sleep(networkd::PAUSE).await;
-                apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await?;
-            }
-        }
-        Ok(())
+        let again = async || apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await;
+        Ok(networkd::follow(&self.places, again).await?)
     }
 }
 
@@ -381,12 +375,8 @@ async fn revert(places: &Places, mut journal: Journal) -> Result<()> {
     if journal.boot == places::boot_id() {
         let kernel = Kernel::open()?;
         apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
-        if networkd::reload(places).await {
-            for _ in 0..networkd::LOOKS {
-                tokio::time::sleep(networkd::PAUSE).await;
-                apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
-            }
-        }
+        let again = async || apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await;
+        networkd::follow(places, again).await?;
     }
     Journal::remove(places)
 }
