@@ -1,0 +1,18 @@
+//! The text console of a node: what an operator sees on its screen and on its serial line (OS-TUI).
+//!
+//! [`update()`](update::update) says what happens to the [`App`](app::App) with an [`Event`](update::Event),
+//! [`draw()`](draw::draw) how it looks; both are pure. What is to be done to the node leaves `update` as an
+//! [`Effect`](effect::Effect), and [`perform`] does it.
+
+pub mod app;
+pub mod draw;
+pub mod effect;
+pub mod entries;
+pub mod facts;
+pub mod gate;
+pub mod look;
+pub mod role;
+pub mod secret;
+pub mod update;
+pub mod window;
+pub mod words;
