@@ -25,6 +25,8 @@ pub struct Config {
     pub console_host: Option<String>,
     /// Database, keys, certificates, PID file.
     pub data_dir: PathBuf,
+    /// Socket for programs of this machine; default: `control.sock` in the data directory.
+    pub control_socket: Option<PathBuf>,
     /// TCP port of the agent on hosts.
     pub agent_port: u16,
     /// The agent program that hosts get over SSH; default: the `node-manager` beside this service's own program.
@@ -72,6 +74,7 @@ impl Default for Config {
             console_listen: SocketAddr::from(([0, 0, 0, 0], 4900)),
             console_host: None,
             data_dir: PathBuf::from("/var/lib/zstack"),
+            control_socket: None,
             agent_port: node_manager_types::AGENT_PORT,
             agent_binary: None,
             allow_emulation: true,
@@ -119,6 +122,11 @@ impl Config {
         }
     }
 
+    /// Where programs of this machine ask the service.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket.clone().unwrap_or_else(|| self.data_dir.join(node_control::SOCKET))
+    }
+
     /// URL of the database.
     pub fn database_url(&self) -> String {
         self.database.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("mn.db").display()))
@@ -133,6 +141,7 @@ mod tests {
     fn shipped_file_states_the_defaults() {
         let shipped: Config = toml::from_str(include_str!("../../rpm-specs/etc/mn-service.toml")).unwrap();
         assert_eq!(shipped, Config::default());
+        assert_eq!(shipped.control_socket(), Path::new(node_control::management::DEFAULT_SOCKET));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod cascade;
 pub mod change;
 pub mod config;
 pub mod console;
+pub mod control;
 pub mod coverage;
 pub mod deadline;
 pub mod deploy;

@@ -13,6 +13,7 @@ use crate::{
     app::{App, OrInternal, Parts},
     ca::Authority,
     config::Config,
+    control,
     deadline::Watch,
     deploy::trust::Trust,
     door::{
@@ -61,6 +62,9 @@ pub enum StartError {
     /// Certificates cannot be used for connections.
     #[error(transparent)]
     Tls(#[from] node_manager_client::TlsError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Control(#[from] node_control::DoorError),
     /// Two workflows share a name.
     #[error(transparent)]
     Workflows(#[from] mn_service_workflow::RegistryError),
@@ -197,6 +201,8 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
     let consoles = door(app.config.console_listen, "console_listen, the console proxy").await?;
     let (address, ui_address) = (api.address(), ui.address());
     app.consoles.listens(consoles.address());
+    let control = node_control::Door::open(&app.config.control_socket())?;
+    let local = control::router(&app, address, ui_address, consoles.address());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     let proxy = crate::console::router(app.clone());
@@ -209,6 +215,10 @@ pub async fn serve(app: Arc<App>) -> Result<Serving, StartError> {
         };
         servers.spawn(async move { axum::serve(door, router).with_graceful_shutdown(shutdown).await });
     }
+    let mut signal = stopped.clone();
+    servers.spawn(control.serve(local, async move {
+        let _gone = signal.wait_for(|stop| *stop).await;
+    }));
     write_pid(&app.config)?;
     let mut timers = crate::timers::start(&app);
     timers.spawn(certificate.renew());

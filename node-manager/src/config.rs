@@ -28,6 +28,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Process ids; gone after a boot.
     pub run_dir: PathBuf,
+    /// Socket for programs of this machine; default: `control.sock` in the run directory.
+    pub control_socket: Option<PathBuf>,
     /// libvirt to drive.
     pub libvirt_uri: String,
     /// Seconds without a byte after which an image download is given up.
@@ -44,6 +46,7 @@ impl Default for Config {
             ca: etc.join("ca.crt"),
             data_dir: PathBuf::from("/var/lib/zstack"),
             run_dir: PathBuf::from("/run/zstack"),
+            control_socket: None,
             libvirt_uri: "qemu:///system".to_owned(),
             image_stall_seconds: 30,
         }
@@ -71,6 +74,9 @@ pub struct Overrides {
     /// Process ids.
     #[arg(long)]
     pub run_dir: Option<PathBuf>,
+    /// Socket for programs of this machine.
+    #[arg(long)]
+    pub control_socket: Option<PathBuf>,
     /// libvirt to drive.
     #[arg(long)]
     pub libvirt_uri: Option<String>,
@@ -117,16 +123,32 @@ impl Config {
             }
             Err(cause) => return Err(ConfigError::Read { path: path.to_owned(), cause }),
         };
-        let Overrides { listen, certificate, key, ca, data_dir, run_dir, libvirt_uri, image_stall_seconds } = overrides;
+        let Overrides {
+            listen,
+            certificate,
+            key,
+            ca,
+            data_dir,
+            run_dir,
+            control_socket,
+            libvirt_uri,
+            image_stall_seconds,
+        } = overrides;
         lay(&mut config.listen, listen);
         lay(&mut config.certificate, certificate);
         lay(&mut config.key, key);
         lay(&mut config.ca, ca);
         lay(&mut config.data_dir, data_dir);
         lay(&mut config.run_dir, run_dir);
+        config.control_socket = control_socket.or(config.control_socket);
         lay(&mut config.libvirt_uri, libvirt_uri);
         lay(&mut config.image_stall_seconds, image_stall_seconds);
         Ok(config)
+    }
+
+    /// Where programs of this machine ask the agent.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket.clone().unwrap_or_else(|| self.run_dir.join(node_control::SOCKET))
     }
 }
 
@@ -146,6 +168,7 @@ mod tests {
     fn shipped_file_states_the_defaults() {
         let shipped: Config = toml::from_str(SHIPPED).unwrap();
         assert_eq!(shipped, Config::default());
+        assert_eq!(shipped.control_socket(), Path::new(node_control::agent::DEFAULT_SOCKET));
         let table: toml::Table = SHIPPED.parse().unwrap();
         let all: toml::Table = toml::Table::try_from(Config::default()).unwrap();
         let keys = |table: &toml::Table| table.keys().cloned().collect::<std::collections::BTreeSet<_>>();

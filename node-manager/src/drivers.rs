@@ -1,7 +1,16 @@
 //! The four seams between what an agent decides and what a host does. Each has two real implementations: the host
 //! (this crate) and the simulator (`node-manager-sim`).
 
-use std::{net::IpAddr, ops::Range, pin::Pin, sync::Arc};
+use std::{
+    net::IpAddr,
+    ops::Range,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use futures::Stream;
@@ -67,6 +76,17 @@ impl Context {
     }
 }
 
+/// What a VM takes of its host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VmShape {
+    /// Who it is and what it does.
+    pub status: VmStatus,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory that it was started with.
+    pub memory: ByteSize,
+}
+
 /// Load of one VM since it started; counters only grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmMetrics {
@@ -91,6 +111,8 @@ pub struct VmMetrics {
 pub trait Hypervisor: Send + Sync + 'static {
     /// Every VM on the host, ours or not.
     async fn list(&self) -> Result<Vec<VmStatus>>;
+    /// Every VM on the host with its size.
+    async fn shapes(&self) -> Result<Vec<VmShape>>;
     /// Starts a VM; nothing to do when it runs already.
     async fn start(&self, spec: &VmSpec) -> Result<()>;
     /// Stops a VM; nothing to do when it is not there.
@@ -263,6 +285,23 @@ pub struct Drivers {
     pub host: Arc<dyn HostInfo>,
 }
 
+/// A moment that moves on.
+#[derive(Debug, Default)]
+pub struct LastSeen(AtomicI64);
+
+impl LastSeen {
+    /// It is now.
+    pub fn now(&self) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.store(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// When it was, in milliseconds since 1970; nothing when it never was.
+    pub fn millis(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
+    }
+}
+
 /// One host's agent: its drivers and its jobs.
 pub struct Agent {
     /// The host this agent speaks for.
@@ -273,12 +312,20 @@ pub struct Agent {
     pub drivers: Drivers,
     /// What it is doing.
     pub jobs: Jobs,
+    /// When management called last.
+    pub management_seen: LastSeen,
 }
 
 impl Agent {
     /// A freshly started agent without jobs.
     pub fn new(id: HostId, drivers: Drivers) -> Arc<Self> {
-        Arc::new(Self { id, instance: uuid::Uuid::new_v4().simple().to_string(), drivers, jobs: Jobs::default() })
+        Arc::new(Self {
+            id,
+            instance: uuid::Uuid::new_v4().simple().to_string(),
+            drivers,
+            jobs: Jobs::default(),
+            management_seen: LastSeen::default(),
+        })
     }
 
     /// Answer to a ping.

@@ -6,6 +6,7 @@
 //! the simulator with other [`drivers`].
 
 pub mod config;
+pub mod control;
 pub mod drivers;
 mod execute;
 mod files;

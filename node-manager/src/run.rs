@@ -12,6 +12,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use node_control::Door;
 use node_manager_client::Pool;
 use node_manager_types::AgentError;
 use rustls::ServerConfig;
@@ -23,6 +24,7 @@ use tower::ServiceExt as _;
 use crate::{
     Agent, Drivers,
     config::Config,
+    control,
     host::Machine,
     http,
     image::{add::web_client, local::Forbidden},
@@ -43,6 +45,9 @@ pub enum RunError {
     /// Certificates.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] node_control::DoorError),
     /// A driver cannot work here.
     #[error(transparent)]
     Driver(#[from] AgentError),
@@ -88,9 +93,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let address =
         listener.local_addr().map_err(|cause| RunError::System { what: "cannot read the own address", cause })?;
     tracing::info!(host = %id, %address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let app = http::router(Arc::clone(&agent)).layer(middleware::from_fn(tls::authorize));
+    let app =
+        http::router(Arc::clone(&agent)).layer(middleware::from_fn_with_state(Arc::clone(&agent), tls::authorize));
+    let control = Door::open(&config.control_socket())?;
+    let mut local = tokio::task::JoinSet::new();
+    local.spawn(control.serve(control::router(agent), std::future::pending()));
     let stop = stop_signal().map_err(|cause| RunError::System { what: "cannot wait for signals", cause })?;
     serve(listener, door, app, stop).await;
+    local.shutdown().await;
     tracing::info!("stopped; VMs and network services go on");
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -21,7 +21,7 @@ use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
 };
 
-use crate::{config::Config, http::Refusal};
+use crate::{Agent, config::Config, http::Refusal};
 
 /// Who is on the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,12 +140,15 @@ pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     }
 }
 
-/// Middleware: lets a request pass if its peer may do that. The listener puts the [`Peer`] into the request; a request
+/// Middleware: notes when management calls, and lets a request pass if its peer may do that. The listener puts the [`Peer`] into the request; a request
 /// without one is a mistake in the listener and is refused.
-pub async fn authorize(request: Request, next: Next) -> Response {
+pub async fn authorize(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let allowed = match peer {
-        Some(Peer::Management) => true,
+        Some(Peer::Management) => {
+            agent.management_seen.now();
+            true
+        }
         Some(Peer::Host(_)) => request.uri().path() == path::CONTENT,
         Some(Peer::Other) | None => false,
     };

@@ -2,9 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use node_control::address;
 use serde_json::{Value, json};
-
-use crate::config;
 
 /// Who does not answer a local request in this time does not work.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -40,7 +39,7 @@ impl Probe {
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, api: config::local(api), ui: config::local(ui) })
+        Ok(Self { http, api: address::local(api), ui: address::local(ui) })
     }
 
     fn url(&self, path: &str) -> String {

@@ -2,10 +2,11 @@
 
 use std::{fmt, path::Path};
 
+use node_control::address;
 use serde_json::{Value, json};
 
 use crate::{
-    config::{self, Config},
+    config::Config,
     probe::{self, Probe},
     process::{self, PidFile},
     systemd,
@@ -165,7 +166,7 @@ pub fn ui_line(state: State, config: &Config) -> String {
 }
 
 fn ui_url(config: &Config) -> String {
-    format!("http://{}", config::public(config.ui_listen))
+    format!("http://{}", address::public(config.ui_listen))
 }
 
 impl Status {

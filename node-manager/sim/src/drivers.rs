@@ -8,7 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use node_manager::drivers::{Console, Context, Drivers, HostInfo, HostMetrics, Hypervisor, Network, Result, VmMetrics};
+use node_manager::drivers::{
+    Console, Context, Drivers, HostInfo, HostMetrics, Hypervisor, Network, Result, VmMetrics, VmShape,
+};
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
     host::{HostFacts, Interface, OsRelease},
@@ -186,6 +188,17 @@ impl Hypervisor for Simulated {
             .iter()
             .map(|(id, vm)| VmStatus { id: *id, name: id.to_string(), state: vm.state })
             .collect())
+    }
+
+    async fn shapes(&self) -> Result<Vec<VmShape>> {
+        self.enter("shapes").await?;
+        let state = self.state();
+        let shape = |(id, vm): (&VmId, &SimVm)| VmShape {
+            status: VmStatus { id: *id, name: id.to_string(), state: vm.state },
+            cpus: vm.spec.as_ref().map_or(0, |spec| spec.cpus),
+            memory: vm.spec.as_ref().map_or(ByteSize::default(), |spec| spec.memory),
+        };
+        Ok(state.vms.iter().map(shape).collect())
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<()> {

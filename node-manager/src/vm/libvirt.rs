@@ -28,7 +28,7 @@ use super::{
     xml::{self, HostTraits},
 };
 use crate::{
-    drivers::{Console, Context, Hypervisor, Result, VmMetrics},
+    drivers::{Console, Context, Hypervisor, Result, VmMetrics, VmShape},
     files::{blocking, eventually, io_error},
     host::HypervisorVersions,
 };
@@ -243,6 +243,15 @@ impl Hypervisor for Libvirt {
                 list.push(VmStatus { id: VmId::from_uuid(id), name, state });
             }
             Ok(Ok(list))
+        })
+        .await
+    }
+
+    async fn shapes(&self) -> Result<Vec<VmShape>> {
+        self.call(|_, connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+            // One that ends while we look is simply not listed.
+            Ok(Ok(domains.iter().filter_map(|domain| shape(domain).ok().flatten()).collect()))
         })
         .await
     }
@@ -621,6 +630,15 @@ fn target(live: &Live, vm: VmId, path: &str) -> Result<String> {
             format!("{path} is not the active layer of a disk of {vm:?}; look at the VM's volumes again"),
         )
     })
+}
+
+fn shape(domain: &Domain) -> std::result::Result<Option<VmShape>, Error> {
+    let info = domain.get_info()?;
+    let Some(state) = state_of(info.state) else { return Ok(None) };
+    let status = VmStatus { id: VmId::from_uuid(domain.get_uuid()?), name: domain.get_name()?, state };
+    // libvirt counts in KiB.
+    let memory = ByteSize::bytes(info.max_mem.saturating_mul(1024));
+    Ok(Some(VmShape { status, cpus: info.nr_virt_cpu, memory }))
 }
 
 fn metrics(domain: &Domain) -> std::result::Result<VmMetrics, Error> {

@@ -5,6 +5,7 @@
 //! nor its libvirtd is ever touched. Root is needed; without it the tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+mod control;
 mod images;
 mod jobs_and_access;
 mod network;

@@ -58,7 +58,7 @@ async fn volume(agent: &AgentProcess, root: &StorageRoot, name: &str, index: u32
     disk
 }
 
-fn spec(disks: Vec<DiskSpec>) -> VmSpec {
+pub(crate) fn spec(disks: Vec<DiskSpec>) -> VmSpec {
     VmSpec {
         id: VmId::random(),
         name: "a <test> & 'vm'".to_owned(),

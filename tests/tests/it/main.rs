@@ -5,6 +5,7 @@ mod affinity;
 mod audit;
 mod capacity;
 mod contract;
+mod control;
 mod doors;
 mod local_images;
 mod nic;
