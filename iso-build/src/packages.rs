@@ -16,7 +16,7 @@ use crate::{
 /// A part of the work that needs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {
-    /// Compiling the workspace: the agent links libvirt.
+    /// Compiling the workspace: the agent links libvirt, the text console PAM.
     Build,
     /// Building the test guest.
     Guest,
@@ -39,7 +39,7 @@ pub(crate) enum Feature {
 impl Feature {
     fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Build => &["pkg-config", "libvirt-dev"],
+            Self::Build => &["pkg-config", "libvirt-dev", "libpam0g-dev"],
             // libdevmapper is what grub-mkimage links beyond the base system.
             Self::Guest => &["qemu-utils", "libdevmapper1.02.1"],
             Self::Emulation => &["qemu-system-x86", "qemu-utils", "e2fsprogs", "binutils"],

@@ -5,14 +5,18 @@
 //! [`Effect`](effect::Effect), and [`perform`] does it.
 
 pub mod app;
+pub mod config;
 pub mod draw;
 pub mod effect;
 pub mod entries;
 pub mod facts;
 pub mod gate;
 pub mod look;
+pub mod perform;
 pub mod role;
+pub mod run;
 pub mod secret;
+pub mod terminal;
 pub mod update;
 pub mod window;
 pub mod words;

@@ -146,6 +146,16 @@ impl Live {
         self.default_routes(v4).min_by_key(|(_, metric)| *metric).map(|(link, _)| link)
     }
 
+    /// The router of the best default route, IPv4 before IPv6, and the link it is behind.
+    pub fn gateway(&self) -> Option<(&str, IpAddr)> {
+        let best = |v4: bool| {
+            let of_family = self.defaults.iter().filter(move |(_, route)| route.to.addr().is_ipv4() == v4);
+            of_family.min_by_key(|(_, route)| route.metric)
+        };
+        let routed = |(index, route): &(u32, Route)| Some((self.name(*index)?, route.via?));
+        best(true).and_then(routed).or_else(|| best(false).and_then(routed))
+    }
+
     /// Links with default routes of a family, and their metrics; whoever set them, DHCP and routers included.
     pub fn default_routes(&self, v4: bool) -> impl Iterator<Item = (&str, u32)> {
         let of_family = self.defaults.iter().filter(move |(_, route)| route.to.addr().is_ipv4() == v4);

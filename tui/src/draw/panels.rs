@@ -17,11 +17,14 @@ use crate::{
     words::{self, Word},
 };
 
-/// Height of the curves with their frame.
-const CURVES: u16 = 5;
+/// Height of the curves with their frame, where there is room and where there is not.
+const CURVES: [u16; 2] = [6, 4];
+/// From this height of the screen on there is room.
+const ROOMY: u16 = 30;
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let [upper, curves] = Layout::vertical([Constraint::Fill(1), Constraint::Length(CURVES)]).areas(area);
+    let height = CURVES[usize::from(area.height < ROOMY)];
+    let [upper, curves] = Layout::vertical([Constraint::Fill(1), Constraint::Length(height)]).areas(area);
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(upper);
     let node = node_lines(app);
     let disks = u16::try_from(app.facts.disks.len().max(1)).unwrap_or(u16::MAX);
@@ -141,8 +144,9 @@ fn disk_lines<'a>(app: &App, area: Rect) -> Vec<Line<'a>> {
                 if low { (format!("! {text}"), app.look.bad()) } else { (text, Style::new()) }
             }
         };
-        let room = width.saturating_sub(text.width() + 1);
-        let name = cut(&disk.folder, room);
+        // The name first: a reason makes sense without its end.
+        let name = cut(&disk.folder, width.saturating_sub(20));
+        let text = cut(&text, width.saturating_sub(name.width() + 1));
         let gap = " ".repeat(width.saturating_sub(name.width() + text.width()));
         Line::from(vec![Span::raw(format!("{name}{gap}")), Span::styled(text, style)])
     };

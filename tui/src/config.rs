@@ -1,0 +1,151 @@
+//! Configuration of the console: `/etc/zstack/tui.toml`, and what the services' own files say.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{perform::Paths, role::Role, words::Language};
+use node_manager_net::change::places::Places;
+
+/// What an operator may set. Defaults are those of the shipped file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the node is for; the installer writes it.
+    pub role: Role,
+    /// Language at the start, on terminals that can show it.
+    pub language: Language,
+    /// Folders whose free space is shown (OS-TUI-012).
+    pub folders: Vec<PathBuf>,
+    /// The program that controls the service.
+    pub zstack_ctl: PathBuf,
+    /// Configuration of the management service, for its socket.
+    pub management_config: PathBuf,
+    /// Configuration of the agent, for its socket.
+    pub agent_config: PathBuf,
+    /// Name of the PAM service by which the password of root is looked at.
+    pub pam_service: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            role: Role::Management,
+            language: Language::English,
+            folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
+            zstack_ctl: "/usr/bin/zstack-ctl".into(),
+            management_config: "/etc/zstack/mn-service.toml".into(),
+            agent_config: "/etc/zstack/node-manager.toml".into(),
+            pam_service: "zstack-tui".to_owned(),
+        }
+    }
+}
+
+/// Why the console cannot be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file} cannot be read: {cause}")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It says something that is not understood.
+    #[error("{file}: {cause}")]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        cause: toml::de::Error,
+    },
+}
+
+/// What is read of the services' own files.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Service {
+    control_socket: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file. Without one, everything has its default.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(cause) => return Err(ConfigError::Read { file: file.to_owned(), cause }),
+        };
+        toml::from_str(&text).map_err(|cause| ConfigError::Parse { file: file.to_owned(), cause })
+    }
+
+    /// Where things are.
+    pub fn paths(&self) -> Paths {
+        let socket = |file: &Path, folder: fn(&Service) -> Option<&PathBuf>, usual: &str| {
+            // A service that has no file, or a wrong one, is looked for where it is by default.
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let service: Service = toml::from_str(&text).unwrap_or_default();
+            let beside = folder(&service).map(|folder| folder.join(node_control::SOCKET));
+            service.control_socket.clone().or(beside).unwrap_or_else(|| usual.into())
+        };
+        Paths {
+            network: Places::of_environment(),
+            ctl: self.zstack_ctl.clone(),
+            management: socket(
+                &self.management_config,
+                |service| service.data_dir.as_ref(),
+                node_control::management::DEFAULT_SOCKET,
+            ),
+            agent: socket(&self.agent_config, |service| service.run_dir.as_ref(), node_control::agent::DEFAULT_SOCKET),
+            folders: self.folders.clone(),
+            pam: self.pam_service.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_has_the_defaults() {
+        let shipped = include_str!("../../rpm-specs/etc/tui.toml");
+        assert_eq!(toml::from_str::<Config>(shipped).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn sockets_are_where_the_services_have_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let config = Config {
+            management_config: file("mn", "data_dir = \"/srv/cloud\"\nlisten = \"0.0.0.0:8080\"\n"),
+            agent_config: file("agent", "control_socket = \"/run/x.sock\"\nrun_dir = \"/run/y\"\n"),
+            ..Config::default()
+        };
+        let paths = config.paths();
+        assert_eq!(paths.management, Path::new("/srv/cloud/control.sock"));
+        assert_eq!(paths.agent, Path::new("/run/x.sock"));
+        let none = Config { agent_config: "/does/not/exist".into(), ..Config::default() };
+        assert_eq!(none.paths().agent, Path::new(node_control::agent::DEFAULT_SOCKET));
+    }
+
+    #[test]
+    fn a_wrong_file_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tui.toml");
+        std::fs::write(&path, "role = \"expert\"\n").unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(error.contains("tui.toml") && error.contains("line 1"), "{error}");
+        assert_eq!(Config::read(&folder.path().join("none")).unwrap(), Config::default());
+    }
+}

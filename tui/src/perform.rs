@@ -1,0 +1,173 @@
+//! Does what the state of the console asks for, and tells it what came of it.
+
+mod network;
+pub mod node;
+mod pam;
+mod ping;
+mod program;
+
+use std::{path::PathBuf, time::Duration};
+
+use node_manager_net::change::places::Places;
+use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
+
+use crate::{
+    effect::{Denied, Effect, Outcome, PowerAction, ServiceAction},
+    update::Event,
+};
+
+/// A password is looked at within this time, or not at all.
+const AUTHENTICATION: Duration = Duration::from_secs(30);
+
+/// Where things are on the node.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Files of the network.
+    pub network: Places,
+    /// The program that controls the service.
+    pub ctl: PathBuf,
+    /// The socket of the management service.
+    pub management: PathBuf,
+    /// The socket of the agent.
+    pub agent: PathBuf,
+    /// Folders whose free space is shown.
+    pub folders: Vec<PathBuf>,
+    /// Name of the PAM service.
+    pub pam: String,
+}
+
+/// Does things, one after another, and some beside the rest.
+pub struct Performer {
+    paths: Paths,
+    events: UnboundedSender<Event>,
+    /// What can be given up.
+    running: Option<JoinHandle<()>>,
+}
+
+/// Tells what comes of one effect.
+#[derive(Clone)]
+pub(crate) struct Report {
+    number: u64,
+    events: UnboundedSender<Event>,
+}
+
+impl Report {
+    /// Tells the console; when that has ended there is nobody to tell.
+    pub(crate) fn send(&self, outcome: Outcome) {
+        let _ = self.events.send(Event::Outcome(self.number, outcome));
+    }
+
+    /// A line about what is going on.
+    pub(crate) fn say(&self, line: impl Into<String>) {
+        self.send(Outcome::Progress { line: Some(line.into()), done: None });
+    }
+}
+
+impl Performer {
+    /// Does things on a node, and tells about them there.
+    pub fn new(paths: Paths, events: UnboundedSender<Event>) -> Self {
+        Self { paths, events, running: None }
+    }
+
+    /// Begins with an effect, which has this number. Runs on a [`tokio::task::LocalSet`].
+    pub fn begin(&mut self, number: u64, effect: Effect) {
+        if effect == Effect::Stop {
+            if let Some(running) = self.running.take() {
+                running.abort();
+            }
+            return;
+        }
+        let report = Report { number, events: self.events.clone() };
+        let paths = self.paths.clone();
+        let task = tokio::task::spawn_local(async move {
+            let outcome = perform(&paths, effect, &report).await;
+            report.send(outcome);
+        });
+        self.running = Some(task);
+    }
+}
+
+async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
+    match effect {
+        Effect::Authenticate(password) => {
+            let service = paths.pam.clone();
+            let looked = blocking(move || pam::authenticate(&service, &password));
+            let looked = tokio::time::timeout(AUTHENTICATION, looked).await;
+            Outcome::Authenticated(match looked {
+                Ok(Ok(denied)) => denied,
+                Ok(Err(why)) => Err(Denied::Unknown(why)),
+                Err(_) => Err(Denied::Unknown("the password could not be looked at in time; try again".to_owned())),
+            })
+        }
+        Effect::ChangeRootPassword { old, new } => {
+            let service = paths.pam.clone();
+            Outcome::Ended(blocking(move || pam::change(&service, &old, &new)).await.and_then(|changed| changed))
+        }
+        Effect::LookAtNetwork => Outcome::Network(network::interfaces(&paths.network).await),
+        Effect::PlanNetwork(edit) => Outcome::Planned(network::plan(&paths.network, &edit).await),
+        Effect::ChangeNetwork(edit) => network::change(&paths.network, &edit, report).await,
+        Effect::KeepNetwork => Outcome::Ended(network::keep(&paths.network).await),
+        Effect::RevertNetwork => Outcome::Ended(network::revert(&paths.network).await),
+        Effect::TestNetwork(target) => Outcome::Ended(ping::test(&target, report).await),
+        Effect::LookAtConsoleProxy => Outcome::ConsoleProxy(node::console_proxy(&paths.management).await),
+        Effect::SetConsoleProxy { address, port } => {
+            let mut words = vec!["configure".to_owned()];
+            words.extend(address.map(|address| format!("console_host={address}")));
+            words.extend(port.map(|port| format!("console_listen=0.0.0.0:{port}")));
+            Outcome::Ended(configure(paths, words, report).await)
+        }
+        Effect::ChangeDatabasePassword { account, root, new } => {
+            let words = ["change_mysql_password", "--user-name", account, "--passwords-from-stdin", "--json"];
+            let input = format!("{}\n{}\n", root.reveal(), new.reveal());
+            Outcome::Ended(program::events(&paths.ctl, &words, Some(input), report).await)
+        }
+        Effect::CollectLogs { since, copy } => {
+            let mut words = vec!["collect_log".to_owned(), "--json".to_owned()];
+            if !since.is_empty() {
+                words.extend(["--since".to_owned(), since]);
+            }
+            words.extend(copy.into_iter().flat_map(|copy| ["--to".to_owned(), copy.display().to_string()]));
+            Outcome::Ended(program::events(&paths.ctl, &words, None, report).await)
+        }
+        Effect::BackUp => {
+            let words = ["dump_mysql", "--publish", "--json"];
+            Outcome::Ended(program::events(&paths.ctl, &words, None, report).await)
+        }
+        Effect::LookAtBackups => Outcome::Backups(program::backups(&paths.ctl).await),
+        Effect::Restore(file) => {
+            let file = file.display().to_string();
+            Outcome::Ended(program::events(&paths.ctl, &["restore_mysql", "-f", &file, "--json"], None, report).await)
+        }
+        Effect::Service(action) => Outcome::Ended(service(paths, action, report).await),
+        Effect::Power(action) => {
+            let word = match action {
+                PowerAction::Reboot => "reboot",
+                PowerAction::PowerOff => "poweroff",
+            };
+            Outcome::Ended(program::lines("systemctl".as_ref(), &[word], report).await)
+        }
+        Effect::Stop => Outcome::Ended(Ok(String::new())),
+    }
+}
+
+/// Runs something that blocks its thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| format!("it ended before its time: {error}"))
+}
+
+/// The service takes a new configuration with a restart.
+async fn configure(paths: &Paths, words: Vec<String>, report: &Report) -> Result<String, String> {
+    program::lines(&paths.ctl, &words, report).await?;
+    program::lines(&paths.ctl, &["save_config"], report).await?;
+    service(paths, ServiceAction::Restart, report).await
+}
+
+/// `zstack-ctl` (OPS-SVC-002 to 004).
+async fn service(paths: &Paths, action: ServiceAction, report: &Report) -> Result<String, String> {
+    let word = match action {
+        ServiceAction::Start => "start",
+        ServiceAction::Stop => "stop",
+        ServiceAction::Restart => "restart",
+    };
+    program::lines(&paths.ctl, &[word], report).await
+}
