@@ -41,6 +41,8 @@ pub struct App {
     pub touched_ms: u64,
     /// Number of the latest effect: what comes back from an earlier one is not listened to.
     pub latest: u64,
+    /// How long a change of the management network waits for its confirmation.
+    pub confirm_seconds: u64,
     /// First line of lists on the main screen that are longer than their panel.
     pub scrolled: usize,
     /// The change of the network that is being planned, and what its windows are about.
@@ -153,6 +155,7 @@ impl App {
             now_ms: 0,
             touched_ms: 0,
             latest: 0,
+            confirm_seconds: 90,
             scrolled: 0,
             planning: None,
             redraw: false,

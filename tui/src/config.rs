@@ -15,6 +15,8 @@ pub struct Config {
     pub role: Role,
     /// Language at the start, on terminals that can show it.
     pub language: Language,
+    /// How long a change of the management network waits for its confirmation, in seconds: 5 to 3600.
+    pub confirm_seconds: u64,
     /// Folders whose free space is shown (OS-TUI-012).
     pub folders: Vec<PathBuf>,
     /// The program that controls the service.
@@ -32,6 +34,7 @@ impl Default for Config {
         Self {
             role: Role::Management,
             language: Language::English,
+            confirm_seconds: 90,
             folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
             zstack_ctl: "/usr/bin/zstack-ctl".into(),
             management_config: "/etc/zstack/mn-service.toml".into(),
@@ -60,7 +63,18 @@ pub enum ConfigError {
         /// Where and why.
         cause: toml::de::Error,
     },
+    /// Too short to look, or too long to wait.
+    #[error("{file}: confirm_seconds is {seconds}, and must be from 5 to 3600")]
+    Confirm {
+        /// The file.
+        file: PathBuf,
+        /// What it says.
+        seconds: u64,
+    },
 }
+
+/// Seconds that somebody may have to look whether a node can still be reached.
+const CONFIRM: std::ops::RangeInclusive<u64> = 5..=3600;
 
 /// What is read of the services' own files.
 #[derive(Debug, Default, Deserialize)]
@@ -82,7 +96,12 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(cause) => return Err(ConfigError::Read { file: file.to_owned(), cause }),
         };
-        toml::from_str(&text).map_err(|cause| ConfigError::Parse { file: file.to_owned(), cause })
+        let config: Self =
+            toml::from_str(&text).map_err(|cause| ConfigError::Parse { file: file.to_owned(), cause })?;
+        if !CONFIRM.contains(&config.confirm_seconds) {
+            return Err(ConfigError::Confirm { file: file.to_owned(), seconds: config.confirm_seconds });
+        }
+        Ok(config)
     }
 
     /// Where things are.
@@ -103,6 +122,7 @@ impl Config {
                 node_control::management::DEFAULT_SOCKET,
             ),
             agent: socket(&self.agent_config, |service| service.run_dir.as_ref(), node_control::agent::DEFAULT_SOCKET),
+            confirm_seconds: self.confirm_seconds,
             folders: self.folders.clone(),
             pam: self.pam_service.clone(),
         }
@@ -146,6 +166,9 @@ mod tests {
         std::fs::write(&path, "role = \"expert\"\n").unwrap();
         let error = Config::read(&path).unwrap_err().to_string();
         assert!(error.contains("tui.toml") && error.contains("line 1"), "{error}");
+        std::fs::write(&path, "confirm_seconds = 4\n").unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(error.contains("confirm_seconds is 4, and must be from 5 to 3600"), "{error}");
         assert_eq!(Config::read(&folder.path().join("none")).unwrap(), Config::default());
     }
 }

@@ -15,6 +15,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{
     app::{App, Screen, Window},
     entries,
+    look::Look,
     window::form::Input,
     words::{self, Word},
 };
@@ -55,6 +56,7 @@ fn draw_header(frame: &mut Frame<'_>, app: &App, area: Rect) {
 fn help(app: &App) -> String {
     let word = match (app.top(), app.screen) {
         (Some(window), _) => window_help(window),
+        (None, Screen::Main) if app.look == Look::Plain => words::PLAIN_HELP,
         (None, Screen::Main) => words::MAIN_HELP,
         (None, Screen::Configuration(_)) => words::CONFIGURATION_HELP,
         (None, Screen::Power(_)) => words::POWER_HELP,

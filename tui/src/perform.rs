@@ -30,6 +30,8 @@ pub struct Paths {
     pub management: PathBuf,
     /// The socket of the agent.
     pub agent: PathBuf,
+    /// How long a change of the management network waits for its confirmation.
+    pub confirm_seconds: u64,
     /// Folders whose free space is shown.
     pub folders: Vec<PathBuf>,
     /// Name of the PAM service.
@@ -105,7 +107,7 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
         }
         Effect::LookAtNetwork => Outcome::Network(network::interfaces(&paths.network).await),
         Effect::PlanNetwork(edit) => Outcome::Planned(network::plan(&paths.network, &edit).await),
-        Effect::ChangeNetwork(edit) => network::change(&paths.network, &edit, report).await,
+        Effect::ChangeNetwork(edit) => network::change(paths, &edit, report).await,
         Effect::KeepNetwork => Outcome::Ended(network::keep(&paths.network).await),
         Effect::RevertNetwork => Outcome::Ended(network::revert(&paths.network).await),
         Effect::TestNetwork(target) => Outcome::Ended(ping::test(&target, report).await),

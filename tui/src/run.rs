@@ -35,6 +35,7 @@ pub async fn run(role: Role, language: Language, paths: Paths) -> io::Result<()>
 async fn console(role: Role, language: Language, paths: Paths) -> io::Result<()> {
     let mut screen = Screen::open()?;
     let mut app = App::new(role, language, screen.look);
+    app.confirm_seconds = paths.confirm_seconds;
     screen.terminal.draw(|frame| draw::draw(frame, &app))?;
     let (events, mut happened) = mpsc::unbounded_channel();
     let observer = Observer::new(role, &paths);

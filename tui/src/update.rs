@@ -105,14 +105,16 @@ fn key(app: &mut App, key: KeyEvent) -> Vec<Effect> {
 
 fn on_screen(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     match (app.screen, key.code) {
-        (Screen::Main, KeyCode::F(2)) => return gate(app, Behind::Configuration),
-        (Screen::Main, KeyCode::F(12)) => return gate(app, Behind::Power),
+        // Serial terminals may lack the function keys.
+        (Screen::Main, KeyCode::F(2) | KeyCode::Char('s')) => return gate(app, Behind::Configuration),
+        (Screen::Main, KeyCode::F(12) | KeyCode::Char('p')) => return gate(app, Behind::Power),
         (Screen::Main, code) => {
             let lines = app.facts.nics.seen().map_or(0, Vec::len);
             let vms = app.facts.agent.seen().map_or(0, |agent| agent.vms.len());
             moved(&mut app.scrolled, lines.max(vms), code);
         }
-        (Screen::Configuration(_), KeyCode::F(2)) | (Screen::Power(_), KeyCode::Esc | KeyCode::F(2 | 12)) => leave(app),
+        (Screen::Configuration(_), KeyCode::F(2) | KeyCode::Char('q'))
+        | (Screen::Power(_), KeyCode::Esc | KeyCode::F(2 | 12) | KeyCode::Char('q')) => leave(app),
         (Screen::Configuration(at), KeyCode::Enter) => {
             if let Some(entry) = app.role.entries().get(at) {
                 return entries::open(app, *entry);

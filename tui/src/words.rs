@@ -68,7 +68,7 @@ words! {
     CPU_USAGE: "CPU USAGE", "CPU 使用率";
     MEM_USAGE: "MEM USAGE", "内存使用率";
     NET_USAGE: "NET USAGE", "网络流量";
-    MANAGEMENT_SERVICE: "Management service", "管理服务";
+    MANAGEMENT_SERVICE: "MN service", "管理服务";
     WEB_UI: "Web UI", "Web 界面";
     VERSION: "Version", "版本";
     UI_ADDRESS: "UI address", "界面地址";
@@ -79,7 +79,7 @@ words! {
     AGENT: "Agent", "节点代理";
     HOST_UUID: "Host UUID", "物理机 UUID";
     NOT_IN_A_CLOUD: "not in a cloud yet", "尚未加入云";
-    MANAGEMENT_SEEN: "Management node", "管理节点";
+    MANAGEMENT_SEEN: "MN", "管理节点";
     SEEN_AGO: "called {} ago", "{} 前联系过";
     NEVER_SEEN: "has not called yet", "尚未联系";
     STARTED: "Started", "启动时间";
@@ -101,10 +101,12 @@ words! {
     NAME: "Name", "名称";
     NO_VMS: "no virtual machine runs here", "本机没有云主机";
     MORE: "{} more: arrow keys", "还有 {} 项：方向键";
+    OF_MEMORY: "{} of {}", "{}，共 {}";
     OF_CPUS: "{} of {} CPUs", "{}，共 {} 个 CPU";
 
     // Help lines.
     MAIN_HELP: "F2 System configuration   F12 Reboot/Power off", "F2 系统配置   F12 重启/关机";
+    PLAIN_HELP: "F2 or s: System configuration   F12 or p: Reboot/Power off", "F2 或 s：系统配置   F12 或 p：重启/关机";
     CHINESE_HELP: "F3 中文", "F3 English";
     CONFIGURATION_HELP: "Up/Down or k/j: move   Enter: open   F2: leave", "上/下 或 k/j：移动   Enter：打开   F2：退出";
     POWER_HELP: "Up/Down: move   Enter: choose   ESC: leave", "上/下：移动   Enter：选择   ESC：退出";
@@ -197,7 +199,7 @@ words! {
     NO_VLAN_ID: "write a number from 1 to 4094", "请输入 1 到 4094 的数字";
     NOTHING_TO_DO: "Nothing to do: the network is like that already.", "无需修改：网络已是该状态。";
     PLAN: "This will be done:", "将执行以下操作：";
-    MANAGEMENT_TRIAL: "This touches the management network. The change is taken back by itself unless you keep it within 90 s.", "此操作影响管理网络：90 秒内未确认将自动恢复。";
+    MANAGEMENT_TRIAL: "This touches the management network. The change is taken back by itself unless you keep it within {} s.", "此操作影响管理网络：{} 秒内未确认将自动恢复。";
     TRIAL: "The change is in force. Can this node still be reached? Without an answer the old network comes back in", "修改已生效。请确认本节点仍可访问，否则旧配置将在以下时间后恢复：";
     TRIAL_OVER: "Nobody kept the change: the old network is back.", "未确认修改：已恢复原网络配置。";
     SECONDS: "{} s", "{} 秒";

@@ -19,43 +19,63 @@ use crate::{
 
 /// Height of the curves with their frame, where there is room and where there is not.
 const CURVES: [u16; 2] = [6, 4];
+/// Columns of a label.
+const LABEL: usize = 12;
 /// From this height of the screen on there is room.
 const ROOMY: u16 = 30;
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let height = CURVES[usize::from(area.height < ROOMY)];
     let [upper, curves] = Layout::vertical([Constraint::Fill(1), Constraint::Length(height)]).areas(area);
-    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(upper);
+    if app.role == Role::Compute {
+        draw_compute(frame, app, upper);
+    } else {
+        draw_columns(frame, app, upper);
+    }
+    draw_curves(frame, app, curves);
+}
+
+/// Two columns: the node itself, and what is around it.
+fn draw_columns(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let [left, right] = halves(area);
     let node = node_lines(app);
-    let disks = u16::try_from(app.facts.disks.len().max(1)).unwrap_or(u16::MAX);
-    let [node_area, time_area, disk_area] = Layout::vertical([
-        Constraint::Length(framed(node.len())),
-        Constraint::Length(6),
-        Constraint::Min(disks.min(3) + 2),
-    ])
-    .areas(left);
+    let [node_area, time_area, disk_area] =
+        Layout::vertical([Constraint::Length(framed(node.len())), Constraint::Length(6), Constraint::Fill(1)])
+            .areas(left);
     lines(frame, app, node_area, words::NODE_INFO, node);
     lines(frame, app, time_area, words::TIME_INFO, time_lines(app));
     lines(frame, app, disk_area, words::DISK_INFO, disk_lines(app, disk_area));
-    match app.role {
-        Role::Management => {
-            let [counts, nics] = Layout::vertical([Constraint::Length(5), Constraint::Fill(1)]).areas(right);
-            let [hosts, vms] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(counts);
-            let service = app.facts.service.seen();
-            let names = [words::TOTAL, words::ENABLED, words::CONNECTED];
-            lines(frame, app, hosts, words::HOST_INFO, counted(app, names, service.map(|service| service.hosts)));
-            let names = [words::TOTAL, words::VMS_RUNNING, words::VMS_STOPPED];
-            lines(frame, app, vms, words::VM_INFO, counted(app, names, service.map(|service| service.vms)));
-            draw_nics(frame, app, nics);
-        }
-        Role::Compute => {
-            let [vms, nics] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
-            draw_vms(frame, app, vms);
-            draw_nics(frame, app, nics);
-        }
-        Role::Storage => draw_nics(frame, app, right),
+    if app.role == Role::Storage {
+        return draw_nics(frame, app, right);
     }
-    draw_curves(frame, app, curves);
+    let [counts, nics] = Layout::vertical([Constraint::Length(5), Constraint::Fill(1)]).areas(right);
+    let [hosts, vms] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(counts);
+    let service = app.facts.service.seen();
+    let names = [words::TOTAL, words::ENABLED, words::CONNECTED];
+    lines(frame, app, hosts, words::HOST_INFO, counted(app, names, service.map(|service| service.hosts)));
+    let names = [words::TOTAL, words::VMS_RUNNING, words::VMS_STOPPED];
+    lines(frame, app, vms, words::VM_INFO, counted(app, names, service.map(|service| service.vms)));
+    draw_nics(frame, app, nics);
+}
+
+/// The virtual machines over the whole width: each has a line with its UUID (OS-TUI-020).
+fn draw_compute(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let node = node_lines(app);
+    let [head, vms, foot] =
+        Layout::vertical([Constraint::Length(framed(node.len())), Constraint::Fill(3), Constraint::Fill(2)])
+            .areas(area);
+    let [node_area, time_area] = halves(head);
+    let [disk_area, nic_area] = halves(foot);
+    lines(frame, app, node_area, words::NODE_INFO, node);
+    lines(frame, app, time_area, words::TIME_INFO, time_lines(app));
+    draw_vms(frame, app, vms);
+    lines(frame, app, disk_area, words::DISK_INFO, disk_lines(app, disk_area));
+    draw_nics(frame, app, nic_area);
+}
+
+/// The left one is a bit wider: addresses and sizes stand there.
+fn halves(area: Rect) -> [Rect; 2] {
+    Layout::horizontal([Constraint::Fill(21), Constraint::Fill(19)]).areas(area)
 }
 
 fn framed(lines: usize) -> u16 {
@@ -69,7 +89,7 @@ fn lines(frame: &mut Frame<'_>, app: &App, area: Rect, title: Word, lines: Vec<L
 /// `label: value`.
 fn row<'a>(app: &App, label: Word, value: String, style: Style) -> Line<'a> {
     let label = app.say(label);
-    let gap = 18_usize.saturating_sub(label.width()).max(1);
+    let gap = LABEL.saturating_sub(label.width()).max(1);
     Line::from(vec![Span::raw(format!("{label}{}", " ".repeat(gap))), Span::styled(value, style)])
 }
 
@@ -183,7 +203,8 @@ fn draw_nics(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Reading::Seen(nics) => {
             let (first, end, more) = fitting(app, nics, height);
             let shown = nics.get(first..end).unwrap_or_default();
-            let mut text: Vec<Line<'_>> = shown.iter().map(|nic| nic_line(app, nic, width)).collect();
+            let name = nics.iter().map(|nic| nic.name.width()).max().unwrap_or(0).min(15);
+            let mut text: Vec<Line<'_>> = shown.iter().map(|nic| nic_line(app, nic, name, width)).collect();
             if more > 0 {
                 text.push(Line::from(app.fill(words::MORE, &[&more.to_string()])));
             }
@@ -193,13 +214,13 @@ fn draw_nics(frame: &mut Frame<'_>, app: &App, area: Rect) {
     lines(frame, app, area, words::NIC_INFO, text);
 }
 
-fn nic_line<'a>(app: &App, nic: &NicFacts, width: usize) -> Line<'a> {
+fn nic_line<'a>(app: &App, nic: &NicFacts, name: usize, width: usize) -> Line<'a> {
     let (mark, style) = if nic.up { (words::UP, app.look.good()) } else { (words::DOWN, app.look.bad()) };
     let management = if nic.management { "MN" } else { "" };
     let (mark, addresses) = (app.say(mark), nic.addresses.join(" "));
-    let used = 24;
+    let used = name + 9;
     Line::from(vec![
-        Span::raw(format!("{:<15} ", cut(&nic.name, 15))),
+        Span::raw(format!("{:<name$} ", cut(&nic.name, name))),
         Span::styled(format!("{mark:<4} "), style),
         Span::styled(format!("{management:<3}"), app.look.care()),
         Span::raw(cut(&addresses, width.saturating_sub(used))),
@@ -216,9 +237,8 @@ fn draw_vms(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Reading::Missing(why) => text.push(Line::styled(why.clone(), app.look.bad())),
         Reading::Seen(agent) if agent.vms.is_empty() => text.push(Line::from(app.say(words::NO_VMS))),
         Reading::Seen(agent) => {
-            // The whole UUID where there is room for it; its beginning tells VMs apart, too.
-            let uuid = if width >= 58 { 32 } else { 8 };
-            let name = width.saturating_sub(uuid + 26).min(24);
+            let uuid = 32;
+            let name = width.saturating_sub(uuid + 30).min(40);
             let title = format!(
                 "{:<uuid$} {:<name$} {:>4} {:>9} {}",
                 "UUID",
@@ -257,10 +277,10 @@ fn draw_curves(frame: &mut Frame<'_>, app: &App, area: Rect) {
     curve(frame, app, cpu, words::CPU_USAGE, processors, app.history.processor.iter(), Some(100));
     let used = facts.memory.map(|memory| {
         let part = percent(share(memory.used, memory.total));
-        format!("{part} %  {} / {}", bytes(memory.used), bytes(memory.total))
+        app.fill(words::OF_MEMORY, &[&format!("{part} %"), &bytes(memory.total)])
     });
     curve(frame, app, memory, words::MEM_USAGE, used, app.history.memory.iter(), Some(100));
-    let rates = facts.traffic().map(|(inward, outward)| format!("in {}/s out {}/s", bytes(inward), bytes(outward)));
+    let rates = facts.traffic().map(|(inward, outward)| format!("rx {} tx {} /s", bytes(inward), bytes(outward)));
     curve(frame, app, network, words::NET_USAGE, rates, app.history.network.iter(), None);
 }
 

@@ -75,11 +75,11 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
         if at == form.at {
             cursor.0 = lines.len();
         }
-        let (line, column) = field_line(app, field, at == form.at, label, usize::from(width));
+        let (text, column) = field_lines(app, field, at == form.at, label, usize::from(width));
         if at == form.at {
             cursor.1 = column;
         }
-        lines.push(line);
+        lines.extend(text);
         if let Some(problem) = &field.problem {
             let text = wrapped(&format!("! {problem}"), usize::from(width).saturating_sub(label + 3));
             lines.extend(
@@ -106,13 +106,12 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
 }
 
 /// A field, and the column of its cursor.
-fn field_line(app: &App, field: &Field, selected: bool, label: usize, width: usize) -> (Line<'static>, usize) {
+fn field_lines(app: &App, field: &Field, selected: bool, label: usize, width: usize) -> (Vec<Line<'static>>, usize) {
     let name = cut(&field.label, label);
     let mut spans = vec![Span::raw(format!("{name}{} ", " ".repeat(label.saturating_sub(name.width()))))];
     let begin = label + 2;
     let room = width.saturating_sub(begin + 1).max(4);
     let style = if selected { app.look.selected() } else { Style::new() };
-    let mut column = begin;
     match &field.input {
         Input::Text | Input::Secret => {
             let shown: String = match field.input {
@@ -124,21 +123,32 @@ fn field_line(app: &App, field: &Field, selected: bool, label: usize, width: usi
             let hidden = before.width().saturating_sub(room - 1);
             let seen: String = shown.chars().skip(hidden).collect();
             let seen = cut(&seen, room);
-            column = begin + before.width() - hidden;
             let rest = room.min(40).saturating_sub(seen.width());
             spans.push(Span::styled(format!("[{seen}{}]", "_".repeat(rest)), style));
+            (vec![Line::from(spans)], begin + before.width() - hidden)
         }
-        Input::Choice(_) => spans.push(Span::styled(format!("< {} >", field.value()), style)),
+        Input::Choice(_) => {
+            spans.push(Span::styled(format!("< {} >", field.value()), style));
+            (vec![Line::from(spans)], begin)
+        }
         Input::Many(options) => {
+            let mut lines = Vec::new();
+            let mut used = label + 1;
             for (at, (name, on)) in options.iter().enumerate() {
-                let mark = if *on { 'x' } else { ' ' };
+                let text = format!("[{}] {name}", if *on { 'x' } else { ' ' });
+                if used + text.width() > width && used > label + 1 {
+                    lines.push(Line::from(std::mem::take(&mut spans)));
+                    spans.push(Span::raw(" ".repeat(label + 1)));
+                    used = label + 1;
+                }
+                used += text.width() + 2;
                 let style = if selected && at == field.cursor() { app.look.selected() } else { Style::new() };
-                spans.push(Span::styled(format!("[{mark}] {name}"), style));
-                spans.push(Span::raw("  "));
+                spans.extend([Span::styled(text, style), Span::raw("  ")]);
             }
+            lines.push(Line::from(spans));
+            (lines, begin)
         }
     }
-    (Line::from(spans), column)
 }
 
 fn draw_list(frame: &mut Frame<'_>, app: &App, area: Rect, list: &List) {

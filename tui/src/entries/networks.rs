@@ -305,7 +305,7 @@ pub(super) fn ask(app: &mut App, planned: Planned) {
     text.push(app.say(words::PLAN).to_owned());
     text.extend(planned.steps.iter().enumerate().map(|(at, step)| format!("{:>3}. {step}", at + 1)));
     if planned.touches_management {
-        text.insert(0, app.say(words::MANAGEMENT_TRIAL).to_owned());
+        text.insert(0, app.fill(words::MANAGEMENT_TRIAL, &[&app.confirm_seconds.to_string()]));
     }
     let mut question = Question::key(title, text);
     question.danger = planned.touches_management;

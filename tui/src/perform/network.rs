@@ -15,11 +15,8 @@ use node_manager_net::{
     validate::Problem,
 };
 
-use super::Report;
+use super::{Paths, Report};
 use crate::effect::{Edit, Interface, Outcome, Planned};
-
-/// How long a change of the management network waits for its confirmation.
-const TRIAL_SECONDS: u64 = 90;
 
 /// The node's interfaces as they are, by the order in which the kernel made them.
 pub(super) async fn interfaces(places: &Places) -> Result<Vec<Interface>, String> {
@@ -187,10 +184,11 @@ impl Watch for Progress<'_> {
 }
 
 /// Carries a change out.
-pub(super) async fn change(places: &Places, edit: &Edit, report: &Report) -> Outcome {
-    let conduct = Conduct { confirmed: false, seconds: TRIAL_SECONDS, without_lease: false, halt_after: None };
+pub(super) async fn change(paths: &Paths, edit: &Edit, report: &Report) -> Outcome {
+    let seconds = paths.confirm_seconds;
+    let conduct = Conduct { confirmed: false, seconds, without_lease: false, halt_after: None };
     let changed = async {
-        let (node, change, _) = prepared(places, edit).await?;
+        let (node, change, _) = prepared(&paths.network, edit).await?;
         node.carry_out(&change, conduct, &mut Progress(report)).await
     };
     match changed.await {

@@ -23,6 +23,9 @@ const IDLE_PART: u32 = 200;
 /// How often the services are asked, in looks at everything else.
 const SERVICES_EVERY: u64 = 3;
 
+/// Two numbers of each interface, by its name: what comes in and what goes out.
+type Counters = BTreeMap<String, (u64, u64)>;
+
 /// Looks at the node again and again.
 pub struct Observer {
     role: Role,
@@ -34,7 +37,7 @@ pub struct Observer {
     system: Option<System>,
     looks: u64,
     /// Bytes in and out of each interface, and when they were read.
-    traffic: Option<(Instant, BTreeMap<String, (u64, u64)>)>,
+    traffic: Option<(Instant, Counters)>,
     nics: Reading<Vec<Interface>>,
     /// When the interfaces are looked at again.
     nics_due: Option<Instant>,
@@ -78,9 +81,8 @@ impl Observer {
 
     fn look_at_system(&mut self) {
         let Some(system) = &mut self.system else { return };
-        // What cannot be read stays as it was.
-        let _ = system.refresh_cpu_usage();
-        let _ = system.refresh_memory();
+        system.refresh_cpu_usage();
+        system.refresh_memory();
         self.facts.processors = system.cpus().len();
         // The share is that since the look before.
         self.facts.processor = (self.looks > 0).then(|| f64::from(system.global_cpu_usage()) / 100.0);
@@ -118,8 +120,8 @@ impl Observer {
         self.traffic = Some((now, counters));
     }
 
-    fn rates(&self, now: Instant, counters: &BTreeMap<String, (u64, u64)>) -> BTreeMap<String, (u64, u64)> {
-        let Some((then, before)) = &self.traffic else { return BTreeMap::new() };
+    fn rates(&self, now: Instant, counters: &Counters) -> Counters {
+        let Some((then, before)) = &self.traffic else { return Counters::new() };
         let passed = u64::try_from(now.duration_since(*then).as_millis()).unwrap_or(u64::MAX).max(1);
         // A counter that went back belongs to another interface of the same name.
         let rate = |new: u64, old: u64| new.saturating_sub(old).saturating_mul(1000) / passed;
@@ -157,12 +159,12 @@ async fn interfaces(places: &Places) -> Result<Vec<Interface>, String> {
 }
 
 /// Bytes in and out of every interface, as the kernel counts them: one file for all, where `/sys` has several for each.
-fn counters() -> BTreeMap<String, (u64, u64)> {
+fn counters() -> Counters {
     let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     parse_counters(&text)
 }
 
-fn parse_counters(text: &str) -> BTreeMap<String, (u64, u64)> {
+fn parse_counters(text: &str) -> Counters {
     let line = |line: &str| {
         let (name, values) = line.split_once(':')?;
         let mut values = values.split_ascii_whitespace().map(str::parse::<u64>);

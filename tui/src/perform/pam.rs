@@ -53,8 +53,9 @@ pub(super) fn authenticate(service: &str, password: &Secret) -> Result<(), Denie
         .username(USER)
         .build(answers.into_conversation())
         .map_err(unknown)?;
-    let accepted =
-        transaction.authenticate(AuthnFlags::empty()).and_then(|()| transaction.account_management(AuthnFlags::empty()));
+    let accepted = transaction
+        .authenticate(AuthnFlags::empty())
+        .and_then(|()| transaction.account_management(AuthnFlags::empty()));
     match accepted {
         Ok(()) => Ok(()),
         // The password was right; it is to be changed, which is an entry here.

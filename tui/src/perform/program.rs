@@ -38,7 +38,11 @@ pub(super) async fn lines<S: AsRef<str>>(program: &Path, words: &[S], report: &R
         report.say(line);
     });
     let (success, status) = ended.await?;
-    if success { Ok(last) } else { Err(format!("{last}\n{} ended with {status}.", name(program)).trim_start().to_owned()) }
+    if success {
+        Ok(last)
+    } else {
+        Err(format!("{last}\n{} ended with {status}.", name(program)).trim_start().to_owned())
+    }
 }
 
 /// Runs a program that prints JSON lines: what it does, and last what came of it.
@@ -110,8 +114,8 @@ pub(super) async fn backups(ctl: &Path) -> Result<Vec<Backup>, String> {
     let Some(result) = said.result.filter(|_| success) else {
         return Err(format!("{}\n{} ended with {status}.", noise.join("\n"), name(ctl)).trim_start().to_owned());
     };
-    let listed: Vec<Listed> =
-        serde_json::from_value(result).map_err(|error| format!("{} says what is not understood: {error}", name(ctl)))?;
+    let listed: Vec<Listed> = serde_json::from_value(result)
+        .map_err(|error| format!("{} says what is not understood: {error}", name(ctl)))?;
     Ok(listed.into_iter().map(|backup| Backup { file: backup.file, size: backup.bytes }).collect())
 }
 
