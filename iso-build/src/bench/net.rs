@@ -46,7 +46,9 @@ enum On {
 /// What a network may cost on a full host, as a multiple of what the first costs.
 const LIMIT: f64 = 2.0;
 /// Longest measurement; it only limits what hangs.
-const MEASURE: Duration = Duration::from_secs(3_600);
+const MEASURE: Duration = Duration::from_secs(1_200);
+/// Memory of a guest for each network: the kernel's for two interfaces, twice, for a namespace is torn down slowly.
+const MEMORY_KIB: u32 = 1024;
 /// Where a guest has the program.
 const PROGRAM: &str = "usr/lib/e2e/bench";
 
@@ -60,30 +62,36 @@ pub(super) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     let networks = options.networks.to_string();
     let title = format!("{networks} networks {}", if guest { "in a guest" } else { "on this machine" });
     let said = if guest {
-        let extra = Extra { built: vec![(program, PROGRAM.to_owned())], packaged: vec![("strace", "usr/bin/strace")] };
+        let extra = Extra {
+            built: vec![(program, PROGRAM.to_owned())],
+            packaged: vec![("strace", "usr/bin/strace")],
+            memory: options.networks * MEMORY_KIB / 1024 + 256,
+        };
         let script = format!("/{PROGRAM} {networks}");
         progress.phase("measure", &title, e2e::alone(&extra, &script, MEASURE, progress)).await?
     } else {
         progress.phase("measure", &title, here(&program, &networks)).await?
     };
     let mut object: Value = serde_json::from_str(said.trim()).with_context(|| format!("the program said: {said}"))?;
-    let passed = judged(&object).iter().all(|(_, ratio)| *ratio <= LIMIT);
+    let ratio = judged(&object);
+    let passed = ratio <= LIMIT;
     object["where"] = json!(if guest { "guest, emulated" } else { "this machine" });
     (object["limit"], object["passed"]) = (json!(LIMIT), json!(passed));
     eprintln!("{}", table(&object));
     if options.json {
         println!("{object}");
     }
-    if let Some((who, ratio)) = judged(&object).into_iter().find(|(_, ratio)| *ratio > LIMIT) {
-        bail!("{who}: one network more costs {ratio:.1} times the first, and may cost {LIMIT} times");
+    if !passed {
+        bail!("the agent: one network more costs {ratio:.1} times the first, and may cost {LIMIT} times");
     }
     Ok(())
 }
 
-/// Who is held to the limit, and the ratio of each. One that was not measured is over it.
-fn judged(object: &Value) -> [(&'static str, f64); 2] {
-    let ratio = |value: &Value| value.as_f64().unwrap_or(f64::INFINITY);
-    [("the agent", ratio(&object["next_to_first"])), ("the commands", ratio(&object["document"]["one_more_to_first"]))]
+/// What is held to the limit: the agent, which repeats its work for every network whenever a host reconnects. A command
+/// reads the whole node on purpose, before and after, so as not to harm what it was not asked for, and a person types it
+/// once: that is shown and not judged. What was not measured is over the limit.
+fn judged(object: &Value) -> f64 {
+    object["next_to_first"].as_f64().unwrap_or(f64::INFINITY)
 }
 
 /// The program, built for speed.
@@ -125,12 +133,17 @@ fn table(object: &Value) -> String {
         }
         text.push_str(&format!(" {more}\n"));
     };
-    let times = |ratio: &Value| format!("  {ratio} times the first, at most {LIMIT}");
+    let times = |ratio: &Value| format!("  {ratio} times the first");
     let files = |key: &str| format!("  {} files", document[key]);
     let first = ["first_cpu_ms", "first_ms", "first_requests", "first_syscalls"];
     row("agent: the first network".to_owned(), object, first, String::new());
     let next = ["next_cpu_ms", "next_ms", "next_requests", "next_syscalls"];
-    row(format!("agent: one more beside {networks}"), object, next, times(&object["next_to_first"]));
+    row(
+        format!("agent: one more beside {networks}"),
+        object,
+        next,
+        format!("{}, at most {LIMIT}", times(&object["next_to_first"])),
+    );
     row(format!("agent: {networks}, one by one"), object, ["", "fill_ms", "", ""], String::new());
     row("agent: the same again".to_owned(), object, ["", "again_ms", "", ""], String::new());
     let steps = format!("  {} steps", document["steps"]);
@@ -156,7 +169,7 @@ mod tests {
     fn what_was_not_measured_is_over_the_limit_and_blank_in_the_table() {
         let object =
             json!({ "means": "vlan", "networks": 7, "next_to_first": 1.5, "first_syscalls": null, "document": {} });
-        assert_eq!(judged(&object), [("the agent", 1.5), ("the commands", f64::INFINITY)]);
+        assert_eq!((judged(&object), judged(&json!({}))), (1.5, f64::INFINITY));
         let shown = table(&object);
         assert!(shown.contains("each a VLAN and a bridge") && shown.contains("1.5 times the first"), "{shown}");
         assert!(!shown.lines().any(|line| line.starts_with("agent: the first") && line.contains("null")), "{shown}");

@@ -143,7 +143,10 @@ const INIT: &str = include_str!("../../e2e/init");
 /// Size of the disk, in bytes: what it holds are a few small files.
 const DISK: u64 = 16 << 20;
 
-/// Files to boot from.
+/// Memory in MiB: the files of the image twice, while the kernel unpacks them.
+const MEMORY: u32 = 320;
+
+/// What machines boot from, and how large they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
     /// The kernel.
@@ -152,6 +155,8 @@ pub(crate) struct Image {
     pub(crate) initramfs: PathBuf,
     /// A disk with an empty file system; machines write to copies.
     pub(crate) disk: PathBuf,
+    /// Memory of the machines in MiB.
+    pub(crate) memory: u32,
 }
 
 /// Returns the image: Debian's part from the cache or built now, the product's part and what is needed beyond it built
@@ -167,7 +172,7 @@ pub(crate) async fn image(folder: &Path, extra: &Extra, progress: &Progress) -> 
     initramfs.extend(extra.archive(&base).await?);
     let path = folder.join("initramfs");
     std::fs::write(&path, initramfs).with_context(|| format!("{} cannot be written", path.display()))?;
-    Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk") })
+    Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk"), memory: MEMORY + extra.memory })
 }
 
 /// The folder with Debian's part.

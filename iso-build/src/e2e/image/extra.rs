@@ -15,6 +15,8 @@ pub(crate) struct Extra {
     pub(crate) built: Vec<(PathBuf, String)>,
     /// Debian's packages, and the program in each.
     pub(crate) packaged: Vec<(&'static str, &'static str)>,
+    /// Memory that it needs beyond that of other machines, in MiB.
+    pub(crate) memory: u32,
 }
 
 impl Extra {

@@ -58,7 +58,11 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 async fn samples(kernel: &Kernel, files: &store::Store, few: &Network, more: &Network) -> Result<(Cost, usize)> {
     let (mut costs, mut written) = (Vec::new(), 0);
     for _ in 0..SAMPLES {
-        costs.push(cost(kernel, async || Ok(written = change(kernel, files, few, more).await?)).await?);
+        let one = async || {
+            written = change(kernel, files, few, more).await?;
+            Ok(())
+        };
+        costs.push(cost(kernel, one).await?);
         change(kernel, files, more, few).await?;
     }
     Ok((median(costs), written))

@@ -6,7 +6,7 @@ use node_manager_net::{
     state::{Device, State},
     step::Step,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 use crate::arbitrary::{mac, network};
 
@@ -52,8 +52,19 @@ fn reachable(state: &State, address: ipnet::IpNet) -> bool {
         .any(|(name, link)| link.addresses.contains(&address) && link.master.is_none() && alive(state, name))
 }
 
+/// `PROPTEST_CASES` asks for more. What fails is written down beside this file and tried first from then on.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 1500;
+    }
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pure/plans.regressions");
+    config.failure_persistence = Some(Box::new(FileFailurePersistence::Direct(seeds)));
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(config())]
 
     #[test]
     fn a_plan_leads_to_the_wanted_state_and_the_way_back_to_the_first(a in network(), b in network()) {
