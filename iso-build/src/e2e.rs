@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::{
@@ -31,6 +31,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::image::Extra;
 use self::{case::Case, image::Image, lab::Lab, report::Outcome};
 use crate::{
     packages::{self, Feature},
@@ -65,7 +66,7 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     ensure!(!options.keep || cases.len() == 1, "--keep needs exactly one case, and {} were chosen", cases.len());
     packages::ensure(&[Feature::Emulation], progress).await?;
     let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
-    let image = image::image(work.path(), progress).await?;
+    let image = image::image(work.path(), &Extra::default(), progress).await?;
     let (started, logs) = (Instant::now(), logs()?);
     // What is left behind by a sudden end are files of the machines.
     let mut terminated = signal(SignalKind::terminate())?;
@@ -84,10 +85,30 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Runs a script on a machine that is there for it alone and has some programs more. Returns what the script said.
+pub(crate) async fn alone(extra: &Extra, script: &str, limit: Duration, progress: &Progress) -> Result<String> {
+    packages::ensure(&[Feature::Emulation], progress).await?;
+    let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
+    let image = image::image(work.path(), extra, progress).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let run = async {
+        let lab = Lab::new(&image, &logs()?.join("alone"))?;
+        let machine = progress.phase("boot", "the machine", lab.boot("alone", &[])).await?;
+        let done = machine.run_for(limit, script).await?;
+        let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        ensure!(done.code == 0, "`{script}` in the machine ended with {}: {said}{complained}", done.code);
+        Ok(said.into_owned())
+    };
+    tokio::select! {
+        said = run => said,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        _ = terminated.recv() => bail!("stopped"),
+    }
+}
+
 /// Where the logs of failed cases stay: beside what cargo built.
 fn logs() -> Result<PathBuf> {
-    let me = std::env::current_exe().context("this program does not know where it is")?;
-    Ok(me.parent().and_then(Path::parent).context("this program lies in no target folder")?.join("e2e"))
+    Ok(crate::target()?.join("e2e"))
 }
 
 /// Runs the cases side by side, as many as the processors can take; outcomes are in the order of the cases.

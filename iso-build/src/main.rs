@@ -31,7 +31,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::{packages::Feature, progress::Progress};
@@ -138,4 +138,10 @@ fn install_crypto() {
 fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
+}
+
+/// The target folder of cargo that this program lies in.
+fn target() -> Result<PathBuf> {
+    let me = std::env::current_exe().context("this program does not know where it is")?;
+    Ok(me.parent().and_then(Path::parent).context("this program lies in no target folder")?.to_owned())
 }

@@ -7,7 +7,6 @@ mod measure;
 mod net;
 mod report;
 mod subject;
-mod syscalls;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -19,7 +18,7 @@ use crate::progress::Progress;
 pub(crate) enum Bench {
     /// Requests per second and latencies of the management service over simulated hosts
     Api(Options),
-    /// Time and kernel requests of networks on a host, in a network namespace of its own (needs root)
+    /// Time and kernel requests of networks on a host: here where the kernel has VLANs, else in a guest
     Net(net::Options),
 }
 

@@ -18,8 +18,6 @@ use tokio::{
 use super::{cable::Socket, channel::Channel, image::Image, machine::Places, qmp::Qmp, wait::until};
 use crate::program::last_lines;
 
-/// Memory in MiB: the files of the image twice, while the kernel unpacks them.
-const MEMORY: &str = "320";
 /// What the kernel would measure, test or wait for costs seconds under emulation. A panic stays: it is looked for.
 /// The clock is the one that need not be calibrated: a machine that gets no processor while it does has a wrong one.
 const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 quiet panic=0 nokaslr clocksource=hpet \
@@ -114,8 +112,9 @@ pub(super) fn arguments(name: &str, number: u8, image: &Image, sockets: &[Socket
     let at = |name: &str| places.folder.join(name).display().to_string();
     let socket = |name: &str| format!("socket,id={name},path={},server=on,wait=off", at(name));
     let identity = format!("systemd.hostname={name} systemd.machine_id={:032x}", 0xe2e0_0000_u32 + u32::from(number));
+    let memory = image.memory.to_string();
     let mut words: Vec<String> =
-        ["-machine", "pc,accel=tcg", "-m", MEMORY, "-no-user-config", "-nodefaults", "-no-reboot"]
+        ["-machine", "pc,accel=tcg", "-m", &memory, "-no-user-config", "-nodefaults", "-no-reboot"]
             .into_iter()
             .chain(["-display", "none", "-vga", "std"])
             .map(str::to_owned)
@@ -158,7 +157,12 @@ mod tests {
 
     #[test]
     fn machines_differ_in_what_must_differ() {
-        let image = Image { kernel: "/i/vmlinuz".into(), initramfs: "/i/initramfs".into(), disk: "/i/disk".into() };
+        let image = Image {
+            kernel: "/i/vmlinuz".into(),
+            initramfs: "/i/initramfs".into(),
+            disk: "/i/disk".into(),
+            memory: 320,
+        };
         let places = Places { folder: "/r/n".into(), logs: "/l".into() };
         let cable = Socket::Cable { own: "/r/c0a".into(), other: "/r/c0b".into() };
         let words = |number| arguments("node", number, &image, &[Socket::Empty, cable.clone()], &places);

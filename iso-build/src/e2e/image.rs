@@ -6,6 +6,7 @@
 //! which the kernel unpacks over the first.
 
 mod elf;
+mod extra;
 mod product;
 mod tree;
 
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::extra::Extra;
 use self::tree::Tree;
 use crate::{
     cache,
@@ -32,12 +34,13 @@ const LAYOUT: &str = "1";
 const PACKAGES: [&str; 7] =
     ["systemd", "udev", "dbus-daemon", "dbus", "dbus-system-bus-common", "iproute2", "busybox-static"];
 /// Kernel modules, loaded at every boot.
-const MODULES: [&str; 8] =
-    ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "bonding", "8021q", "bridge", "vxlan"];
-const PROGRAMS: [&str; 12] = [
+const MODULES: [&str; 9] =
+    ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "bonding", "8021q", "bridge", "vxlan", "veth"];
+const PROGRAMS: [&str; 13] = [
     "bin/busybox",
     "bin/networkctl",
     "bin/systemctl",
+    "bin/systemd-run",
     "bin/udevadm",
     "lib/systemd/systemd",
     "lib/systemd/systemd-networkd",
@@ -140,7 +143,10 @@ const INIT: &str = include_str!("../../e2e/init");
 /// Size of the disk, in bytes: what it holds are a few small files.
 const DISK: u64 = 16 << 20;
 
-/// Files to boot from.
+/// Memory in MiB: the files of the image twice, while the kernel unpacks them.
+const MEMORY: u32 = 320;
+
+/// What machines boot from, and how large they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
     /// The kernel.
@@ -149,10 +155,13 @@ pub(crate) struct Image {
     pub(crate) initramfs: PathBuf,
     /// A disk with an empty file system; machines write to copies.
     pub(crate) disk: PathBuf,
+    /// Memory of the machines in MiB.
+    pub(crate) memory: u32,
 }
 
-/// Returns the image: Debian's part from the cache or built now, the product's part built now into `folder`.
-pub(crate) async fn image(folder: &Path, progress: &Progress) -> Result<Image> {
+/// Returns the image: Debian's part from the cache or built now, the product's part and what is needed beyond it built
+/// now into `folder`.
+pub(crate) async fn image(folder: &Path, extra: &Extra, progress: &Progress) -> Result<Image> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("machines under test exist for x86_64 only; this machine is {}", std::env::consts::ARCH);
     }
@@ -160,9 +169,10 @@ pub(crate) async fn image(folder: &Path, progress: &Progress) -> Result<Image> {
     let product = progress.phase("product", "programs of this repository", product::archive(&base, progress)).await?;
     let mut initramfs = std::fs::read(base.join("initramfs"))?;
     initramfs.extend(product);
+    initramfs.extend(extra.archive(&base).await?);
     let path = folder.join("initramfs");
     std::fs::write(&path, initramfs).with_context(|| format!("{} cannot be written", path.display()))?;
-    Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk") })
+    Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk"), memory: MEMORY + extra.memory })
 }
 
 /// The folder with Debian's part.

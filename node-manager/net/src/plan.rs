@@ -13,6 +13,12 @@ use crate::{
     step::Step,
 };
 
+mod names;
+mod order;
+mod watched;
+
+use order::{above, order};
+
 /// Ordered steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -48,12 +54,21 @@ pub fn plan(from: &State, to: &State) -> Plan {
             ports.entry(master).or_default().push(name);
         }
     }
-    let mut planner = Planner { now: from.clone(), to, ports, steps: Vec::new(), doomed: BTreeSet::new() };
+    let mut planner = Planner {
+        now: from.clone(),
+        to,
+        ports,
+        steps: Vec::new(),
+        doomed: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        carriers: BTreeSet::new(),
+    };
     planner.names(from);
+    planner.carriers = planner.carriers_of_management();
     planner.create();
     planner.sizes();
     planner.options();
-    for name in order(to) {
+    for name in order(to, &above(to, &planner.carriers)) {
         planner.settle(&name);
     }
     planner.retire();
@@ -61,54 +76,13 @@ pub fn plan(from: &State, to: &State) -> Plan {
     Plan { steps: planner.steps }
 }
 
-/// Links, each after those that it is built on; the management link as early as that allows, because whoever watches
-/// sits behind it.
-fn order(state: &State) -> Vec<String> {
-    let mut sorted: Vec<String> = Vec::with_capacity(state.links.len());
-    let mut ports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, link) in &state.links {
-        if let Some(master) = &link.master {
-            ports.entry(master).or_default().push(name);
-        }
-    }
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    // Depth first with a stack of its own: documents may be deep, and circles must end.
-    let first = state.management.iter().filter(|name| state.links.contains_key(*name));
-    for start in first.chain(state.links.keys()) {
-        let mut stack = vec![(start.as_str(), false)];
-        while let Some((name, below_done)) = stack.pop() {
-            if below_done {
-                sorted.push(name.to_owned());
-            } else if done.insert(name) {
-                stack.push((name, true));
-                let parent = match state.links.get(name).map(|link| &link.device) {
-                    Some(Device::Vlan { parent, .. }) => Some(parent.as_str()),
-                    _ => None,
-                };
-                let below = ports.get(name).into_iter().flatten().copied().chain(parent);
-                stack.extend(below.filter(|name| state.links.contains_key(*name)).map(|name| (name, false)));
-            }
-        }
-    }
-    sorted
-}
-
-/// Two states of what may be the same link; parents of VLANs are compared by the names that they will have.
-fn can_become(from: &LinkState, to: &LinkState, renamed: &BTreeMap<String, String>) -> bool {
-    match (&from.device, &to.device) {
-        // A card without a permanent address is known by its name alone.
-        (Device::Nic { mac: from }, Device::Nic { mac: to }) => from == to || from.is_none() || to.is_none(),
-        // The driver changes the mode only of an empty bond; a new one is as quick.
-        (Device::Bond { options: from, .. }, Device::Bond { options: to, .. }) => from.mode == to.mode,
-        (Device::Bridge { .. }, Device::Bridge { .. }) => true,
-        (Device::Vlan { parent: p, id }, Device::Vlan { parent, id: wanted }) => {
-            renamed.get(p).is_some_and(|p| p == parent) && id == wanted
-        }
-        (Device::Vxlan { vni: a, local: b, port: c, .. }, Device::Vxlan { vni, local, port, .. }) => {
-            (a, b, c) == (vni, local, port)
-        }
-        _ => false,
-    }
+/// The kernel has only one of the two.
+fn excludes(one: &Device, other: &Device) -> bool {
+    let end = |device: &Device| match device {
+        Device::Vxlan { vni, port, .. } => Some((*vni, *port)),
+        _ => None,
+    };
+    end(one).is_some_and(|one| end(other) == Some(one))
 }
 
 struct Planner<'a> {
@@ -119,135 +93,103 @@ struct Planner<'a> {
     steps: Vec<Step>,
     /// Links, by their present names, that go.
     doomed: BTreeSet<String>,
+    /// Links that a step has taken something from that they shall keep.
+    lost: BTreeSet<String>,
+    /// Links that the addresses of the management network are reached through before they move.
+    carriers: BTreeSet<String>,
 }
 
 impl Planner<'_> {
     /// Adds a step. One that the model refuses is left in the plan: the kernel may know better, and its answer is
     /// clearer to the operator than a plan that silently does less.
     fn step(&mut self, step: Step) {
+        let goes_down = match &step {
+            Step::Down { link } | Step::Leave { link, .. } => self.with_vlans(link),
+            _ => Vec::new(),
+        };
+        let kept: Vec<_> = goes_down.into_iter().map(|name| (self.kept(&name), name)).collect();
         if let Err(refused) = self.now.apply(&step) {
             tracing::debug!(%step, %refused, "the model of the kernel refuses a step");
         }
+        let goes_up = matches!(step, Step::Up { .. } | Step::Join { .. });
         self.steps.push(step);
-    }
-
-    /// Which link becomes which, and the renaming that follows.
-    fn names(&mut self, from: &State) {
-        let mut becomes: BTreeMap<String, String> = BTreeMap::new();
-        let mut taken: BTreeSet<&str> = BTreeSet::new();
-        // From the bottom, so that the parents of VLANs are known.
-        for old in order(from) {
-            let present = &from.links[&old];
-            let same_name = self.to.links.get_key_value(&old).filter(|(_, to)| {
-                can_become(present, to, &becomes)
-                    // Another card has that address: this one only has the name.
-                    && !matches!((&present.device, &to.device), (Device::Nic { mac: None }, Device::Nic { mac: Some(mac) })
-                        if from.links.values().any(|l| matches!(l.device, Device::Nic { mac: Some(m) } if m == *mac)))
-            });
-            let by_identity = || {
-                self.to.links.iter().find(|(name, to)| {
-                    let known = match (&present.device, &to.device) {
-                        (Device::Nic { mac: Some(a) }, Device::Nic { mac: Some(b) }) => a == b,
-                        (Device::Vlan { .. }, _) | (Device::Vxlan { .. }, _) => true,
-                        _ => false,
-                    };
-                    known && !taken.contains(name.as_str()) && can_become(present, to, &becomes)
-                })
-            };
-            if let Some((new, _)) = same_name.filter(|(name, _)| !taken.contains(name.as_str())).or_else(by_identity) {
-                taken.insert(new);
-                becomes.insert(old, new.clone());
-            } else {
-                self.doomed.insert(old);
+        for (kept, name) in kept {
+            if self.kept(&name) != kept {
+                self.lost.insert(name);
             }
         }
-        // A link that goes makes room for the one that gets its name.
-        let mut pending: BTreeMap<String, String> = becomes.into_iter().filter(|(old, new)| old != new).collect();
-        for old in self.doomed.clone() {
-            if self.to.links.contains_key(&old) {
-                let aside = self.free_name();
-                self.doomed.remove(&old);
-                self.doomed.insert(aside.clone());
-                self.step(Step::Rename { link: old, to: aside });
-            }
+        if goes_up {
+            self.mend();
         }
-        while let Some(old) =
-            pending.keys().find(|old| !self.now.links.contains_key(&pending[*old])).cloned().or_else(|| {
-                // A circle of names: one of them steps aside.
-                let old = pending.keys().next()?.clone();
-                let (new, aside) = (pending.remove(&old)?, self.free_name());
-                self.step(Step::Rename { link: old, to: aside.clone() });
-                pending.insert(aside.clone(), new);
-                pending.keys().find(|old| !self.now.links.contains_key(&pending[*old])).cloned()
-            })
-        {
-            if let Some(new) = pending.remove(&old) {
-                self.step(Step::Rename { link: old, to: new });
-            }
-        }
-    }
-
-    /// A name that nobody has or wants. Operators cannot choose such names.
-    fn free_name(&self) -> String {
-        let free = |name: &String| !self.now.links.contains_key(name) && !self.to.links.contains_key(name);
-        (0_u32..).map(|n| format!("zs-old{n}")).find(free).unwrap_or_default()
     }
 
     fn create(&mut self) {
-        for name in order(self.to) {
-            if self.now.links.contains_key(&name) {
-                continue;
+        for name in order(self.to, &BTreeSet::new()) {
+            if !self.replaces_a_carrier(&name) {
+                self.create_one(&name);
             }
-            let wanted = &self.to.links[&name];
-            let device = match &wanted.device {
-                Device::Nic { .. } => {
-                    let state = LinkState {
-                        device: wanted.device.clone(),
-                        mac: None,
-                        mtu: wanted.mtu,
-                        up: false,
-                        master: None,
-                        addresses: BTreeSet::new(),
-                        routes: BTreeSet::new(),
-                        dhcp: crate::model::Dhcp::Off,
-                        dns: Vec::new(),
-                        domains: Vec::new(),
-                    };
-                    self.step(Step::Adopt { link: name, state: Box::new(state) });
-                    continue;
-                }
-                // Members come later, and with them the preferred one; peers likewise.
-                Device::Bond { options, .. } => Device::Bond { options: options.clone(), primary: None },
-                Device::Vxlan { vni, local, port, .. } => {
-                    self.make_room(
-                        |device| matches!(device, Device::Vxlan { vni: v, port: p, .. } if v == vni && p == port),
-                    );
-                    Device::Vxlan { vni: *vni, local: *local, port: *port, peers: BTreeSet::new() }
-                }
-                other => other.clone(),
-            };
-            let mtu = match &device {
-                Device::Vlan { parent, .. } => self.now.links.get(parent).map_or(wanted.mtu, |p| p.mtu.min(wanted.mtu)),
-                _ => wanted.mtu,
-            };
-            let carried = match &device {
-                Device::Vlan { parent, .. } => self.now.links.get(parent).is_some_and(|parent| parent.up),
-                _ => true,
-            };
-            self.step(Step::Create { link: name.clone(), device, mac: wanted.mac, mtu });
-            // Now rather than when an address has left its old link and waits for this one.
-            if carried {
-                self.up(&name);
+        }
+    }
+
+    /// It can be made only when a tunnel is gone that the management network is reached through: that must wait until
+    /// the new place of the network is ready.
+    fn replaces_a_carrier(&self, name: &str) -> bool {
+        let mut carriers = self.carriers.iter().filter(|name| self.doomed.contains(*name));
+        let wanted = &self.to.links[name].device;
+        carriers.any(|carrier| self.now.links.get(carrier).is_some_and(|link| excludes(&link.device, wanted)))
+    }
+
+    fn create_one(&mut self, name: &str) {
+        if self.now.links.contains_key(name) {
+            return;
+        }
+        let wanted = &self.to.links[name];
+        let device = match &wanted.device {
+            Device::Nic { .. } => {
+                let state = LinkState {
+                    device: wanted.device.clone(),
+                    mac: None,
+                    mtu: wanted.mtu,
+                    up: false,
+                    master: None,
+                    addresses: BTreeSet::new(),
+                    routes: BTreeSet::new(),
+                    dhcp: crate::model::Dhcp::Off,
+                    dns: Vec::new(),
+                    domains: Vec::new(),
+                };
+                self.step(Step::Adopt { link: name.to_owned(), state: Box::new(state) });
+                return;
             }
+            // Members come later, and with them the preferred one; peers likewise.
+            Device::Bond { options, .. } => Device::Bond { options: options.clone(), primary: None },
+            Device::Vxlan { vni, local, port, .. } => {
+                self.make_room(&wanted.device);
+                Device::Vxlan { vni: *vni, local: *local, port: *port, peers: BTreeSet::new() }
+            }
+            other => other.clone(),
+        };
+        let mtu = match &device {
+            Device::Vlan { parent, .. } => self.now.links.get(parent).map_or(wanted.mtu, |p| p.mtu.min(wanted.mtu)),
+            _ => wanted.mtu,
+        };
+        let carried = match &device {
+            Device::Vlan { parent, .. } => self.now.links.get(parent).is_some_and(|parent| parent.up),
+            _ => true,
+        };
+        self.step(Step::Create { link: name.to_owned(), device, mac: wanted.mac, mtu });
+        // Now rather than when an address has left its old link and waits for this one.
+        if carried {
+            self.up(name);
         }
     }
 
     /// Deletes what goes anyway and would stand in the way of a link that is made.
-    fn make_room(&mut self, in_the_way: impl Fn(&Device) -> bool) {
+    fn make_room(&mut self, wanted: &Device) {
         let found: Vec<String> = self
             .doomed
             .iter()
-            .filter(|name| self.now.links.get(*name).is_some_and(|l| in_the_way(&l.device)))
+            .filter(|name| self.now.links.get(*name).is_some_and(|link| excludes(&link.device, wanted)))
             .cloned()
             .collect();
         for name in found {
@@ -257,7 +199,7 @@ impl Planner<'_> {
 
     /// A parent grows before what is on it, and shrinks after.
     fn sizes(&mut self) {
-        let order = order(self.to);
+        let order = order(self.to, &BTreeSet::new());
         for name in &order {
             self.resize(name, |now, wanted| now < wanted);
         }
@@ -308,6 +250,7 @@ impl Planner<'_> {
 
     /// Everything about one link whose foundations are settled.
     fn settle(&mut self, name: &str) {
+        self.create_one(name);
         let wanted = &self.to.links[name];
         if wanted.master.is_none() {
             self.leave(name);
@@ -316,11 +259,9 @@ impl Planner<'_> {
         let mut ports: Vec<String> =
             wanted_ports.filter(|port| !self.is_in(port, name)).map(|port| (*port).to_owned()).collect();
         // Those that still carry addresses come last, the management network's last of all: the others receive already.
-        let watched = self.to.management.as_ref().and_then(|name| self.to.links.get(name)).map(|link| &link.addresses);
         ports.sort_by_key(|port| {
-            let carried = self.now.links.get(port).map(|port| &port.addresses);
-            let any = carried.is_some_and(|carried| !carried.is_empty());
-            (carried.zip(watched).is_some_and(|(carried, watched)| !carried.is_disjoint(watched)), any)
+            let any = self.now.links.get(port).is_some_and(|port| !port.addresses.is_empty());
+            (self.carriers.contains(port), any)
         });
         if !ports.is_empty() {
             self.up(name);
@@ -414,7 +355,7 @@ impl Planner<'_> {
             }
         }
         let doomed: Vec<String> =
-            order(&self.now).into_iter().rev().filter(|name| self.doomed.contains(name)).collect();
+            order(&self.now, &BTreeSet::new()).into_iter().rev().filter(|name| self.doomed.contains(name)).collect();
         for name in doomed {
             self.remove(&name);
         }

@@ -74,21 +74,12 @@ const UNITS: [(&str, &str, &str); 1] = [(
 
 /// Builds the programs and returns the archive of them.
 pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>> {
-    let known = std::fs::read_to_string(base.join("libraries"))?;
     let built = build(progress).await?;
     let work = tempfile::tempdir()?;
     let mut tree = Tree::default();
     for product in &PRODUCTS {
-        let (file, bare) = (built.join(product.kind.folder()).join(product.name), work.path().join(product.name));
-        // Nine tenths of a program are for debuggers, and every boot would copy them.
-        Program::new("strip").arg("-o").arg(&bare).arg(&file).stdout().await?;
-        let bytes = std::fs::read(&bare)?;
-        for library in elf::needed(&bytes) {
-            if !known.lines().any(|line| line == library) {
-                bail!("{} needs {library}; add it to LIBRARIES of iso-build/src/e2e/image.rs", product.name);
-            }
-        }
-        tree.program(product.path, bytes);
+        let file = built.join(product.kind.folder()).join(product.name);
+        tree.program(product.path, bare(base, &file, work.path()).await?);
         let (folder, name) = product.path.rsplit_once('/').context("a program without a folder")?;
         for link in product.links {
             tree.link(&format!("{folder}/{link}"), name);
@@ -101,10 +92,24 @@ pub(super) async fn archive(base: &Path, progress: &Progress) -> Result<Vec<u8>>
     Ok(tree.archive())
 }
 
+/// A program without what is for debuggers: that is nine tenths of it, and every boot would copy it. Its libraries must be
+/// in the image.
+pub(super) async fn bare(base: &Path, file: &Path, work: &Path) -> Result<Vec<u8>> {
+    let bare = work.join("bare");
+    Program::new("strip").arg("-o").arg(&bare).arg(file).stdout().await?;
+    let bytes = std::fs::read(&bare)?;
+    let known = std::fs::read_to_string(base.join("libraries"))?;
+    for library in elf::needed(&bytes) {
+        if !known.lines().any(|line| line == library) {
+            bail!("{} needs {library}; add it to LIBRARIES of iso-build/src/e2e/image.rs", file.display());
+        }
+    }
+    Ok(bytes)
+}
+
 /// Builds the programs. Returns the folder they are in.
 async fn build(progress: &Progress) -> Result<PathBuf> {
-    let me = std::env::current_exe().context("this program does not know where it is")?;
-    let target = me.parent().and_then(Path::parent).context("this program lies in no target folder")?;
+    let target = crate::target()?;
     progress.hide();
     let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--profile", PROFILE])

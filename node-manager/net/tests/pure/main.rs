@@ -6,3 +6,4 @@ mod documents;
 mod files;
 mod journal;
 mod plans;
+mod reached;

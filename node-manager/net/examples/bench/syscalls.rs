@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Counts the system calls of this thread during some work, which must not leave the thread. None where there is no
 /// strace. What looking whether strace has begun costs is counted by itself and taken off.
-pub(super) async fn count(work: impl AsyncFnOnce() -> Result<()>) -> Result<Option<u64>> {
+pub(crate) async fn count(work: impl AsyncFnOnce() -> Result<()>) -> Result<Option<u64>> {
     let Some(nothing) = traced(async || Ok(())).await? else { return Ok(None) };
     Ok(traced(work).await?.map(|all| all.saturating_sub(nothing)))
 }

@@ -1,0 +1,43 @@
+//! What one use of a machine needs beyond the product, as a third archive: programs of this repository that are no part
+//! of it, and programs of Debian.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{product, tree::Tree};
+use crate::debian;
+
+/// Programs that a machine has beyond the product.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// Those that cargo built, and where the machine has them.
+    pub(crate) built: Vec<(PathBuf, String)>,
+    /// Debian's packages, and the program in each.
+    pub(crate) packaged: Vec<(&'static str, &'static str)>,
+    /// Memory that it needs beyond that of other machines, in MiB.
+    pub(crate) memory: u32,
+}
+
+impl Extra {
+    /// The archive of them, empty when there are none.
+    pub(super) async fn archive(&self, base: &Path) -> Result<Vec<u8>> {
+        if self.built.is_empty() && self.packaged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tree = Tree::default();
+        let work = tempfile::tempdir()?;
+        for (file, path) in &self.built {
+            tree.program(path, product::bare(base, file, work.path()).await?);
+        }
+        if !self.packaged.is_empty() {
+            let names: Vec<&str> = self.packaged.iter().map(|(package, _)| *package).collect();
+            let packages = debian::packages(&debian::with_libraries(&names).await?).await?;
+            debian::unpack(&packages, work.path()).await?;
+            for (_, path) in &self.packaged {
+                tree.take_program(work.path(), path)?;
+            }
+        }
+        Ok(tree.archive())
+    }
+}
