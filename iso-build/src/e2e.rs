@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::{
@@ -66,12 +66,12 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     ensure!(!options.keep || cases.len() == 1, "--keep needs exactly one case, and {} were chosen", cases.len());
     packages::ensure(&[Feature::Emulation], progress).await?;
     let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
-    let image = image::image(work.path(), &Extra::default(), progress).await?;
+    let images = Images::build(&cases, work.path(), progress).await?;
     let (started, logs) = (Instant::now(), logs()?);
     // What is left behind by a sudden end are files of the machines.
     let mut terminated = signal(SignalKind::terminate())?;
     let outcomes = tokio::select! {
-        outcomes = run_all(&cases, &image, &logs, options.keep, progress) => outcomes?,
+        outcomes = run_all(&cases, &images, &logs, options.keep, progress) => outcomes?,
         _ = tokio::signal::ctrl_c() => bail!("stopped"),
         _ = terminated.recv() => bail!("stopped"),
     };
@@ -85,11 +85,36 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// What the machines of the chosen cases boot. Those with a text console are larger, so the others go without.
+struct Images {
+    plain: Option<Image>,
+    console: Option<Image>,
+}
+
+impl Images {
+    async fn build(cases: &[&Case], folder: &Path, progress: &Progress) -> Result<Self> {
+        let (mut plain, mut console) = (None, None);
+        if cases.iter().any(|case| !case.has_console()) {
+            plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
+        }
+        if cases.iter().any(|case| case.has_console()) {
+            let extra = image::console(progress).await?;
+            console = Some(image::image(folder, "console", &extra, progress).await?);
+        }
+        Ok(Self { plain, console })
+    }
+
+    fn of(&self, case: &Case) -> Result<&Image> {
+        let image = if case.has_console() { &self.console } else { &self.plain };
+        image.as_ref().with_context(|| format!("the machine of {} was not built", case.name))
+    }
+}
+
 /// Runs a script on a machine that is there for it alone and has some programs more. Returns what the script said.
 pub(crate) async fn alone(extra: &Extra, script: &str, limit: Duration, progress: &Progress) -> Result<String> {
     packages::ensure(&[Feature::Emulation], progress).await?;
     let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
-    let image = image::image(work.path(), extra, progress).await?;
+    let image = image::image(work.path(), "alone", extra, progress).await?;
     let mut terminated = signal(SignalKind::terminate())?;
     let run = async {
         let lab = Lab::new(&image, &logs()?.join("alone"))?;
@@ -114,7 +139,7 @@ fn logs() -> Result<PathBuf> {
 /// Runs the cases side by side, as many as the processors can take; outcomes are in the order of the cases.
 async fn run_all(
     cases: &[&'static Case],
-    image: &Image,
+    images: &Images,
     logs: &Path,
     keep: bool,
     progress: &Progress,
@@ -130,7 +155,10 @@ async fn run_all(
             let permits = &permits;
             async move {
                 let _permit = permits.acquire_many(case.machines.min(room)).await?;
-                Ok::<_, anyhow::Error>((at, run_one(case, image, &logs.join(case.name), keep, progress).await))
+                Ok::<_, anyhow::Error>((
+                    at,
+                    run_one(case, images.of(case)?, &logs.join(case.name), keep, progress).await,
+                ))
             }
         })
         .collect();

@@ -48,8 +48,14 @@ impl Screen {
         let slow = serial && termios::tcgetattr(&stdout)?.output_speed() < FAST;
         let pace = Duration::from_secs(if slow { 5 } else { 1 });
         terminal::enable_raw_mode()?;
-        let opened = prepare(serial).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
-        match opened {
+        let opened = || {
+            prepare(serial)?;
+            let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+            // The console of Linux has no other screen: the messages of the kernel would shine through.
+            terminal.clear()?;
+            Ok(terminal)
+        };
+        match opened() {
             Ok(terminal) => Ok(Self { terminal, look, pace, serial }),
             Err(error) => {
                 close();

@@ -66,6 +66,7 @@ pub(super) async fn run(options: &Options, progress: &Progress) -> Result<()> {
             built: vec![(program, PROGRAM.to_owned())],
             packaged: vec![("strace", "usr/bin/strace")],
             memory: options.networks * MEMORY_KIB / 1024 + 256,
+            ..Extra::default()
         };
         let script = format!("/{PROGRAM} {networks}");
         progress.phase("measure", &title, e2e::alone(&extra, &script, MEASURE, progress)).await?

@@ -17,13 +17,20 @@ pub(super) struct Case {
     pub(super) run: for<'a> fn(&'a Lab) -> LocalBoxFuture<'a, Result<()>>,
 }
 
+impl Case {
+    /// Its machines have the text console on their screen.
+    pub(super) fn has_console(&self) -> bool {
+        self.name.starts_with("tui-")
+    }
+}
+
 macro_rules! case {
     ($name:literal, $machines:literal, $run:path, $about:literal) => {
         Case { name: $name, about: $about, machines: $machines, run: |lab| Box::pin($run(lab)) }
     };
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 18] = [
     // The longest first: the others fill the room beside it.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
@@ -44,6 +51,8 @@ const CASES: [Case; 16] = [
     ),
     case!("net-take-over", 1, cases::rename::foreign, "a bond that somebody made is taken over whole, or left alone"),
     case!("net-bond-modes", 1, cases::bond::modes, "every mode of a bond with its options, before and after a reboot"),
+    case!("tui-passwords", 1, cases::console::passwords, "the password of root is changed on the screen and logs in"),
+    case!("tui-networks", 1, cases::console::networks, "a card is renamed for good, a bond made, a change taken back"),
     case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
     case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),
 ];

@@ -3,6 +3,7 @@
 pub(super) mod bond;
 pub(super) mod bridge;
 pub(super) mod cloud;
+pub(super) mod console;
 pub(super) mod guest;
 pub(super) mod network;
 pub(super) mod power;

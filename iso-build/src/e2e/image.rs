@@ -5,6 +5,7 @@
 //! What comes from Debian is built once and kept in the cache. The programs of the repository are a second archive,
 //! which the kernel unpacks over the first.
 
+mod console;
 mod elf;
 mod extra;
 mod product;
@@ -18,6 +19,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+pub(super) use self::console::{PASSWORD, console};
 pub(crate) use self::extra::Extra;
 use self::tree::Tree;
 use crate::{
@@ -160,8 +162,8 @@ pub(crate) struct Image {
 }
 
 /// Returns the image: Debian's part from the cache or built now, the product's part and what is needed beyond it built
-/// now into `folder`.
-pub(crate) async fn image(folder: &Path, extra: &Extra, progress: &Progress) -> Result<Image> {
+/// now into `folder`, under this name.
+pub(crate) async fn image(folder: &Path, name: &str, extra: &Extra, progress: &Progress) -> Result<Image> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("machines under test exist for x86_64 only; this machine is {}", std::env::consts::ARCH);
     }
@@ -170,7 +172,7 @@ pub(crate) async fn image(folder: &Path, extra: &Extra, progress: &Progress) -> 
     let mut initramfs = std::fs::read(base.join("initramfs"))?;
     initramfs.extend(product);
     initramfs.extend(extra.archive(&base).await?);
-    let path = folder.join("initramfs");
+    let path = folder.join(name);
     std::fs::write(&path, initramfs).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk"), memory: MEMORY + extra.memory })
 }

@@ -15,6 +15,10 @@ pub(crate) struct Extra {
     pub(crate) built: Vec<(PathBuf, String)>,
     /// Debian's packages, and the program in each.
     pub(crate) packaged: Vec<(&'static str, &'static str)>,
+    /// Files, and what is in them.
+    pub(crate) texts: Vec<(&'static str, String)>,
+    /// Symbolic links, and where they lead.
+    pub(crate) links: Vec<(&'static str, &'static str)>,
     /// Memory that it needs beyond that of other machines, in MiB.
     pub(crate) memory: u32,
 }
@@ -22,7 +26,7 @@ pub(crate) struct Extra {
 impl Extra {
     /// The archive of them, empty when there are none.
     pub(super) async fn archive(&self, base: &Path) -> Result<Vec<u8>> {
-        if self.built.is_empty() && self.packaged.is_empty() {
+        if self.built.is_empty() && self.packaged.is_empty() && self.texts.is_empty() {
             return Ok(Vec::new());
         }
         let mut tree = Tree::default();
@@ -37,6 +41,12 @@ impl Extra {
             for (_, path) in &self.packaged {
                 tree.take_program(work.path(), path)?;
             }
+        }
+        for (path, text) in &self.texts {
+            tree.file(path, text.as_str());
+        }
+        for (path, target) in &self.links {
+            tree.link(path, target);
         }
         Ok(tree.archive())
     }

@@ -109,14 +109,20 @@ pub(super) async fn bare(base: &Path, file: &Path, work: &Path) -> Result<Vec<u8
 
 /// Builds the programs. Returns the folder they are in.
 async fn build(progress: &Progress) -> Result<PathBuf> {
+    let products = PRODUCTS.iter().map(|product| [product.package, product.kind.flag(), product.name]);
+    cargo(products.collect(), progress).await
+}
+
+/// Builds programs (package, `--bin` or `--example`, name) as machines under test have them. Returns the folder they are in.
+pub(super) async fn cargo(programs: Vec<[&str; 3]>, progress: &Progress) -> Result<PathBuf> {
     let target = crate::target()?;
     progress.hide();
     let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--profile", PROFILE])
         .directory(&crate::repository())
         .deadline(Duration::from_secs(3600));
-    for product in &PRODUCTS {
-        cargo = cargo.args(["--package", product.package, product.kind.flag(), product.name]);
+    for [package, kind, name] in programs {
+        cargo = cargo.args(["--package", package, kind, name]);
     }
     cargo.watched().await?;
     Ok(target.join(PROFILE))
