@@ -159,6 +159,8 @@ words! {
     ROOT_PASSWORD: "System password of root", "系统 root 密码";
     DATABASE_ROOT_PASSWORD: "MySQL password of root", "MySQL root 密码";
     DATABASE_ZSTACK_PASSWORD: "MySQL password of zstack", "MySQL zstack 密码";
+    BUS_PASSWORD: "RabbitMQ password of zstack", "RabbitMQ zstack 密码";
+    NO_BUS: "This node uses no RabbitMQ: messages stay inside the management service. There is no such password.", "本节点不使用 RabbitMQ：消息在管理服务内部传递，没有此密码。";
     OLD_PASSWORD: "Present password", "当前密码";
     DATABASE_ROOT_NOW: "Password of MySQL's root", "MySQL root 当前密码";
     NEW_PASSWORD: "New password", "新密码";

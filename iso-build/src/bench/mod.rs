@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast the product is, measured from outside through its public API.
 
 mod api;
+mod console;
 mod database;
 mod load;
 mod measure;
@@ -20,6 +21,8 @@ pub(crate) enum Bench {
     Api(Options),
     /// Time and kernel requests of networks on a host: here where the kernel has VLANs, else in a guest
     Net(net::Options),
+    /// Time to the first frame, idle cost and memory of the text console
+    Tui(console::Options),
 }
 
 /// Flags of `cargo xtask bench api`.
@@ -53,5 +56,6 @@ pub(crate) async fn run(bench: &Bench, progress: &Progress) -> Result<()> {
     match bench {
         Bench::Api(options) => api::run(options, progress).await,
         Bench::Net(options) => net::run(options, progress).await,
+        Bench::Tui(options) => console::run(options, progress).await,
     }
 }

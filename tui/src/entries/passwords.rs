@@ -24,21 +24,28 @@ pub(super) fn open(app: &mut App) -> Vec<Effect> {
     if app.role != Role::Management {
         return form(app, Purpose::RootPassword);
     }
-    let items = ACTIONS.iter().map(|(word, _)| app.say(*word).to_owned()).collect();
+    let words = ACTIONS.iter().map(|(word, _)| *word).chain([words::BUS_PASSWORD]);
+    let items = words.map(|word| app.say(word).to_owned()).collect();
     super::again(app, Choice::Passwords, List::new(words::CHANGE_PASSWORDS, Vec::new(), items));
     Vec::new()
 }
 
 pub(super) fn chosen(app: &mut App, list: List, at: usize) -> Vec<Effect> {
-    let Some((title, purpose)) = ACTIONS.get(at) else { return Vec::new() };
-    let database = matches!(purpose, Purpose::DatabasePassword(_));
-    if database && app.facts.service.seen().is_some_and(|service| !service.database_server) {
+    let nothing = |app: &mut App, title, text| {
         super::again(app, Choice::Passwords, list);
-        let text = app.say(words::NO_DATABASE_SERVER).to_owned();
-        app.windows.push(Window::Notice(Notice::new(*title, Tone::Notice, &text)));
-        return Vec::new();
+        let text = app.say(text).to_owned();
+        app.windows.push(Window::Notice(Notice::new(title, Tone::Notice, &text)));
+        Vec::new()
+    };
+    match ACTIONS.get(at) {
+        None => nothing(app, words::BUS_PASSWORD, words::NO_BUS),
+        Some((title, Purpose::DatabasePassword(_)))
+            if app.facts.service.seen().is_some_and(|service| !service.database_server) =>
+        {
+            nothing(app, *title, words::NO_DATABASE_SERVER)
+        }
+        Some((_, purpose)) => form(app, purpose.clone()),
     }
-    form(app, purpose.clone())
 }
 
 fn title(purpose: &Purpose) -> Word {

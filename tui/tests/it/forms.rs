@@ -145,6 +145,12 @@ fn os_tui_054_to_056_the_passwords_of_the_database() {
     console.press(KeyCode::Down);
     console.press(KeyCode::Enter);
     console.shows("It has no passwords");
+    // And messages that stay inside the service need none (OS-TUI-057).
+    let mut console = management("Change Passwords");
+    console.press(KeyCode::End);
+    console.shows("> RabbitMQ password of zstack");
+    console.press(KeyCode::Enter);
+    console.shows("There is no such password");
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
 fn nothing_privileged_happens_without_password_and_answer() {
     let roles = prop::sample::select(vec![Role::Management, Role::Compute, Role::Storage]);
     let strategy = (roles, (80..200_u16, 24..60_u16), prop::collection::vec(acts(), 1..100));
-    let config = ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
     // The same keys every time, and with PROPTEST_CASES as many others as wanted.
     let mut runner = match std::env::var("PROPTEST_CASES") {
         Ok(_) => TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }),

@@ -9,6 +9,8 @@ use crate::e2e::{image::PASSWORD, lab::Lab, machine::Machine, wait::until};
 
 /// What the password becomes.
 const NEW: &str = "Second_password.2";
+/// The first entries of the system configuration (OS-TUI-042).
+const ENTRIES: [&str; 4] = ["Change Passwords", "Rename NIC", "Test Network", "Configure Networks"];
 /// How long anything may take under emulation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -93,14 +95,18 @@ impl<'a> Screen<'a> {
     }
 
     /// Through the password to the list of entries, and into one of them.
-    async fn open(&self, password: &str, entry: usize) -> Result<()> {
+    async fn open(&self, password: &str, entry: &str) -> Result<()> {
         self.press(&["f2"]).await?;
         self.shows("Password of root on this node").await?;
         self.secret(password, 1).await?;
         self.press(&["ret"]).await?;
         self.shows("> Change Passwords").await?;
-        for _ in 0..entry {
+        for name in ENTRIES.iter().skip(1).take_while(|_| entry != ENTRIES[0]) {
             self.press(&["down"]).await?;
+            self.shows(&format!("> {name}")).await?;
+            if *name == entry {
+                break;
+            }
         }
         self.press(&["ret"]).await
     }
@@ -123,7 +129,7 @@ pub(crate) async fn passwords(lab: &Lab) -> Result<()> {
     screen.press(&["esc"]).await?;
     screen.shows("F2 System configuration").await?;
 
-    screen.open(PASSWORD, 0).await?;
+    screen.open(PASSWORD, "Change Passwords").await?;
     screen.shows("Present password").await?;
     screen.secret(PASSWORD, 1).await?;
     for times in [1, 2] {
@@ -191,7 +197,7 @@ pub(crate) async fn networks(lab: &Lab) -> Result<()> {
     node.ok("ip link set ens16 up; ip link set ens17 up; ip link set ens18 up").await?;
     screen.shows("ens18").await?;
 
-    screen.open(PASSWORD, 1).await?;
+    screen.open(PASSWORD, "Rename NIC").await?;
     screen.shows("stays after a reboot").await?;
     screen.replace("lan0").await?;
     screen.press(&["ret"]).await?;
@@ -207,12 +213,21 @@ pub(crate) async fn networks(lab: &Lab) -> Result<()> {
     // A bond of the two other cards, with an address.
     node.ok("ip link set ens17 up; ip link set ens18 up").await?;
     screen.shows("ens18").await?;
-    screen.open(PASSWORD, 3).await?;
+    screen.open(PASSWORD, "Configure Networks").await?;
     screen.shows("Configure Networks").await?;
     screen.shows("Enter address").await?;
     screen.press(&["b"]).await?;
     screen.shows("New bond").await?;
-    screen.press(&["tab", "right", "right", "right", "right", "tab", "right", "spc", "right", "spc"]).await?;
+    for (keys, shown) in [
+        (["tab", "right"], "< 5 balance-tlb >"),
+        (["right", "right"], "< 0 balance-rr >"),
+        (["right", "tab"], "< 1 active-backup >"),
+        (["right", "spc"], "[x] ens17"),
+        (["right", "spc"], "[x] ens18"),
+    ] {
+        screen.press(&keys).await?;
+        screen.shows(shown).await?;
+    }
     screen.picture("bond.png").await?;
     screen.press(&["ret"]).await?;
     screen.shows("Press Y to do this").await?;
