@@ -12,7 +12,6 @@ pub mod audit;
 pub mod ca;
 pub mod cascade;
 pub mod change;
-pub mod config;
 pub mod console;
 pub mod control;
 pub mod coverage;
@@ -38,3 +37,5 @@ pub mod tags;
 pub mod timers;
 pub mod ui;
 pub mod webhook;
+
+pub use mn_service_config as config;

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backup::Restore;
+
 /// Controls the services of a management node.
 #[derive(Debug, Parser)]
 #[command(name = "zstack-ctl", version)]
@@ -39,8 +41,81 @@ pub enum Command {
     /// Stop the management service, start it again and wait until it is ready
     #[command(name = "restart_node", visible_alias = "restart")]
     Restart(Start),
+    /// Back up the database, and the keys that go with it: the file is as secret as this machine
+    #[command(name = "dump_mysql")]
+    DumpMysql(Dump),
+    /// Show the backups that are there, newest first
+    #[command(name = "list_backups")]
+    ListBackups {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop the management service and put a backup in place of its database and keys; the present state is backed up
+    /// first
+    #[command(name = "restore_mysql")]
+    RestoreMysql(RestoreOptions),
     /// Show the version of the running service, else the installed one
     Version,
+}
+
+/// Options of `dump_mysql`.
+#[derive(Debug, Args)]
+pub struct Dump {
+    /// Remove the oldest backups above this number, once the new one is made
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_amount: Option<u32>,
+    /// Print JSON objects, one a line: progress, and last the result
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Dump {
+    /// How many backups stay.
+    pub fn keep(&self) -> Option<usize> {
+        self.keep_amount.and_then(|keep| usize::try_from(keep).ok())
+    }
+}
+
+/// Options of `restore_mysql`.
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// The backup
+    #[arg(short = 'f', long, value_name = "FILE")]
+    from_file: PathBuf,
+    /// Password of the database server's root: makes database and user where they are missing. Everybody on the machine
+    /// can read command lines; the variable ZSTACK_MYSQL_ROOT_PASSWORD is for root's eyes alone
+    #[arg(long, value_name = "PASSWORD", env = "ZSTACK_MYSQL_ROOT_PASSWORD", hide_env_values = true)]
+    mysql_root_password: Option<String>,
+    /// Do not back up the present state: it is lost for good
+    #[arg(long)]
+    discard_present: bool,
+    /// Print JSON objects, one a line: progress, and last the result
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RestoreOptions {
+    /// What is wanted.
+    pub fn wanted(&self) -> Restore<'_> {
+        Restore {
+            file: &self.from_file,
+            root_password: self.mysql_root_password.as_deref(),
+            discard_present: self.discard_present,
+        }
+    }
+}
+
+impl Command {
+    /// True when a program reads the output.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Status { json } | Self::ListBackups { json } => *json,
+            Self::DumpMysql(dump) => dump.json,
+            Self::RestoreMysql(restore) => restore.json,
+            _ => false,
+        }
+    }
 }
 
 /// Options of commands that start.
