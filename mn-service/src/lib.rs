@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod password;
 pub mod preview;
 pub mod progress;
+pub mod publication;
 pub mod queue;
 pub mod resource;
 pub mod saga_store;

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod options;
 pub mod probe;
 pub mod process;
+mod publish;
 pub mod status;
 pub mod systemd;
 
@@ -98,7 +99,10 @@ async fn execute(options: &Options) -> Result<u8, Error> {
         Command::DumpMysql(dump) => {
             let mut reporter = Reporter::new(dump.json);
             let (made, removed) = backup::dump(&config, dump.keep(), &mut reporter).await?;
-            let (result, lines) = backup::dumped(&made, &removed);
+            let (mut result, mut lines) = backup::dumped(&made, &removed);
+            if let Some(seconds) = dump.publish {
+                publish::add_link(&config, &made.file, seconds, &mut result, &mut lines).await;
+            }
             return Ok(reporter.done(&result, &lines));
         }
         Command::ListBackups { json } => {

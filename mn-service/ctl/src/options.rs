@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use node_control::management::PUBLISHED_RANGE;
 
 use crate::backup::Restore;
 
@@ -65,6 +66,12 @@ pub struct Dump {
     /// Remove the oldest backups above this number, once the new one is made
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep_amount: Option<u32>,
+    /// Print a link for a browser that works for this many seconds [default: a day]; the service must run
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "86400",
+        value_parser = clap::value_parser!(u64).range(PUBLISHED_RANGE)
+    )]
+    pub publish: Option<u64>,
     /// Print JSON objects, one a line: progress, and last the result
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,7 @@
 //! What the management service tells its own machine.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the service listens by default: in its data directory (key `data_dir`).
@@ -57,4 +59,57 @@ pub struct ConsoleProxy {
     pub address: Option<String>,
     /// TCP port.
     pub port: u16,
+}
+
+/// Path of links for downloads: `POST` makes one, `GET` lists them, `DELETE` of `/publications/{id}` ends one.
+pub const PUBLICATIONS: &str = "/publications";
+/// How long a link works when nothing else is said, in seconds.
+pub const PUBLISHED_SECONDS: u64 = 24 * 3600;
+/// Shortest and longest life of a link, in seconds.
+pub const PUBLISHED_RANGE: std::ops::RangeInclusive<u64> = 60..=7 * 24 * 3600;
+
+/// What there is to publish. Nothing else can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Backups of the database (OS-TUI-100).
+    Backup,
+    /// Collected logs (OS-TUI-095).
+    Logs,
+}
+
+/// Asks for a link: to `paths`, or to the newest of a `kind`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// Files and folders.
+    pub paths: Vec<PathBuf>,
+    /// The newest of these, when no path is given.
+    pub kind: Option<Kind>,
+    /// How long the link works, from [`PUBLISHED_RANGE`]; default: [`PUBLISHED_SECONDS`].
+    pub seconds: Option<u64>,
+}
+
+/// A link, told once: only a hash of its secret part is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// To end it.
+    pub id: String,
+    /// What a browser is pointed at.
+    pub url: String,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+/// A link that works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// To end it.
+    pub id: String,
+    /// What it leads to.
+    pub paths: Vec<PathBuf>,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: i64,
 }

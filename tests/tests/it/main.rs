@@ -7,6 +7,7 @@ mod capacity;
 mod contract;
 mod control;
 mod doors;
+mod download;
 mod local_images;
 mod nic;
 mod preview;

@@ -102,6 +102,9 @@ async fn ops_bak_002_programs_follow_a_backup_and_old_ones_go() {
     let [newest, _] = listed["backups"].as_array().unwrap().as_slice() else { panic!("{listed}") };
     assert_eq!((&newest["file"], &newest["bytes"]), (&third["file"], &third["bytes"]));
     assert_eq!((&newest["database"], newest["created_ms"].as_u64().is_some()), (&"sqlite".into(), true));
+    let linked = machine.result(&["dump_mysql", "--publish=60", "--json"]);
+    let url = linked["publication"]["url"].as_str().unwrap();
+    assert!(url.starts_with(&format!("https://127.0.0.1:{}/download/", machine.ui)), "{linked}");
     assert!(machine.run(&["dump_mysql", "--keep-amount", "0"]).expect(2).err.contains("keep-amount"));
     machine.run(&["stop"]).expect(0);
 }
@@ -212,7 +215,8 @@ async fn ops_bak_004_no_half_backup_has_a_name_and_old_ones_stay() {
     let machine = Machine::new("");
     machine.run(&["start"]).expect(0);
     machine.run(&["stop"]).expect(0);
-    dump(&machine);
+    let unlinked = machine.run(&["dump_mysql", "--publish"]).expect(0);
+    assert!(unlinked.out.contains("successful") && unlinked.out.contains("needs the running service"), "{unlinked:?}");
     let before = backups(&machine);
     let folder = machine.data().join("mysql-backup");
     let full = "mount -t tmpfs -o size=128k,mode=700 none \"$1\" && echo old > \"$1/old\" && shift && \"$@\"; code=$?; \

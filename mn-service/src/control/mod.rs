@@ -1,5 +1,7 @@
 //! What the service tells programs of its own machine, over its control socket.
 
+mod publications;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing};
@@ -11,7 +13,7 @@ use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use node_control::{
     Refusal, SUMMARY,
     address::public,
-    management::{ConsoleProxy, Hosts, Summary, Vms},
+    management::{ConsoleProxy, Hosts, PUBLICATIONS, Summary, Vms},
 };
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
@@ -32,7 +34,11 @@ struct Local {
 /// The paths of the control socket; `api`, `ui` and `consoles` are where the service listens.
 pub fn router(app: &Arc<App>, api: SocketAddr, ui: SocketAddr, consoles: SocketAddr) -> Router {
     let local = Local { app: app.clone(), started_ms: now_millis(), api, ui, consoles };
-    Router::new().route(SUMMARY, routing::get(summary)).with_state(Arc::new(local))
+    Router::new()
+        .route(SUMMARY, routing::get(summary))
+        .route(PUBLICATIONS, routing::get(publications::list).post(publications::publish))
+        .route(&format!("{PUBLICATIONS}/{{id}}"), routing::delete(publications::end))
+        .with_state(Arc::new(local))
 }
 
 async fn summary(State(local): State<Arc<Local>>) -> Result<Json<Summary>, Refusal> {
