@@ -1,5 +1,6 @@
 //! Configuration of the management service: `/etc/zstack/mn-service.toml`, and the places in its data directory.
 
+mod check;
 pub mod layout;
 
 use std::{

@@ -136,6 +136,19 @@ impl Control {
         self.wait_ready(child, limit).await
     }
 
+    /// Starts a stopped service and waits until it is ready, without a word: the output is another command's.
+    pub async fn start_quietly(&self, limit: Duration) -> Result<(), ControlError> {
+        let child = match &self.systemd {
+            Some(systemd) => {
+                systemd.run("start").await?;
+                None
+            }
+            None => Some(self.spawn()?),
+        };
+        let late = || ControlError::NotReady { seconds: limit.as_secs(), log: self.log() };
+        tokio::time::timeout(limit, self.until_ready(child)).await.map_err(|_| late())?.map(drop)
+    }
+
     /// Stops the service and waits until it has ended; what was done, in words.
     pub async fn stop(&self, limit: Duration) -> Result<String, ControlError> {
         if let Some(systemd) = &self.systemd {

@@ -5,10 +5,13 @@ pub mod config;
 pub mod control;
 pub mod event;
 pub mod failure;
+pub mod logs;
 pub mod options;
+pub mod passwords;
 pub mod probe;
 pub mod process;
 mod publish;
+pub mod settings;
 pub mod status;
 pub mod systemd;
 
@@ -104,6 +107,46 @@ async fn execute(options: &Options) -> Result<u8, Error> {
                 publish::add_link(&config, &made.file, seconds, &mut result, &mut lines).await;
             }
             return Ok(reporter.done(&result, &lines));
+        }
+        Command::CollectLog(collect) => {
+            let mut reporter = Reporter::new(collect.json);
+            let wanted = collect.wanted()?;
+            let (folder, mut result, mut lines) =
+                logs::collect(&config, wanted, collect.to.as_deref(), &mut reporter).await?;
+            if let Some(seconds) = collect.publish {
+                publish::add_link(&config, &folder, seconds, &mut result, &mut lines).await;
+            }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::ShowConfiguration { json } => {
+            let (result, lines) = settings::show(&config.file)?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::Configure { changes, json } => {
+            let (result, lines) = settings::configure(&config.file, &settings::given(changes))?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::SaveConfig { json } => {
+            let (result, lines) = settings::save(&config.file)?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::ChangeMysqlPassword(change) => {
+            let mut reporter = Reporter::new(change.json);
+            let wanted = change.wanted()?;
+            let restart = passwords::change(&config, &wanted).await?;
+            let (result, lines) = passwords::changed(&wanted, &config.file, restart);
+            let running = status::management(&config, &probe).await.0.pid().is_some();
+            if restart && running {
+                reporter.progress(0.5, "starting the management node again");
+                let control = control(options, Config::load(file)?, probe, systemd);
+                control.stop(options::STOP_LIMIT).await?;
+                control.start_quietly(options::START_LIMIT).await?;
+            }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::ResetPassword { json } => {
+            let (result, lines) = passwords::reset(&config).await?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
         }
         Command::ListBackups { json } => {
             let (result, lines) = backup::list(&config)?;

@@ -68,6 +68,9 @@ pub const PUBLISHED_SECONDS: u64 = 24 * 3600;
 /// Shortest and longest life of a link, in seconds.
 pub const PUBLISHED_RANGE: std::ops::RangeInclusive<u64> = 60..=7 * 24 * 3600;
 
+/// Path for `POST`: gives the administrator the first password again and ends his sessions (OPS-CTL-030).
+pub const RESET_PASSWORD: &str = "/reset-password";
+
 /// What there is to publish. Nothing else can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,4 +115,47 @@ pub struct Publication {
     pub created_ms: i64,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: i64,
+}
+
+/// Path of collected logs: `POST` begins a collection, `GET` tells how far the last one is.
+pub const LOG_COLLECTIONS: &str = "/log-collections";
+
+/// Asks for the logs of the whole cloud; open where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectLogs {
+    /// Nothing older, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// Nothing newer, in milliseconds since 1970.
+    pub until_ms: Option<i64>,
+}
+
+/// How far a collection is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Which one it is.
+    pub id: String,
+    /// From 0 to 1.
+    pub progress: f64,
+    /// What is done now, for people.
+    pub message: String,
+    /// True when it has ended.
+    pub done: bool,
+    /// Why there is nothing.
+    pub error: Option<String>,
+    /// Folder of the logs.
+    pub directory: Option<PathBuf>,
+    /// Nodes that are done with.
+    pub nodes: Vec<NodeLogs>,
+}
+
+/// What came of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLogs {
+    /// The node.
+    pub name: String,
+    /// Bytes of its archive.
+    pub bytes: Option<u64>,
+    /// Why there are no logs of it.
+    pub problem: Option<String>,
 }

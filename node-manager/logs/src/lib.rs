@@ -6,6 +6,7 @@ mod folder;
 mod pack;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -65,6 +66,31 @@ impl Sources {
         sources.trees.push(("log/mn-service.log".to_owned(), data_dir.join("mn-service.log")));
         sources
     }
+}
+
+/// What this node is called in a collection.
+pub fn own_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("management-{}", name.trim())
+}
+
+/// Packs the logs of this node into `folder` and unpacks them there; the archive's bytes.
+///
+/// # Errors
+/// The file system refuses.
+pub async fn collect(folder: &Folder, name: &str, sources: &Sources, window: Window) -> io::Result<u64> {
+    let texts = words(window).await;
+    let (folder, name, sources) = (folder.clone(), name.to_owned(), sources.clone());
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut archive = Archive::new(std::fs::File::create(folder.archive(&name))?, Limits::default());
+        for (name, text) in texts {
+            archive.text(&name, &text)?;
+        }
+        archive.files(&sources, window)?;
+        archive.finish()?;
+        folder.unpack(&name)
+    });
+    packing.await.map_err(io::Error::other)?
 }
 
 /// What programs say of the node: a name for it, and their words. Programs that the node does not have are left out.

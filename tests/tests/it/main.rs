@@ -9,6 +9,7 @@ mod control;
 mod doors;
 mod download;
 mod local_images;
+mod logs;
 mod nic;
 mod preview;
 mod protocol;

@@ -28,7 +28,7 @@ const INSTALL: &str = "install Debian's package mariadb-client";
 
 /// How to reach the database.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     user: String,
     password: Option<String>,
     host: String,
@@ -39,7 +39,7 @@ pub(super) struct Server {
 
 impl Server {
     /// From `mysql://user:password@host:port/name?socket=/path`.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         // The URL holds a password and is not repeated.
         let wrong = |what: &str| {
             Failure::new(format!("`url` of [database] {what}"))
@@ -65,8 +65,23 @@ impl Server {
     }
 
     /// The same server for its administrator.
-    pub(super) fn as_root(&self, password: &str) -> Self {
+    pub(crate) fn as_root(&self, password: &str) -> Self {
         Self { user: "root".to_owned(), password: Some(password.to_owned()), ..self.clone() }
+    }
+
+    /// The same user with another password.
+    pub(crate) fn with_password(&self, password: &str) -> Self {
+        Self { password: Some(password.to_owned()), ..self.clone() }
+    }
+
+    /// The user.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The user's password, where there is one.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// A file of options for the server's programs, in the private folder `work`.
@@ -117,7 +132,7 @@ impl Server {
     }
 
     /// Names of the tables.
-    pub(super) async fn tables(&self, work: &Path) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn tables(&self, work: &Path) -> Result<Vec<String>, Failure> {
         let sql = format!(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_TYPE = 'BASE TABLE'",
             literal(&self.database)
@@ -129,6 +144,25 @@ impl Server {
     pub(super) async fn migrations(&self, work: &Path) -> Result<Vec<String>, Failure> {
         let sql = format!("SELECT version FROM {}.seaql_migrations ORDER BY version", name(&self.database));
         self.ask(work, &sql).await
+    }
+
+    /// From where the user `user` may come: the second half of MariaDB's account names.
+    pub(crate) async fn hosts_of(&self, work: &Path, user: &str) -> Result<Vec<String>, Failure> {
+        self.ask(work, &format!("SELECT Host FROM mysql.user WHERE User = {}", literal(user))).await
+    }
+
+    /// Changes the password of `user` wherever he comes from.
+    pub(crate) async fn set_password(
+        &self,
+        work: &Path,
+        user: &str,
+        hosts: &[String],
+        password: &str,
+    ) -> Result<(), Failure> {
+        let account =
+            |host: &String| format!("{}@{} IDENTIFIED BY {}", literal(user), literal(host), literal(password));
+        let accounts: Vec<String> = hosts.iter().map(account).collect();
+        self.ask(work, &format!("ALTER USER {};\n", accounts.join(", "))).await.map(drop)
     }
 
     /// Writes the statements that make the database, as it is at one moment, to the new file `to`.

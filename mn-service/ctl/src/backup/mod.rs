@@ -17,6 +17,7 @@ use crate::{
     failure::{AtPath as _, Failure},
 };
 use archive::{Manifest, Source};
+pub(crate) use mariadb::Server;
 pub use place::Place;
 pub use restore::{Restore, restore};
 

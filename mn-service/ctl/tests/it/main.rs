@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop loudly")]
 
 mod backup;
+mod logs;
 mod real;
 mod service;
+mod settings;
 
 use std::{
     io::Write,
