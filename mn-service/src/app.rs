@@ -20,6 +20,7 @@ use crate::{
     jobs::Jobs,
     password::Passwords,
     progress::ProgressBoard,
+    publication::Publications,
     queue::Queues,
     secret::Sealer,
     session::Sessions,
@@ -63,6 +64,8 @@ pub struct App {
     pub authority: Authority,
     /// Secrets at rest.
     pub sealer: Sealer,
+    /// Links for downloads.
+    pub publications: Publications,
     /// Console tokens.
     pub consoles: Consoles,
     /// Whether every host was asked after the start; interrupted jobs wait for it.
@@ -112,6 +115,7 @@ impl App {
     /// Puts the service together; the workflow engine follows because it points back at it.
     pub fn new(parts: Parts) -> Self {
         let Parts { config, db, settings, sessions, passwords, apis, agents, authority, sealer, node_uuid } = parts;
+        let publications = Publications::open(&config.data_dir);
         Self {
             config,
             db,
@@ -128,6 +132,7 @@ impl App {
             agents,
             authority,
             sealer,
+            publications,
             consoles: Consoles::default(),
             hosts_asked: tokio::sync::watch::Sender::new(Asked::NotYet),
             nudge: tokio::sync::Notify::new(),

@@ -8,8 +8,8 @@ use std::{
 };
 
 use mn_service_db::entity::account;
-use mn_service_types::{ADMIN_ACCOUNT, Api, ApiError, ErrorCode, error::ApiResult};
-use sea_orm::EntityTrait;
+use mn_service_types::{ADMIN_ACCOUNT, Api, ApiError, ErrorCode, date::now_millis, error::ApiResult};
+use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::{
     api::Caller,
@@ -30,6 +30,28 @@ impl Default for Initial {
     fn default() -> Self {
         Self(AtomicBool::new(true))
     }
+}
+
+/// Gives the administrator this password again and ends his sessions (OPS-CTL-030).
+///
+/// # Errors
+/// Those of the database.
+pub async fn reset(app: &App) -> ApiResult<()> {
+    let hash = app.passwords.hash(SENT).await?;
+    app.write(|tx| async move {
+        let row = account::ActiveModel {
+            uuid: Set(ADMIN_ACCOUNT.to_owned()),
+            password: Set(hash),
+            last_op_date: Set(now_millis()),
+            ..Default::default()
+        };
+        account::Entity::update(row).exec(&*tx).await.or_internal()?;
+        app.sessions.close_others(&*tx, ADMIN_ACCOUNT, None).await
+    })
+    .await?;
+    app.initial_password.0.store(true, Ordering::Relaxed);
+    tracing::warn!("the administrator has the initial password again");
+    Ok(())
 }
 
 /// Refuses what has to wait for the change of the initial password.

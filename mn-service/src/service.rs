@@ -12,7 +12,7 @@ use crate::{
     agents::Agents,
     app::{App, OrInternal, Parts},
     ca::Authority,
-    config::Config,
+    config::{Config, layout},
     control,
     deadline::Watch,
     deploy::trust::Trust,
@@ -43,6 +43,15 @@ pub enum StartError {
         /// Why it failed.
         #[source]
         source: std::io::Error,
+    },
+    /// Database and keys are neither those of before a restore nor those of the backup.
+    #[error(
+        "a restore is under way or was interrupted, as {} says; run it again with the backup that is named there: \
+         zstack-ctl restore_mysql -f FILE", path.display()
+    )]
+    Restoring {
+        /// Says so.
+        path: std::path::PathBuf,
     },
     /// The database cannot be used.
     #[error("the database cannot be opened")]
@@ -76,6 +85,10 @@ pub enum StartError {
 /// Opens everything and takes up interrupted jobs; serves nothing yet.
 pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     private_folder(&config.data_dir)?;
+    let unfinished = layout::unfinished_restore(&config.data_dir);
+    if unfinished.exists() {
+        return Err(StartError::Restoring { path: unfinished });
+    }
     let sealer = Sealer::open(&config.data_dir.join("secret.key"))?;
     let authority = Authority::open(&config.data_dir.join("ca"))?;
     // Made now, so that operators find the public key before they add a host that shall know it.

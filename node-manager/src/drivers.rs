@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use futures::Stream;
 use node_manager_types::{
     AgentError, ByteSize, HostId, L2Id, L3Id, Progress, VmId, VolumeId,
-    host::{HostFacts, Ping},
+    host::{HostFacts, LogQuery, Ping},
     image::{Access, ImageFacts, ImageFormat, ImageServer, ImageSource},
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     operation::AllowTransfer,
@@ -270,6 +270,8 @@ pub trait HostInfo: Send + Sync + 'static {
     fn boot(&self) -> String;
     /// Present load.
     async fn metrics(&self) -> Result<HostMetrics>;
+    /// The host's logs as a gzip'd tar. A stream that fails is of no use.
+    fn logs(&self, query: LogQuery) -> ByteStream;
 }
 
 /// The four drivers of one host.

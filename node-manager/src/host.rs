@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use node_logs::Sources;
 use node_manager_types::{
     ByteSize,
-    host::{HostFacts, Interface, OsRelease},
+    host::{HostFacts, Interface, LogQuery, OsRelease},
 };
 use tokio::sync::OnceCell;
 
 use crate::{
-    drivers::{HostInfo, HostMetrics, Result},
+    drivers::{ByteStream, HostInfo, HostMetrics, Result},
     files::blocking,
 };
 
@@ -30,12 +31,13 @@ pub type AskVersions = Box<dyn Fn() -> Result<HypervisorVersions> + Send + Sync>
 pub struct Machine {
     versions: OnceCell<HypervisorVersions>,
     ask: Arc<AskVersions>,
+    logs: Sources,
 }
 
 impl Machine {
-    /// `ask` may block.
-    pub fn new(ask: AskVersions) -> Arc<Self> {
-        Arc::new(Self { versions: OnceCell::new(), ask: Arc::new(ask) })
+    /// `ask` may block. The agent's state is in `data_dir`.
+    pub fn new(ask: AskVersions, data_dir: &Path) -> Arc<Self> {
+        Arc::new(Self { versions: OnceCell::new(), ask: Arc::new(ask), logs: Sources::of_host(data_dir) })
     }
 }
 
@@ -54,6 +56,10 @@ impl HostInfo for Machine {
 
     async fn metrics(&self) -> Result<HostMetrics> {
         blocking(|| Ok(metrics())).await
+    }
+
+    fn logs(&self, query: LogQuery) -> ByteStream {
+        crate::logs::stream(self.logs.clone(), query)
     }
 }
 

@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use hyper_util::rt::TokioIo;
 use node_manager_types::{
     AgentError, ErrorKind, JobId, JobRequest, JobStatus, VmId,
-    host::{HostFacts, Ping},
+    host::{HostFacts, LogQuery, Ping},
     image::Access,
     job::WaitQuery,
     path,
@@ -43,6 +43,7 @@ pub fn router(agent: Arc<Agent>) -> Router {
         .route(path::VM_SERIAL, routing::get(serial))
         .route(path::VM_CONSOLE, routing::get(console))
         .route(path::METRICS, routing::get(metrics::metrics))
+        .route(path::LOGS, routing::get(logs))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // An upload streams to the disk; its size is limited by the room there.
         .route(path::CONTENT, routing::get(get_content).put(put_content).layer(DefaultBodyLimit::disable()))
@@ -122,6 +123,11 @@ async fn ping(State(agent): State<Arc<Agent>>) -> Result<Json<Ping>, Refusal> {
 
 async fn host(State(agent): State<Arc<Agent>>) -> Result<Json<HostFacts>, Refusal> {
     Ok(Json(agent.drivers.host.facts().await?))
+}
+
+async fn logs(State(agent): State<Arc<Agent>>, Words((), query): Words<(), LogQuery>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/gzip")];
+    (headers, Body::from_stream(agent.drivers.host.logs(query))).into_response()
 }
 
 async fn put_job(

@@ -119,7 +119,7 @@ fn drivers(config: &Config, id: node_manager_types::HostId, pool: Pool, program:
     let forbidden = Forbidden::new(folders.into_iter().flatten().chain([config.data_dir.clone()]));
     let web = web_client(Duration::from_secs(config.image_stall_seconds.max(1))).map_err(RunError::Web)?;
     Ok(Drivers {
-        host: Machine::new(Box::new(move || versions.versions())),
+        host: Machine::new(Box::new(move || versions.versions()), &config.data_dir),
         vm: Arc::new(vm),
         storage: Directories::new(id, Some(pool), web, forbidden),
         network: HostNetwork::new(config.data_dir.clone(), config.run_dir.clone(), program),

@@ -24,6 +24,18 @@ pub struct Config {
     pub ui_listen: SocketAddr,
     /// Database, keys, certificates, PID file.
     pub data_dir: PathBuf,
+    /// Socket of the service, when it is not in the data directory.
+    pub control_socket: Option<PathBuf>,
+    /// Where rows are kept.
+    pub database: Database,
+}
+
+/// Where rows are kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Database {
+    /// `sqlite:///path` or `mysql://user:password@host/zstack`; default: SQLite in the data directory.
+    pub url: Option<String>,
 }
 
 impl Default for Config {
@@ -33,6 +45,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             ui_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)),
             data_dir: PathBuf::from("/var/lib/zstack"),
+            control_socket: None,
+            database: Database::default(),
         }
     }
 }
@@ -70,6 +84,16 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
             Err(error) => Err(ConfigError::Read { path: chosen.to_owned(), error }),
         }
+    }
+
+    /// Where the service answers programs of this machine.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket.clone().unwrap_or_else(|| self.data_dir.join(node_control::SOCKET))
+    }
+
+    /// URL of the database.
+    pub fn database_url(&self) -> String {
+        self.database.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("mn.db").display()))
     }
 
     /// Where the service writes its process id.

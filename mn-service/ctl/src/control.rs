@@ -136,20 +136,31 @@ impl Control {
         self.wait_ready(child, limit).await
     }
 
-    /// Stops the service and waits until it has ended.
-    pub async fn stop(&self, limit: Duration) -> Result<(), ControlError> {
+    /// Starts a stopped service and waits until it is ready, without a word: the output is another command's.
+    pub async fn start_quietly(&self, limit: Duration) -> Result<(), ControlError> {
+        let child = match &self.systemd {
+            Some(systemd) => {
+                systemd.run("start").await?;
+                None
+            }
+            None => Some(self.spawn()?),
+        };
+        let late = || ControlError::NotReady { seconds: limit.as_secs(), log: self.log() };
+        tokio::time::timeout(limit, self.until_ready(child)).await.map_err(|_| late())?.map(drop)
+    }
+
+    /// Stops the service and waits until it has ended; what was done, in words.
+    pub async fn stop(&self, limit: Duration) -> Result<String, ControlError> {
         if let Some(systemd) = &self.systemd {
             systemd.run("stop").await?;
-            say("the management node has been stopped");
-            return Ok(());
+            return Ok("the management node has been stopped".to_owned());
         }
         let (state, remarks) = status::management(&self.config, &self.probe).await;
         let process = match state.pid().map(|pid| PidFile::of(pid, &self.config.file)) {
             Some(PidFile::Ours(process)) => process,
             _ if matches!(state, State::Stopped) => {
                 remarks.iter().for_each(|remark| warn(remark));
-                say("the management node is not running");
-                return Ok(());
+                return Ok("the management node is not running".to_owned());
             }
             _ => {
                 let path = self.config.pid_file();
@@ -166,12 +177,11 @@ impl Control {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        say(&format!(
+        Ok(format!(
             "the management node has been stopped, PID {} ended after {} s",
             process.pid,
             begun.elapsed().as_secs()
-        ));
-        Ok(())
+        ))
     }
 
     fn log(&self) -> String {

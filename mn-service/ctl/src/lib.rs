@@ -1,10 +1,17 @@
 //! `zstack-ctl`: state and control of the services of a management node.
 
+pub mod backup;
 pub mod config;
 pub mod control;
+pub mod event;
+pub mod failure;
+pub mod logs;
 pub mod options;
+pub mod passwords;
 pub mod probe;
 pub mod process;
+mod publish;
+pub mod settings;
 pub mod status;
 pub mod systemd;
 
@@ -12,6 +19,8 @@ use std::path::Path;
 
 use config::Config;
 use control::{Control, say, warn};
+use event::Reporter;
+use failure::Failure;
 use options::{Command, Options};
 use probe::Probe;
 use status::Status;
@@ -26,9 +35,21 @@ pub enum Error {
     /// Starting or stopping.
     #[error(transparent)]
     Control(#[from] control::ControlError),
+    /// Everything else; it knows a way out.
+    #[error(transparent)]
+    Failure(#[from] Failure),
     /// HTTP or the runtime cannot be set up.
     #[error("cannot set up connections: {0}")]
     Setup(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Failure(failure) => failure,
+            other => Self::new(other.to_string()),
+        }
+    }
 }
 
 /// Runs the program and returns its exit code.
@@ -36,10 +57,7 @@ pub fn run(options: &Options) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result =
         runtime.map_err(|error| Error::Setup(error.to_string())).and_then(|runtime| runtime.block_on(execute(options)));
-    result.unwrap_or_else(|error| {
-        warn(&error.to_string());
-        1
-    })
+    result.unwrap_or_else(|error| Reporter::new(options.command.json()).failed(&error.into()))
 }
 
 async fn execute(options: &Options) -> Result<u8, Error> {
@@ -75,11 +93,70 @@ async fn execute(options: &Options) -> Result<u8, Error> {
         Command::Start(start) | Command::StartNode(start) => {
             control(options, config, probe, systemd).start(start.limit()).await?;
         }
-        Command::Stop(stop) => control(options, config, probe, systemd).stop(stop.limit()).await?,
+        Command::Stop(stop) => say(&control(options, config, probe, systemd).stop(stop.limit()).await?),
         Command::Restart(start) => {
             let control = control(options, config, probe, systemd);
-            control.stop(options::STOP_LIMIT).await?;
+            say(&control.stop(options::STOP_LIMIT).await?);
             control.start(start.limit()).await?;
+        }
+        Command::DumpMysql(dump) => {
+            let mut reporter = Reporter::new(dump.json);
+            let (made, removed) = backup::dump(&config, dump.keep(), &mut reporter).await?;
+            let (mut result, mut lines) = backup::dumped(&made, &removed);
+            if let Some(seconds) = dump.publish {
+                publish::add_link(&config, &made.file, seconds, &mut result, &mut lines).await;
+            }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::CollectLog(collect) => {
+            let mut reporter = Reporter::new(collect.json);
+            let wanted = collect.wanted()?;
+            let (folder, mut result, mut lines) =
+                logs::collect(&config, wanted, collect.to.as_deref(), &mut reporter).await?;
+            if let Some(seconds) = collect.publish {
+                publish::add_link(&config, &folder, seconds, &mut result, &mut lines).await;
+            }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::ShowConfiguration { json } => {
+            let (result, lines) = settings::show(&config.file)?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::Configure { changes, json } => {
+            let (result, lines) = settings::configure(&config.file, &settings::given(changes))?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::SaveConfig { json } => {
+            let (result, lines) = settings::save(&config.file)?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::ChangeMysqlPassword(change) => {
+            let mut reporter = Reporter::new(change.json);
+            let wanted = change.wanted()?;
+            let restart = passwords::change(&config, &wanted).await?;
+            let (result, lines) = passwords::changed(&wanted, &config.file, restart);
+            let running = status::management(&config, &probe).await.0.pid().is_some();
+            if restart && running {
+                reporter.progress(0.5, "starting the management node again");
+                let control = control(options, Config::load(file)?, probe, systemd);
+                control.stop(options::STOP_LIMIT).await?;
+                control.start_quietly(options::START_LIMIT).await?;
+            }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::ResetPassword { json } => {
+            let (result, lines) = passwords::reset(&config).await?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::ListBackups { json } => {
+            let (result, lines) = backup::list(&config)?;
+            return Ok(Reporter::new(*json).done(&result, &lines));
+        }
+        Command::RestoreMysql(restore) => {
+            let mut reporter = Reporter::new(restore.json);
+            let control = control(options, config, probe, systemd);
+            let (result, lines) = backup::restore(&control, &restore.wanted(), &mut reporter).await?;
+            return Ok(reporter.done(&result, &lines));
         }
     }
     Ok(0)

@@ -2,6 +2,8 @@
 
 mod mask;
 
+use std::{net::IpAddr, path::Path};
+
 use mn_service_db::entity::{account, audit};
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use sea_orm::{
@@ -69,6 +71,34 @@ pub async fn write(
 /// Writes the entry of a call that answers at once, in a transaction of its own.
 pub async fn note(call: &Call, started: i64, error: Option<&ApiError>) -> ApiResult<()> {
     call.app.write(|tx| async move { write(&tx, call, started, None, error).await }).await
+}
+
+/// Name of the entries about downloads; no API of the contract is called so.
+const DOWNLOAD: &str = "DownloadPublishedFile";
+
+/// Notes that `client` downloads `file` over a link. The download goes on when that fails: the log has it too.
+pub async fn download(app: &App, client: IpAddr, file: &Path) {
+    tracing::info!(%client, file = %file.display(), "a published file is downloaded");
+    let now = now_millis();
+    let row = audit::ActiveModel {
+        api_name: Set(DOWNLOAD.to_owned()),
+        operator_account_uuid: Set(String::new()),
+        client_ip: Set(Some(client.to_string())),
+        resource_name: Set(file.file_name().map(|name| name.to_string_lossy().into_owned())),
+        request_dump: Set("{}".to_owned()),
+        success: Set(Some(true)),
+        start_time: Set(now),
+        create_time: Set(now),
+        duration: Set(0),
+        ..Default::default()
+    };
+    let written = app.write(|tx| async move {
+        audit::Entity::insert(row).exec_without_returning(&*tx).await.or_internal()?;
+        Ok(())
+    });
+    if let Err(error) = written.await {
+        tracing::warn!(%error, "the audit entry of a download is missing");
+    }
 }
 
 /// Entries that one transaction removes: everybody else who writes waits for it.

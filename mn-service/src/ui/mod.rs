@@ -15,7 +15,7 @@ use axum::{
 };
 use tower::ServiceExt as _;
 
-use crate::{app::App, console, door::Peer, http};
+use crate::{app::App, console, door::Peer, http, publication::download};
 use files::Found;
 
 /// Where packages put the built files.
@@ -29,6 +29,7 @@ const INDEX: &str = "index.html";
 
 #[derive(Debug, Clone)]
 struct Ui {
+    app: Arc<App>,
     api: Router,
     /// Folders that may hold the built files; the first that does is used.
     folders: Arc<[PathBuf]>,
@@ -40,7 +41,7 @@ pub fn router(app: &Arc<App>) -> Router {
         Some(folder) => vec![folder.clone()],
         None => default_folders(),
     };
-    let ui = Ui { api: http::router(app.clone()), folders: folders.into() };
+    let ui = Ui { app: app.clone(), api: http::router(app.clone()), folders: folders.into() };
     let consoles = Router::new().route(CONSOLE, get(console::join)).with_state(app.clone());
     Router::new().fallback(serve).with_state(ui).merge(consoles)
 }
@@ -59,7 +60,9 @@ async fn serve(State(ui): State<Ui>, ConnectInfo(peer): ConnectInfo<Peer>, reque
         let answer = ui.api.oneshot(request).await;
         return answer.unwrap_or_else(|never| match never {});
     }
-    let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+    let mut response = if path.starts_with(download::PATH) {
+        download::answer(&ui.app, peer.address.ip(), request).await
+    } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         ui.file(path, request.headers()).await
     } else {
         let text = format!("{} is not possible here; the API is below /zstack/v1", request.method());

@@ -20,7 +20,7 @@ use std::{
 use futures::{Stream, TryStreamExt as _};
 use node_manager_types::{
     HostId, JobId, JobRequest, JobState, JobStatus, Operation, Progress, Run, VmId,
-    host::{HostFacts, Ping},
+    host::{HostFacts, LogQuery, Ping},
     host_name, path,
     storage::{ContentQuery, ContentSize},
 };
@@ -259,6 +259,16 @@ impl Client {
     pub async fn metrics(&self) -> Result<String> {
         let response = self.send(self.http.get(self.url(path::METRICS)).timeout(ANSWER)).await?;
         response.text().await.map_err(ClientError::from)
+    }
+
+    /// The host's logs as a gzip'd tar, piece by piece. Looking for them may take the host a while.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the stream fails when the agent falls silent for 30 s or breaks off.
+    pub async fn logs(&self, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        let asked = tokio::time::timeout(ANSWER, self.send(self.http.get(self.url(path::LOGS)).query(query)));
+        let response = asked.await.map_err(|_| ClientError::Unreachable("no answer in time".to_owned()))??;
+        Ok(response.bytes_stream().map_err(ClientError::from))
     }
 
     /// A byte stream to the VM's VNC server; reads and writes like a socket.

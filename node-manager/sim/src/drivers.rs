@@ -8,12 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use node_logs::{Sources, Window};
 use node_manager::drivers::{
-    Console, Context, Drivers, HostInfo, HostMetrics, Hypervisor, Network, Result, VmMetrics, VmShape,
+    ByteStream, Console, Context, Drivers, HostInfo, HostMetrics, Hypervisor, Network, Result, VmMetrics, VmShape,
 };
 use node_manager_types::{
     AgentError, ByteSize, ErrorKind, HostId, L2Id, L3Id, VmId, VolumeId,
-    host::{HostFacts, Interface, OsRelease},
+    host::{HostFacts, Interface, LogQuery, OsRelease},
     network::{BridgeSpec, DhcpLease, DhcpListing, DhcpNetwork, VxlanSpec},
     vm::{DiskSpec, NicSpec, StopMode, VmSpec, VmState, VmStatus},
 };
@@ -517,6 +518,13 @@ impl HostInfo for Simulated {
 
     fn boot(&self) -> String {
         self.state().boot.clone()
+    }
+
+    fn logs(&self, query: LogQuery) -> ByteStream {
+        let text = format!("simulated host {}\n", self.id);
+        let window = Window { since_ms: query.since_ms, until_ms: query.until_ms };
+        let words = std::future::ready(vec![("journal.log".to_owned(), text)]);
+        node_manager::logs::packed(words, Sources { trees: Vec::new() }, window)
     }
 
     async fn metrics(&self) -> Result<HostMetrics> {

@@ -1,9 +1,14 @@
 //! What a program of the host, such as its text console, learns from the agent's control socket.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
+use futures::TryStreamExt as _;
 use node_control::{Client, ControlError, SUMMARY, agent::Summary};
+use node_manager_client::Pool;
 use node_manager_types::{
+    HostId,
+    host::LogQuery,
+    host_name,
     operation::{StartVm, StopVm},
     vm::StopMode,
 };
@@ -15,6 +20,41 @@ use crate::{
 
 async fn summary(agent: &AgentProcess) -> Result<Summary, ControlError> {
     Client::new(agent.home.join("run/control.sock")).get(SUMMARY).await
+}
+
+/// OPS-LOG-006, OPS-LOG-007, OPS-LOG-015, OPS-LOG-023.
+#[test]
+fn ops_log_023_management_gets_the_logs_of_a_host_and_other_hosts_do_not() {
+    isolated(|| async {
+        let world = World::new();
+        nix::mount::mount(Some("logs"), "/var/log", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
+        let agent = world.agent().await;
+        for (file, text) in [
+            (Path::new("/var/log/libvirt/qemu/vm.log").to_owned(), "qemu began"),
+            (Path::new("/var/log/zstack/agent.log").to_owned(), "agent began"),
+            (Path::new("/var/log/zstack/host.key").to_owned(), "geheim"),
+            (Path::new("/var/log/other.log").to_owned(), "not ours"),
+            (agent.home.join("data/dnsmasq/l3/leases"), "a lease"),
+        ] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let pieces: Vec<_> = agent.client.logs(&LogQuery::default()).await.unwrap().try_collect().await.unwrap();
+        let folder = node_logs::Folder::create(&world.path("published")).unwrap();
+        fs::write(folder.archive("host"), pieces.concat()).unwrap();
+        folder.unpack("host").unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join("host").join(name));
+        assert_eq!(read("log/libvirt/qemu/vm.log").unwrap(), "qemu began");
+        assert_eq!(read("log/zstack/agent.log").unwrap(), "agent began");
+        assert_eq!(read("dnsmasq/l3/leases").unwrap(), "a lease");
+        assert!(read("addresses.txt").unwrap().contains("LOOPBACK"));
+        assert!(read("left-out.txt").unwrap().contains("host.key"));
+        assert!(read("log/zstack/host.key").is_err() && read("log/other.log").is_err());
+
+        let other = Pool::new(&world.authority.issue(&host_name(HostId::random()))).unwrap();
+        let refused = other.host(agent.id, agent.address).logs(&LogQuery::default()).await.map(drop).unwrap_err();
+        assert!(refused.to_string().contains("may not use"), "{refused}");
+    });
 }
 
 /// OS-TUI-020.

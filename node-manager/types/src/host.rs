@@ -35,6 +35,16 @@ pub struct HostFacts {
     pub interfaces: Vec<Interface>,
 }
 
+/// Which logs are wanted ([`crate::path::LOGS`]); open where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogQuery {
+    /// Nothing older, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// Nothing newer, in milliseconds since 1970.
+    pub until_ms: Option<i64>,
+}
+
 /// Parts of `/etc/os-release`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OsRelease {

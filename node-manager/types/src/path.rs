@@ -15,5 +15,7 @@ pub const VM_CONSOLE: &str = "/v1/vms/{vm}/console";
 pub const CONTENT: &str = "/v1/content";
 /// `GET`: Prometheus metrics of the host and its VMs.
 pub const METRICS: &str = "/metrics";
+/// `GET`: the host's logs as a gzip'd tar; query [`crate::host::LogQuery`].
+pub const LOGS: &str = "/v1/logs";
 /// Value of the `Upgrade` header on [`VM_CONSOLE`].
 pub const CONSOLE_PROTOCOL: &str = "zstack-console";

@@ -1,7 +1,11 @@
 //! The real program against a service of our own making: this very test program, under the name `mn-service`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop loudly")]
 
+mod backup;
+mod logs;
+mod real;
 mod service;
+mod settings;
 
 use std::{
     io::Write,

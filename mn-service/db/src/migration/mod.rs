@@ -40,6 +40,11 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// Names of all steps, in order. A database that has others is of a later version.
+pub fn known() -> Vec<String> {
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+}
+
 /// A step that creates tables.
 struct Create {
     name: &'static str,

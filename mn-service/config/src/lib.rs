@@ -1,4 +1,7 @@
-//! Configuration of the management service: `/etc/zstack/mn-service.toml`.
+//! Configuration of the management service: `/etc/zstack/mn-service.toml`, and the places in its data directory.
+
+mod check;
+pub mod layout;
 
 use std::{
     net::SocketAddr,
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn shipped_file_states_the_defaults() {
-        let shipped: Config = toml::from_str(include_str!("../../rpm-specs/etc/mn-service.toml")).unwrap();
+        let shipped: Config = toml::from_str(include_str!("../../../rpm-specs/etc/mn-service.toml")).unwrap();
         assert_eq!(shipped, Config::default());
         assert_eq!(shipped.control_socket(), Path::new(node_control::management::DEFAULT_SOCKET));
     }

@@ -1,5 +1,8 @@
 //! What the service tells programs of its own machine, over its control socket.
 
+mod collections;
+mod publications;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing};
@@ -11,11 +14,15 @@ use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use node_control::{
     Refusal, SUMMARY,
     address::public,
-    management::{ConsoleProxy, Hosts, Summary, Vms},
+    management::{ConsoleProxy, Hosts, LOG_COLLECTIONS, PUBLICATIONS, RESET_PASSWORD, Summary, Vms},
 };
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
-use crate::app::{App, OrInternal as _};
+use crate::{
+    app::{App, OrInternal as _},
+    initial_password,
+};
+use collections::Collections;
 
 /// Everything is on and nothing ends; there is no other licence to have.
 const LICENCE: &str = "Unlimited";
@@ -27,12 +34,20 @@ struct Local {
     api: SocketAddr,
     ui: SocketAddr,
     consoles: SocketAddr,
+    collections: Collections,
 }
 
 /// The paths of the control socket; `api`, `ui` and `consoles` are where the service listens.
 pub fn router(app: &Arc<App>, api: SocketAddr, ui: SocketAddr, consoles: SocketAddr) -> Router {
-    let local = Local { app: app.clone(), started_ms: now_millis(), api, ui, consoles };
-    Router::new().route(SUMMARY, routing::get(summary)).with_state(Arc::new(local))
+    let local =
+        Local { app: app.clone(), started_ms: now_millis(), api, ui, consoles, collections: Collections::default() };
+    Router::new()
+        .route(SUMMARY, routing::get(summary))
+        .route(PUBLICATIONS, routing::get(publications::list).post(publications::publish))
+        .route(RESET_PASSWORD, routing::post(reset_password))
+        .route(LOG_COLLECTIONS, routing::get(collections::look).post(collections::begin))
+        .route(&format!("{PUBLICATIONS}/{{id}}"), routing::delete(publications::end))
+        .with_state(Arc::new(local))
 }
 
 async fn summary(State(local): State<Arc<Local>>) -> Result<Json<Summary>, Refusal> {
@@ -54,6 +69,12 @@ async fn summary(State(local): State<Arc<Local>>) -> Result<Json<Summary>, Refus
         vms: vms(&local.app).await.map_err(failed)?,
         console_proxy: ConsoleProxy { address: config.console_host.clone(), port: local.consoles.port() },
     }))
+}
+
+async fn reset_password(State(local): State<Arc<Local>>) -> Result<Json<serde_json::Value>, Refusal> {
+    let failed = |error: ApiError| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    initial_password::reset(&local.app).await.map_err(failed)?;
+    Ok(Json(serde_json::json!({})))
 }
 
 async fn hosts(app: &App) -> ApiResult<Hosts> {
