@@ -121,7 +121,7 @@ async fn run_all(
 ) -> Result<Vec<Outcome>> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A machine waits for its timers most of the time.
-    let room = u32::try_from(processors * 3)?.max(2);
+    let room = u32::try_from(processors * 4)?.max(2);
     let permits = Semaphore::new(room as usize);
     let mut running: FuturesUnordered<_> = cases
         .iter()

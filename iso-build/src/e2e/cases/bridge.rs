@@ -83,25 +83,31 @@ pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     reaches(&switch, "10.9.0.1").await
 }
 
-/// An address by DHCP arrives now and at the next boot.
+/// An address by DHCP and one of a router's announcement arrive now and at the next boot.
 pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
     let cable = lab.cable();
     let cards = [Some(&cable), None];
     let (node, router) = tokio::try_join!(lab.boot("node", &cards), lab.boot("router", &cards[..1]))?;
-    let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nDHCPServer=yes\n\
-                  [DHCPServer]\nPoolOffset=100\nPoolSize=20\n";
+    let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nAddress=2001:db8:5::1/64\n\
+                  DHCPServer=yes\nIPv6SendRA=yes\n[DHCPServer]\nPoolOffset=100\nPoolSize=20\n\
+                  [IPv6Prefix]\nPrefix=2001:db8:5::/64\n";
     router.write("/etc/systemd/network/20-server.network", server.as_bytes()).await?;
     router.ok("networkctl reload").await?;
     // OS-NET-002: switched on, the card has an address when the command ends, and the command tells which.
     let done = zs(&node, "zs-network-setting --dhcp ens16 --confirm").await?;
     ensure!(done["state"] == "confirmed" && done["leases"].to_string().contains("10.9.0.1"), "{done}");
+    let both = format!("[links.ens16]\nkind.nic = {{ mac = '{}' }}\nip.dhcp = 'both'\n", node.mac(0));
+    node.write("/root/both.toml", both.as_bytes()).await?;
+    let done = zs(&node, "zs-network-setting --apply /root/both.toml --confirm").await?;
+    ensure!(done["leases"].to_string().contains("2001:db8:5:"), "{done}");
     for boots in 0..2 {
-        until("an address arrives", Duration::from_secs(60), async || {
-            let shown = node.ok("ip -4 -o addr show dev ens16").await?;
-            Ok(shown.contains(" 10.9.0.1").then_some(()))
+        until("addresses arrive", Duration::from_secs(60), async || {
+            let shown = node.ok("ip -o addr show dev ens16 scope global").await?;
+            Ok((shown.contains(" 10.9.0.1") && shown.contains(" 2001:db8:5:")).then_some(()))
         })
         .await?;
         reaches(&node, "10.9.0.254").await?;
+        reaches(&node, "2001:db8:5::1").await?;
         if boots == 0 {
             node.reboot().await?;
         }
