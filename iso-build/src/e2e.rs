@@ -32,7 +32,7 @@ use tokio::{
 };
 
 pub(crate) use self::image::Extra;
-use self::{case::Case, image::Image, lab::Lab, report::Outcome};
+use self::{case::Case, image::Image, lab::Lab, machine::Boots, report::Outcome};
 use crate::{
     packages::{self, Feature},
     progress::Progress,
@@ -121,7 +121,7 @@ async fn run_all(
 ) -> Result<Vec<Outcome>> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A machine waits for its timers most of the time.
-    let room = u32::try_from(processors * 4)?.max(2);
+    let room = u32::try_from(processors * 3)?.max(2);
     let permits = Semaphore::new(room as usize);
     let mut running: FuturesUnordered<_> = cases
         .iter()
@@ -150,6 +150,7 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
         name: case.name,
         seconds: 0.0,
         processor: 0.0,
+        boots: Boots::default(),
         notes: Vec::new(),
         error: None,
         logs: logs.to_owned(),
@@ -160,6 +161,7 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
             let result = result.unwrap_or_else(|_| bail!("the case did not end within {} s", CASE.as_secs()));
             outcome.error = result.err().map(|error| format!("{error:#}"));
             (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
+            outcome.boots = lab.boots();
             if keep {
                 show_machines(&lab, &outcome, progress).await;
             }

@@ -73,7 +73,7 @@ async fn own_networks_only(host: &Machine, other: u8, expected: &str) -> Result<
         "for from in 1 2 3; do\n\
              ip -n vm$from neigh flush all\n\
              for to in 1 2 3; do\n\
-                 (ip netns exec vm$from ping -c 2 -i 0.5 -W 2 10.20.0.$to{other} >/dev/null && echo $from$to) &\n\
+                 (ip netns exec vm$from ping -c 2 -i 0.5 -W 2 10.20.0.${{to}}{other} >/dev/null && echo $from$to) &\n\
              done\n\
          done\n\
          wait"
