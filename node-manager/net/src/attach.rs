@@ -2,8 +2,8 @@
 //!
 //! They live in memory only and are made again when the host reconnects (OS-SYS-008), so nothing here touches a file. What
 //! is made here carries an alias that begins with `zstack:` and names its network; nothing without it is changed or
-//! removed, except that an uplink joins its bridge. It takes turns with the node's own commands ([`turn`]). Every look-up is for one interface: a host with a thousand networks
-//! gets another one as quickly as the first.
+//! removed, except that an uplink joins its bridge. It takes turns with the node's own commands. Every look-up is for one
+//! interface: a host with a thousand networks gets another one as quickly as the first.
 
 mod claim;
 mod holding;
