@@ -45,7 +45,8 @@ pub(crate) async fn trunk(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A bridge over a VLAN of a bond takes over the management address, and others still reach it.
+/// A bridge over a VLAN of a bond takes over the management address, and others still reach it. Then a document takes its
+/// place that says everything about addresses.
 pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     let cables = [lab.cable(), lab.cable()];
     let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
@@ -80,7 +81,9 @@ pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     }
     // One cable is enough for all of it.
     cables[0].pull().await?;
-    reaches(&switch, "10.9.0.1").await
+    reaches(&switch, "10.9.0.1").await?;
+    cables[0].plug_in().await?;
+    super::whole::document(&node, &switch).await
 }
 
 /// An address by DHCP and one of a router's announcement arrive now and at the next boot.

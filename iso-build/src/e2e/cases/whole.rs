@@ -5,28 +5,22 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::network::{change, has_address, reaches};
-use crate::e2e::{lab::Lab, machine::Machine, wait::until};
+use crate::e2e::{machine::Machine, wait::until};
 
 /// A bridge over a VLAN of a bond with fixed addresses of both families, routers, routes, resolvers and large packets: put
-/// in force by one document, and the same after a reboot.
-pub(crate) async fn document(lab: &Lab) -> Result<()> {
-    let cables = [lab.cable(), lab.cable()];
-    let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
+/// in force by one document, and the same after a reboot. The switch has VLAN 30 already.
+pub(super) async fn document(node: &Machine, switch: &Machine) -> Result<()> {
     // Made without the product's commands. Behind it is a network that only routes lead to.
     switch
-        .ok("ip link add br0 type bridge forward_delay 0 && ip link set br0 up\n\
-             for card in ens16 ens17; do\n\
-                 ip link set $card mtu 9000 master br0 && ip link set $card up || exit 1\n\
-             done\n\
-             ip link add link br0 name v30 type vlan id 30 && ip link set v30 up mtu 9000\n\
-             ip addr add 10.9.0.2/24 dev v30; ip addr add 2001:db8:9::2/64 dev v30 nodad\n\
+        .ok("for link in ens16 ens17 br0 v30; do ip link set $link mtu 9000 || exit 1; done\n\
+             ip addr add 2001:db8:9::2/64 dev v30 nodad\n\
              ip addr add 10.77.0.1/32 dev lo; ip addr add 10.88.0.1/32 dev lo\n\
              ip addr add 2001:db8:77::1/128 dev lo; ip addr add 2001:db8:88::1/128 dev lo")
         .await?;
-    node.write("/root/wanted.toml", wanted(&node).as_bytes()).await?;
-    change(&node, "zs-network-setting --apply /root/wanted.toml").await?;
+    node.write("/root/wanted.toml", wanted(node).as_bytes()).await?;
+    change(node, "zs-network-setting --apply /root/wanted.toml").await?;
     for boots in 0..2 {
-        as_wanted(&node, &switch).await?;
+        as_wanted(node, switch).await?;
         if boots == 0 {
             node.reboot().await?;
         }
