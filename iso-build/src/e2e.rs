@@ -32,7 +32,7 @@ use tokio::{
 };
 
 pub(crate) use self::image::Extra;
-use self::{case::Case, image::Image, lab::Lab, report::Outcome};
+use self::{case::Case, image::Image, lab::Lab, machine::Boots, report::Outcome};
 use crate::{
     packages::{self, Feature},
     progress::Progress,
@@ -178,6 +178,7 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
         name: case.name,
         seconds: 0.0,
         processor: 0.0,
+        boots: Boots::default(),
         notes: Vec::new(),
         error: None,
         logs: logs.to_owned(),
@@ -188,6 +189,7 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
             let result = result.unwrap_or_else(|_| bail!("the case did not end within {} s", CASE.as_secs()));
             outcome.error = result.err().map(|error| format!("{error:#}"));
             (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
+            outcome.boots = lab.boots();
             if keep {
                 show_machines(&lab, &outcome, progress).await;
             }

@@ -10,3 +10,5 @@ pub(super) mod power;
 pub(super) mod rename;
 pub(super) mod revert;
 pub(super) mod tunnel;
+pub(super) mod vms;
+pub(super) mod whole;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::{
     cable::{Cable, Socket},
     image::Image,
-    machine::{Machine, Places},
+    machine::{Boots, Machine, Places},
 };
 
 /// The room of one case.
@@ -92,6 +92,11 @@ impl Lab {
     /// Processor time that the machines used so far, in seconds.
     pub(super) fn processor_seconds(&self) -> f64 {
         self.machines().iter().map(|machine| machine.processor_seconds()).sum()
+    }
+
+    /// How often the machines booted, and what that took.
+    pub(super) fn boots(&self) -> Boots {
+        self.machines().iter().map(|machine| machine.boots()).fold(Boots::default(), Boots::and)
     }
 
     /// Where a case puts what a person may want to see.

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,6 +46,28 @@ impl Places {
     }
 }
 
+/// Boots so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Boots {
+    /// How many.
+    pub(super) count: u32,
+    /// Seconds that they took together.
+    pub(super) seconds: f64,
+    /// Seconds of a processor that they took.
+    pub(super) processor: f64,
+}
+
+impl Boots {
+    /// Both together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            seconds: self.seconds + other.seconds,
+            processor: self.processor + other.processor,
+        }
+    }
+}
+
 /// A machine that can be switched on and off; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -58,6 +80,7 @@ pub(crate) struct Machine {
     pulled: Mutex<BTreeSet<usize>>,
     /// Processor seconds of the runs before this one.
     spent: Mutex<f64>,
+    boots: Mutex<Boots>,
 }
 
 impl Machine {
@@ -85,6 +108,7 @@ impl Machine {
             emulator: Mutex::new(Arc::new(emulator)),
             pulled: Mutex::default(),
             spent: Mutex::default(),
+            boots: Mutex::default(),
         };
         machine.wait_until_up().await?;
         Ok(machine)
@@ -116,7 +140,7 @@ impl Machine {
     }
 
     async fn wait_until_up(&self) -> Result<()> {
-        let emulator = self.emulator();
+        let (emulator, started) = (self.emulator(), Instant::now());
         let boot = async {
             tokio::select! {
                 up = emulator.channel.up() => up,
@@ -131,6 +155,10 @@ impl Machine {
         let state = self.run_for(BOOT, "systemctl is-system-running --wait || systemctl --failed --plain").await?;
         let state = String::from_utf8_lossy(&state.stdout).into_owned();
         ensure!(state.starts_with("running\n"), "{} booted with failures: {state}", self.name);
+        let boot =
+            Boots { count: 1, seconds: started.elapsed().as_secs_f64(), processor: emulator.processor_seconds() };
+        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        *boots = boots.and(boot);
         Ok(())
     }
 
@@ -294,6 +322,11 @@ impl Machine {
     pub(super) fn processor_seconds(&self) -> f64 {
         let spent = *self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         spent + self.emulator().processor_seconds()
+    }
+
+    /// Boots so far.
+    pub(super) fn boots(&self) -> Boots {
+        *self.boots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a person reaches the machine's serial console.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::machine::Boots;
+
 /// What came of one case.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -13,6 +15,8 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
     /// Processor time of its machines, in seconds.
     pub(super) processor: f64,
+    /// How much of that was booting.
+    pub(super) boots: Boots,
     /// What it measured.
     pub(super) notes: Vec<String>,
     /// Why it failed, if it did.
@@ -26,7 +30,10 @@ impl Outcome {
     pub(super) fn line(&self) -> String {
         let word = if self.error.is_none() { "passed" } else { "FAILED" };
         let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
-        format!("{word} {:<20} {:>6.1} s, {:.1} s of a processor{notes}", self.name, self.seconds, self.processor)
+        let Boots { count, seconds, processor } = self.boots;
+        let boots = format!("{count} boots took {seconds:.1} s and {processor:.1} s of it");
+        let took = format!("{:>6.1} s, {:.1} s of a processor", self.seconds, self.processor);
+        format!("{word} {:<20} {took}, {boots}{notes}", self.name)
     }
 }
 
@@ -67,6 +74,9 @@ pub(super) fn json(outcomes: &[Outcome], seconds: f64) -> Value {
                 "result": if outcome.error.is_none() { "passed" } else { "failed" },
                 "seconds": rounded(outcome.seconds),
                 "processor_seconds": rounded(outcome.processor),
+                "boots": outcome.boots.count,
+                "boot_seconds": rounded(outcome.boots.seconds),
+                "boot_processor_seconds": rounded(outcome.boots.processor),
                 "notes": outcome.notes,
             });
             if let Some(error) = &outcome.error {
@@ -100,6 +110,7 @@ mod tests {
             name,
             seconds: 1.26,
             processor: 0.5,
+            boots: Boots { count: 2, seconds: 0.84, processor: 0.3 },
             notes: vec!["lost 2".to_owned()],
             error: error.map(str::to_owned),
             logs: "/t/e2e".into(),
@@ -107,7 +118,8 @@ mod tests {
         let json = json(&[outcome("a", None), outcome("b", Some("no link"))], 2.0);
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
         let passed = serde_json::json!({
-            "name": "a", "result": "passed", "seconds": 1.3, "processor_seconds": 0.5, "notes": ["lost 2"]
+            "name": "a", "result": "passed", "seconds": 1.3, "processor_seconds": 0.5,
+            "boots": 2, "boot_seconds": 0.8, "boot_processor_seconds": 0.3, "notes": ["lost 2"]
         });
         assert_eq!((&json["cases"][0], &json["processor_seconds"]), (&passed, &1.0.into()));
         assert_eq!((&json["limit_seconds"], &json["within_limit"]), (&300.0.into(), &serde_json::Value::Null));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
-/// How often is looked.
-const PACE: Duration = Duration::from_millis(100);
+/// How often is looked at first, and after a while: looks cost a slow machine time that it needs for what is awaited.
+const PACE: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
 /// Looks until there is something, or fails after `limit` and says what did not happen. An error of `look` ends it.
 pub(crate) async fn until<T>(
@@ -14,7 +14,8 @@ pub(crate) async fn until<T>(
     limit: Duration,
     mut look: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let deadline = Instant::now() + limit;
+    let started = Instant::now();
+    let deadline = started + limit;
     loop {
         if let Some(found) = look().await? {
             return Ok(found);
@@ -22,7 +23,7 @@ pub(crate) async fn until<T>(
         if Instant::now() >= deadline {
             bail!("not within {} s: {what}", limit.as_secs());
         }
-        sleep(PACE).await;
+        sleep((started.elapsed() / 8).clamp(PACE[0], PACE[1])).await;
     }
 }
 

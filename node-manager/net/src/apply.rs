@@ -195,8 +195,9 @@ impl Hand<'_> {
                 kernel.change_device(message, &what).await?;
             }
             Step::SetStp { link, stp } => {
-                let message = device::stp_change(self.index(link).await?, link, *stp);
-                kernel.change_device(message, &what).await?;
+                for message in device::stp_change(self.index(link).await?, link, *stp) {
+                    kernel.change_device(message, &what).await?;
+                }
             }
             Step::SetMac { link, mac } => {
                 kernel.change(self.index(link).await?, &what, |l| l.address(mac.0.to_vec())).await?;

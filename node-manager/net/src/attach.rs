@@ -2,12 +2,13 @@
 //!
 //! They live in memory only and are made again when the host reconnects (OS-SYS-008), so nothing here touches a file. What
 //! is made here carries an alias that begins with `zstack:` and names its network; nothing without it is changed or
-//! removed, except that an uplink joins its bridge. Every look-up is for one interface: a host with a thousand networks
-//! gets another one as quickly as the first.
+//! removed, except that an uplink joins its bridge. It takes turns with the node's own commands. Every look-up is for one
+//! interface: a host with a thousand networks gets another one as quickly as the first.
 
 mod claim;
 mod holding;
 mod removal;
+mod turn;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -15,9 +16,10 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::link::LinkAttribute;
 use sha2::{Digest as _, Sha256};
 
-pub use removal::remove;
+pub use removal::{remove, remove_in};
 
 use crate::{
+    change::places::Places,
     kernel::{Kernel, KernelError, device, link::LinkFacts},
     mac::Mac,
     model::overhead,
@@ -77,6 +79,9 @@ pub enum AttachError {
     /// What was asked for cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// Somebody changes the node's network, or may take a change of it back.
+    #[error("{0}")]
+    Busy(String),
     /// The kernel refuses.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -110,10 +115,21 @@ impl Attachment {
     ///
     /// # Errors
     /// [`AttachError::Missing`] when the uplink is missing (NET-L2-031), [`AttachError::Conflict`] when a name is taken
-    /// by something else; the uplink then is as before.
+    /// by something else, [`AttachError::Busy`] while a command changes the node's network or its change of the uplink
+    /// waits for a confirmation; the uplink then is as before.
     pub async fn ensure(&self, kernel: &Kernel) -> Result<()> {
+        self.ensure_in(kernel, &Places::node()).await
+    }
+
+    /// The same where the commands have their files below another root.
+    ///
+    /// # Errors
+    /// As for [`Attachment::ensure`].
+    pub async fn ensure_in(&self, kernel: &Kernel, places: &Places) -> Result<()> {
         let name = &self.bridge;
         self.check()?;
+        let _turn = turn::take(places).await?;
+        self.may_build(kernel, places).await?;
         if matches!(&self.uplink, Uplink::Interface(uplink) if uplink == name) {
             let link = existing(kernel, name).await?;
             if !is_bridge(&link) {

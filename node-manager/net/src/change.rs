@@ -122,7 +122,7 @@ pub(crate) fn lock_file(path: &Path) -> io::Result<std::fs::File> {
 }
 
 /// Takes the lock that every change holds.
-async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
+pub(crate) async fn lock(places: &Places, patience: Duration) -> Result<Flock<std::fs::File>> {
     let path = places.lock();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file_error(format!("cannot make {}", folder.display())))?;

@@ -18,7 +18,7 @@ use crate::drivers::Result;
 fn error(error: AttachError) -> AgentError {
     match error {
         AttachError::Missing(message) => AgentError::new(ErrorKind::NotFound, message),
-        AttachError::Conflict(message) => AgentError::new(ErrorKind::Conflict, message),
+        AttachError::Conflict(message) | AttachError::Busy(message) => AgentError::new(ErrorKind::Conflict, message),
         AttachError::Invalid(message) => AgentError::new(ErrorKind::Invalid, message),
         AttachError::Kernel(cause) => failed(&cause),
     }

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::network::{SETTLE, change, reaches, refused, zs};
+use super::{
+    network::{SETTLE, change, reaches, refused, zs},
+    rename::member,
+};
 use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
 /// LACP agrees within seconds when both sides speak at once, and within half a minute when one missed the other.
 const AGREE: Duration = Duration::from_secs(120);
 
 /// Makes a machine with two cards a plain switch that can be pinged at 10.9.0.2. Made without the product's commands.
-pub(super) async fn switch(machine: &Machine) -> Result<()> {
+async fn switch(machine: &Machine) -> Result<()> {
     machine
         .ok("ip link add br0 type bridge forward_delay 0 && ip addr add 10.9.0.2/24 dev br0 && ip link set br0 up\n\
              for card in ens16 ens17; do ip link set $card master br0 && ip link set $card up || exit 1; done")
@@ -166,7 +169,7 @@ async fn as_wanted(node: &Machine, expected: &[(usize, &str, String)]) -> Result
     done.with_context(|| last)
 }
 
-/// A pulled cable costs a ping or two and not the connection.
+/// A pulled cable costs a ping or two and not the connection, and a member's new name nothing.
 pub(crate) async fn failover(lab: &Lab) -> Result<()> {
     let cables = [lab.cable(), lab.cable()];
     let (node, peer) = lab.pair(["node", "switch"], &cables).await?;
@@ -209,7 +212,7 @@ pub(crate) async fn failover(lab: &Lab) -> Result<()> {
     lab.note(format!("lost {} and {} of 100 pings at 10 per second", lost[0], lost[1]));
     // The cable is looked at every 100 ms; what takes longer than two seconds would break what people do.
     ensure!(lost.iter().all(|lost| *lost <= 20), "{lost:?} of 100 pings were lost");
-    Ok(())
+    member(&node, &cables).await
 }
 
 /// How many pings a machine was sent so far.

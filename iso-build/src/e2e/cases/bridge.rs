@@ -45,7 +45,8 @@ pub(crate) async fn trunk(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A bridge over a VLAN of a bond takes over the management address, and others still reach it.
+/// A bridge over a VLAN of a bond takes over the management address, and others still reach it. Then a document takes its
+/// place that says everything about addresses.
 pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     let cables = [lab.cable(), lab.cable()];
     let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
@@ -80,28 +81,36 @@ pub(crate) async fn stack(lab: &Lab) -> Result<()> {
     }
     // One cable is enough for all of it.
     cables[0].pull().await?;
-    reaches(&switch, "10.9.0.1").await
+    reaches(&switch, "10.9.0.1").await?;
+    cables[0].plug_in().await?;
+    super::whole::document(&node, &switch).await
 }
 
-/// An address by DHCP arrives now and at the next boot.
+/// An address by DHCP and one of a router's announcement arrive now and at the next boot.
 pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
     let cable = lab.cable();
     let cards = [Some(&cable), None];
     let (node, router) = tokio::try_join!(lab.boot("node", &cards), lab.boot("router", &cards[..1]))?;
-    let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nDHCPServer=yes\n\
-                  [DHCPServer]\nPoolOffset=100\nPoolSize=20\n";
+    let server = "[Match]\nName=ens16\n[Network]\nAddress=10.9.0.254/24\nAddress=2001:db8:5::1/64\n\
+                  DHCPServer=yes\nIPv6SendRA=yes\n[DHCPServer]\nPoolOffset=100\nPoolSize=20\n\
+                  [IPv6Prefix]\nPrefix=2001:db8:5::/64\n";
     router.write("/etc/systemd/network/20-server.network", server.as_bytes()).await?;
     router.ok("networkctl reload").await?;
     // OS-NET-002: switched on, the card has an address when the command ends, and the command tells which.
     let done = zs(&node, "zs-network-setting --dhcp ens16 --confirm").await?;
     ensure!(done["state"] == "confirmed" && done["leases"].to_string().contains("10.9.0.1"), "{done}");
+    let both = format!("[links.ens16]\nkind.nic = {{ mac = '{}' }}\nip.dhcp = 'both'\n", node.mac(0));
+    node.write("/root/both.toml", both.as_bytes()).await?;
+    let done = zs(&node, "zs-network-setting --apply /root/both.toml --confirm").await?;
+    ensure!(done["leases"].to_string().contains("2001:db8:5:"), "{done}");
     for boots in 0..2 {
-        until("an address arrives", Duration::from_secs(60), async || {
-            let shown = node.ok("ip -4 -o addr show dev ens16").await?;
-            Ok(shown.contains(" 10.9.0.1").then_some(()))
+        until("addresses arrive", Duration::from_secs(60), async || {
+            let shown = node.ok("ip -o addr show dev ens16 scope global").await?;
+            Ok((shown.contains(" 10.9.0.1") && shown.contains(" 2001:db8:5:")).then_some(()))
         })
         .await?;
         reaches(&node, "10.9.0.254").await?;
+        reaches(&node, "2001:db8:5::1").await?;
         if boots == 0 {
             node.reboot().await?;
         }

@@ -7,7 +7,7 @@ use crate::e2e::{lab::Lab, machine::Machine};
 
 const ENSURE: &str = "/usr/lib/e2e/attach ensure zstack:net1 br_ens16 ens16";
 /// Returns when networkd is through with every interface.
-const RESTART: &str = "systemctl restart systemd-networkd && networkctl reload || exit 1\n\
+pub(super) const RESTART: &str = "systemctl restart systemd-networkd && networkctl reload || exit 1\n\
      while networkctl --no-pager --no-legend list | grep -qE 'pending|initialized|configuring'; do usleep 100000; done";
 
 /// The bridge of a network of the cloud stays over its interface when networkd is restarted, as every update does; the

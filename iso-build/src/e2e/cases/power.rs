@@ -3,7 +3,10 @@
 //! All that a power cut leaves is the disk. The machine is stopped after each action and its disk is read; it boots once from
 //! every disk that is different from those before. Steps in the kernel leave none.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -27,23 +30,36 @@ const NEW: &str = "zs-network-setting --apply /root/wanted.toml --confirm";
 /// a power cut at any point the node comes up as it was or as it should be, and takes the change when it is made again.
 pub(crate) async fn cuts(lab: &Lab) -> Result<()> {
     // Each looks at every other point.
-    let (left, right) = tokio::try_join!(half(lab, "left", 1), half(lab, "right", 2))?;
-    let (points, disks) = (left.last.max(right.last), left.disks + right.disks);
+    let disks = Disks::default();
+    let (left, right) = tokio::try_join!(half(lab, "left", 1, &disks), half(lab, "right", 2, &disks))?;
+    let (points, disks) = (left.max(right), disks.seen());
     ensure!(points >= 20 && disks >= 10, "the change had only {points} points to cut it at, with {disks} disks");
     lab.note(format!("{points} power cuts, boots from {disks} different disks"));
     Ok(())
 }
 
-/// What was tried on one machine.
-struct Tried {
-    /// The last point that was not the end of the change.
-    last: usize,
-    /// Disks that it booted from.
-    disks: usize,
+/// Disks that a machine has booted from. The two machines differ in the hardware addresses of their cards only.
+#[derive(Debug, Default)]
+struct Disks(Mutex<Vec<Files>>);
+
+impl Disks {
+    /// Whether nobody has booted from it so far; from now on somebody has.
+    fn is_new(&self, disk: Files) -> bool {
+        let mut disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = !disks.contains(&disk);
+        if new {
+            disks.push(disk);
+        }
+        new
+    }
+
+    fn seen(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }
 
-/// Cuts at `first`, `first` + 2 and so on until the change ends before the cut.
-async fn half(lab: &Lab, name: &str, first: usize) -> Result<Tried> {
+/// Cuts at `first`, `first` + 2 and so on until the change ends before the cut. Returns the last point before its end.
+async fn half(lab: &Lab, name: &str, first: usize, disks: &Disks) -> Result<usize> {
     let node = lab.boot(name, &[None, None]).await?;
     change(&node, OLD).await?;
     let old = state(&node).await?;
@@ -58,18 +74,17 @@ async fn half(lab: &Lab, name: &str, first: usize) -> Result<Tried> {
     comes_up(&node, &[&new]).await.context("after the change and a reboot")?;
     ensure!(old != new, "the change changed nothing");
 
-    let (mut last, mut disks) = (0, Vec::new());
+    let mut last = 0;
     for point in (first..MOST).step_by(2) {
         node.restore("before").await?;
         if !halted(&node, point).await? {
-            return Ok(Tried { last, disks: disks.len() });
+            return Ok(last);
         }
         last = point;
-        let disk = without_names(node.freeze().await?);
-        if disks.contains(&disk) {
+        let cards = [node.mac(0), node.mac(1)];
+        if !disks.is_new(without_names(node.freeze().await?, &cards)) {
             continue;
         }
-        disks.push(disk);
         node.power_cycle().await?;
         comes_up(&node, &[&old, &new]).await.with_context(|| format!("power cut after action {point}"))?;
         let left = node.run(&format!("ls /{JOURNAL}")).await?;
@@ -90,14 +105,22 @@ async fn comes_up(node: &Machine, states: &[&Value]) -> Result<()> {
     Ok(())
 }
 
-/// The journal names the process that writes it and what was typed, the point of the cut included.
-fn without_names(mut disk: Files) -> Files {
-    if let Some(journal) = disk.get_mut(JOURNAL) {
-        let text = String::from_utf8_lossy(journal);
-        let named = |line: &&str| ["\"id\":", "\"command\":"].iter().any(|key| line.trim_start().starts_with(key));
-        *journal = text.lines().filter(|line| !named(line)).collect::<String>().into_bytes();
-    }
-    disk
+/// The journal names the process that writes it and what was typed, the point of the cut included; hardware addresses are
+/// those of one machine.
+fn without_names(disk: Files, cards: &[String]) -> Files {
+    let named = |line: &&str| ["\"id\":", "\"command\":"].iter().any(|key| line.trim_start().starts_with(key));
+    disk.into_iter()
+        .map(|(path, bytes)| {
+            let mut text = String::from_utf8_lossy(&bytes).into_owned();
+            for (number, card) in cards.iter().enumerate() {
+                text = text.replace(card, &format!("card {number}"));
+            }
+            if path == JOURNAL {
+                text = text.lines().filter(|line| !named(line)).collect();
+            }
+            (path, text.into_bytes())
+        })
+        .collect()
 }
 
 /// Starts the change and waits until it stands still after that many actions; false when it ends before.

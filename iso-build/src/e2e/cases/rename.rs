@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::network::{SETTLE, change, has_address, reaches, refused, zs};
-use crate::e2e::{lab::Lab, machine::Machine, wait::until};
+use crate::e2e::{cable::Cable, lab::Lab, machine::Machine, wait::until};
 
 const SETTING: &str = "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.254";
 
@@ -53,24 +53,15 @@ async fn renamed(node: &Machine) -> Result<()> {
 }
 
 /// A member of a bond gets another name while the bond carries the management address.
-pub(crate) async fn member(lab: &Lab) -> Result<()> {
-    let cables = [lab.cable(), lab.cable()];
-    let (node, switch) = lab.pair(["node", "switch"], &cables).await?;
-    super::bond::switch(&switch).await?;
-    for command in ["zs-bond-lacp -c bond0 --mode 1", "zs-nic-to-bond -a bond0 ens16 -a bond0 ens17"] {
-        change(&node, command).await?;
-    }
-    change(&node, "zs-network-setting -i bond0 10.9.0.1 255.255.255.0 10.9.0.254").await?;
-    reaches(&node, "10.9.0.2").await?;
-
-    change(&node, "zs-change-nic -c ens17 em02").await?;
-    members(&node, "ens16 em02", "10.9.0.1/24").await?;
-    reaches(&node, "10.9.0.2").await?;
+pub(super) async fn member(node: &Machine, cables: &[Cable]) -> Result<()> {
+    change(node, "zs-change-nic -c ens17 em02").await?;
+    members(node, "ens16 em02", "10.9.0.1/24").await?;
+    reaches(node, "10.9.0.2").await?;
     node.power_cycle().await?;
-    members(&node, "ens16 em02", "10.9.0.1/24").await?;
+    members(node, "ens16 em02", "10.9.0.1/24").await?;
     // The renamed card carries traffic, too.
     cables[0].pull().await?;
-    reaches(&node, "10.9.0.2").await
+    reaches(node, "10.9.0.2").await
 }
 
 /// A bond that somebody made by hand, with an address and a VLAN: naming one of its cards takes all of it over, and the

@@ -56,3 +56,45 @@ pub(crate) async fn unconfirmed(lab: &Lab) -> Result<()> {
     })
     .await
 }
+
+/// Whoever changes the network may be a unit of systemd (a text interface, a login session). Stopped, it loses all its
+/// processes; the change is taken back all the same, in the middle of its steps and while it waits.
+pub(crate) async fn stopped(lab: &Lab) -> Result<()> {
+    let node = lab.boot("node", &[None]).await?;
+    change(&node, "zs-network-setting -i ens16 10.9.0.1 255.255.255.0 10.9.0.2").await?;
+    let wrong = "zs-network-setting -i ens16 10.99.0.3 255.255.255.0 10.99.0.2";
+    for (unit, how) in [("waits", "--seconds 8"), ("halts", "--halt-after 3")] {
+        // It stays when the command has ended, as an interface does in which somebody chooses and reads.
+        node.ok(&format!("systemd-run --quiet --unit {unit} sh -c '{wrong} {how}; sleep 600'")).await?;
+        until("the change is under way", Duration::from_secs(60), async || {
+            let script = match unit {
+                "waits" => format!("grep -q waiting {JOURNAL}"),
+                _ => format!("test -e {JOURNAL} && grep -qs '^State:.T' /proc/[0-9]*/status"),
+            };
+            Ok((node.run(&script).await?.code == 0).then_some(()))
+        })
+        .await?;
+        has_address(&node, "ens16", "10.99.0.3/24").await?;
+        let groups = "grep -l zs-network-keep /proc/[0-9]*/comm | while read file; do cat ${file%/comm}/cgroup; done";
+        let groups = node.ok(groups).await?;
+        ensure!(groups.contains("zs-network-keeper-") && !groups.contains(unit), "the keeper is in {groups}");
+        node.ok(&format!("systemctl kill --signal KILL {unit}; systemctl stop {unit}")).await?;
+        until("the change is taken back", Duration::from_secs(60), async || {
+            Ok((node.run(&format!("test -e {JOURNAL}")).await?.code != 0).then_some(()))
+        })
+        .await?;
+        has_address(&node, "ens16", "10.9.0.1/24").await?;
+    }
+    // Nothing of it is left, and without systemd-run there still is a keeper.
+    until("the keepers have ended", Duration::from_secs(60), async || {
+        Ok(node.ok("systemctl list-units --plain --no-legend 'zs-network-keeper-*'").await?.is_empty().then_some(()))
+    })
+    .await?;
+    node.ok("mv /usr/bin/systemd-run /usr/bin/systemd-run.away").await?;
+    zs(&node, &format!("{wrong} --seconds 2")).await?;
+    until("the change is taken back", Duration::from_secs(60), async || {
+        Ok((node.run(&format!("test -e {JOURNAL}")).await?.code != 0).then_some(()))
+    })
+    .await?;
+    has_address(&node, "ens16", "10.9.0.1/24").await
+}

@@ -1,14 +1,27 @@
 //! Removing a network from a host.
 
-use super::{Result, belongs, claim, conflict, holding::Held, is_bridge, is_half_made};
-use crate::kernel::{Kernel, link::LinkFacts};
+use super::{Result, belongs, claim, conflict, holding::Held, is_bridge, is_half_made, turn};
+use crate::{
+    change::places::Places,
+    kernel::{Kernel, link::LinkFacts},
+};
 
 /// Removes a network's bridge, and the interface made for it; gives the uplink its addresses back. Bridges that were not
 /// made for this network stay. Done again after it was interrupted, it ends as done once.
 ///
 /// # Errors
-/// [`AttachError::Conflict`](super::AttachError::Conflict) while VMs are plugged in.
+/// [`AttachError::Conflict`](super::AttachError::Conflict) while VMs are plugged in,
+/// [`AttachError::Busy`](super::AttachError::Busy) while a command changes the node's network.
 pub async fn remove(kernel: &Kernel, mark: &str, name: &str) -> Result<()> {
+    remove_in(kernel, &Places::node(), mark, name).await
+}
+
+/// The same where the commands have their files below another root.
+///
+/// # Errors
+/// As for [`remove`].
+pub async fn remove_in(kernel: &Kernel, places: &Places, mark: &str, name: &str) -> Result<()> {
+    let _turn = turn::take(places).await?;
     let links = kernel.links().await?;
     let ours = |link: &LinkFacts| belongs(link, mark) || is_half_made(link, mark);
     let made = |link: &&LinkFacts| matches!(link.kind.as_deref(), Some("vlan" | "vxlan")) && ours(link);

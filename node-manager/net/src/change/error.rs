@@ -11,7 +11,7 @@ pub enum ChangeError {
     #[error("{}", lines(.0))]
     Problems(Vec<Problem>),
     /// Somebody else is changing the network.
-    #[error("another network command is at work; wait for its end and try again")]
+    #[error("another network command is at work, or the agent attaches a network; wait for its end and try again")]
     Busy,
     /// A change waits for its confirmation.
     #[error(

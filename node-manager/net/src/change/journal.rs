@@ -1,12 +1,16 @@
 //! The way back, on disk before the first step.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeError, Result, file_error, places, places::Places, shown};
 use crate::{
     files::{Files, OURS, store},
     model::Network,
+    plan::plan,
     state::State,
+    step::Step,
 };
 
 /// A change that is not confirmed.
@@ -93,6 +97,17 @@ impl Journal {
     pub fn remove(places: &Places) -> Result<()> {
         let path = places.journal();
         store::remove_durably(&path).map_err(file_error(format!("cannot remove {}", shown(&path))))
+    }
+
+    /// Links that the change has made or changed, by the names that they have had before and since.
+    pub fn touched(&self) -> BTreeSet<String> {
+        let plan = plan(&self.before, &State::from(&self.new));
+        let mut touched: BTreeSet<String> = plan.steps.iter().filter_map(Step::link).map(str::to_owned).collect();
+        touched.extend(plan.steps.iter().filter_map(|step| match step {
+            Step::Rename { to, .. } => Some(to.clone()),
+            _ => None,
+        }));
+        touched
     }
 
     /// Seconds left for a confirmation; none when it is not or no longer possible.

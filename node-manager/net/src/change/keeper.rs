@@ -1,10 +1,12 @@
 //! The process that takes a change back when the one that makes it dies, or when nobody confirms.
 //!
-//! It is detached from terminal and session, so that the end of a remote login does not end it.
+//! It is detached from terminal and session, so that the end of a remote login does not end it. Where systemd runs it is a
+//! scope of its own beside the caller's: systemd ends every process of a unit or a login session that is stopped.
 
 use std::{
     io::{self, Read as _, Write as _},
     os::fd::AsFd as _,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -31,26 +33,58 @@ pub struct Keeper {
     child: Child,
 }
 
+/// Says that systemd is the first process, as sd_booted(3) does.
+const SYSTEMD: &str = "/run/systemd/system";
+/// How long it may take until a keeper watches: the one before may still have to see that it is over.
+const BEGIN: Duration = Duration::from_secs(30);
+
 /// Starts the keeper of a change. It watches when this returns.
 ///
 /// # Errors
 /// When it cannot be started.
 pub fn start(id: &str) -> io::Result<Keeper> {
+    if Path::new(SYSTEMD).exists() {
+        match watching(scope(id)?) {
+            Ok(keeper) => return Ok(keeper),
+            Err(error) => tracing::warn!(
+                %error,
+                "systemd-run cannot start the keeper: it ends with the unit or session that this command belongs to, and \
+                 an unconfirmed change then stays until the next network command or boot"
+            ),
+        }
+    }
     use std::os::unix::process::CommandExt as _;
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("zs-network")
-        .args([APPLET, id])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("zs-network").args([APPLET, id]);
+    watching(command)
+}
+
+/// The keeper in a scope: systemd-run registers itself as one and then becomes the keeper, so that pipes and network
+/// namespace are the caller's.
+fn scope(id: &str) -> io::Result<Command> {
+    let mut command = Command::new("systemd-run");
+    command.args(["--scope", "--quiet", "--collect", "--description=Takes a network change back"]);
+    command.arg(format!("--unit=zs-network-keeper-{id}")).arg("--").arg(std::env::current_exe()?).args([APPLET, id]);
+    Ok(command)
+}
+
+/// Starts a keeper and waits until it watches.
+fn watching(mut command: Command) -> io::Result<Keeper> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut answer = [0];
-    let heard = child.stdout.take().map_or(Ok(0), |mut out| out.read(&mut answer))?;
-    if heard == 1 && answer == [READY] {
+    let heard = child.stdout.take().map_or(Ok(0), |mut out| {
+        let limit = PollTimeout::try_from(BEGIN).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLIN)], limit)? {
+            0 => Ok(0),
+            _ => out.read(&mut answer),
+        }
+    });
+    if matches!(heard, Ok(1)) && answer == [READY] {
         return Ok(Keeper { child });
     }
     let _ = child.kill();
     let status = child.wait()?;
+    heard?;
     Err(io::Error::other(format!("it ended with {status}")))
 }
 

@@ -153,7 +153,10 @@ pub fn primary_change(index: u32, name: &str, primary: u32) -> LinkMessage {
     nameless(LinkBond::new(name).index(index).primary(primary).build())
 }
 
-/// A request to switch the spanning tree protocol on or off.
-pub fn stp_change(index: u32, name: &str, stp: bool) -> LinkMessage {
-    nameless(bridge_options(LinkBridge::new(name).index(index), stp).build())
+/// Requests that switch the spanning tree protocol on or off.
+pub fn stp_change(index: u32, name: &str, stp: bool) -> Vec<LinkMessage> {
+    let bridge = || LinkBridge::new(name).index(index);
+    // Of one request the kernel takes the delay first, and as long as the protocol is on it refuses to have none.
+    let off = (!stp).then(|| bridge().append_info_data(InfoBridge::StpState(BridgeStpState::Disabled)));
+    off.into_iter().chain([bridge_options(bridge(), stp)]).map(|message| nameless(message.build())).collect()
 }

@@ -68,10 +68,14 @@ fn a_step_that_the_kernel_refuses_leaves_everything_as_it_was() {
     assert_eq!((node.summary(), node.files()), (summary, files));
 }
 
-/// Runs the change up to its `n`th durable action and leaves the process stopped there. None when it ended before.
-#[allow(clippy::zombie_processes, reason = "waited for by its id, which also tells that it stopped")]
 fn halted(node: &Node, n: usize) -> Option<Pid> {
-    let child = node.start(&format!("{CHANGE} --halt-after {n}"));
+    halted_in(node, CHANGE, n)
+}
+
+/// Runs a change up to its `n`th durable action and leaves the process stopped there. None when it ended before.
+#[allow(clippy::zombie_processes, reason = "waited for by its id, which also tells that it stopped")]
+pub(crate) fn halted_in(node: &Node, change: &str, n: usize) -> Option<Pid> {
+    let child = node.start(&format!("{change} --halt-after {n}"));
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     match waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap() {
         WaitStatus::Stopped(..) => Some(pid),

@@ -7,7 +7,9 @@
 mod attach;
 mod guard;
 mod others;
+mod roundtrip;
 mod settings;
 mod show;
+mod turns;
 mod words;
 mod world;

@@ -271,3 +271,17 @@ fn the_first_bridge_on_a_fresh_node_takes_the_default_route_and_the_management_r
     assert!(ip("route").contains("default via 192.0.2.1 dev br_eth0 proto static \n"), "{}", ip("route"));
     assert_eq!(node.ok("zs-show-network --json").json()["management"], "br_eth0");
 }
+
+#[test]
+fn spanning_tree_is_switched_on_and_off_again() {
+    let node = Node::new();
+    let file = node.path("wanted.toml");
+    for stp in [false, true, false] {
+        fs::write(&file, format!("[links.br9]\nkind.bridge = {{ stp = {stp} }}\n")).unwrap();
+        node.ok(&format!("zs-network-setting --apply {} --confirm", file.display()));
+        let shown = ip("-d link show br9");
+        // Without the protocol nobody needs to wait before frames pass.
+        let wanted = if stp { "forward_delay 1500 " } else { "forward_delay 0 " };
+        assert!(shown.contains(wanted) && shown.contains(&format!("stp_state {} ", u8::from(stp))), "{shown}");
+    }
+}
