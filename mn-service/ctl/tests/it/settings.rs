@@ -41,8 +41,9 @@ async fn ops_ctl_030_a_forgotten_password_of_admin_is_reset() {
     assert!(down.err.contains("does not run") && down.err.contains("zstack-ctl start"), "{down:?}");
     machine.run(&["start"]).expect(0);
     let admin = machine.admin().await;
-    let forgotten = json!({ "password": "0".repeat(128) });
-    admin.act(&format!("/accounts/{ADMIN_ACCOUNT}"), "updateAccount", forgotten).await.unwrap();
+    let forgotten = json!({ "updateAccount": { "password": "0".repeat(128) } });
+    let path = format!("/accounts/{ADMIN_ACCOUNT}");
+    admin.call(reqwest::Method::PUT, &path, Some(forgotten)).await.unwrap().unwrap();
     assert!(machine.run(&["reset_password"]).expect(0).out.contains("admin"));
     assert!(admin.query("/zones").await.is_err(), "his sessions have ended");
     assert_eq!(machine.zones().await, [""; 0], "and the first password opens a new one");
