@@ -115,7 +115,7 @@ impl Config {
         };
         Paths {
             network: Places::of_environment(),
-            ctl: self.zstack_ctl.clone(),
+            ctl: (self.zstack_ctl.clone(), self.management_config.clone()),
             management: socket(
                 &self.management_config,
                 |service| service.data_dir.as_ref(),

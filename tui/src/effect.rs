@@ -52,7 +52,7 @@ pub enum Effect {
     },
     /// Collect the logs of the whole cloud (OS-TUI-095).
     CollectLogs {
-        /// From when on, as it was typed; everything where empty.
+        /// From when on, as it was typed.
         since: String,
         /// A folder, on a stick for example, that gets a copy.
         copy: Option<PathBuf>,

@@ -6,7 +6,11 @@ mod pam;
 mod ping;
 mod program;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use node_manager_net::change::places::Places;
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
@@ -24,8 +28,8 @@ const AUTHENTICATION: Duration = Duration::from_secs(30);
 pub struct Paths {
     /// Files of the network.
     pub network: Places,
-    /// The program that controls the service.
-    pub ctl: PathBuf,
+    /// The program that controls the service, and the configuration that it goes by.
+    pub ctl: (PathBuf, PathBuf),
     /// The socket of the management service.
     pub management: PathBuf,
     /// The socket of the agent.
@@ -112,33 +116,25 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
         Effect::RevertNetwork => Outcome::Ended(network::revert(&paths.network).await),
         Effect::TestNetwork(target) => Outcome::Ended(ping::test(&target, report).await),
         Effect::LookAtConsoleProxy => Outcome::ConsoleProxy(node::console_proxy(&paths.management).await),
-        Effect::SetConsoleProxy { address, port } => {
-            let mut words = vec!["configure".to_owned()];
-            words.extend(address.map(|address| format!("console_host={address}")));
-            words.extend(port.map(|port| format!("console_listen=0.0.0.0:{port}")));
-            Outcome::Ended(configure(paths, words, report).await)
-        }
+        Effect::SetConsoleProxy { address, port } => Outcome::Ended(proxy(paths, address, port, report).await),
         Effect::ChangeDatabasePassword { account, root, new } => {
             let words = ["change_mysql_password", "--user-name", account, "--passwords-from-stdin", "--json"];
             let input = format!("{}\n{}\n", root.reveal(), new.reveal());
-            Outcome::Ended(program::events(&paths.ctl, &words, Some(input), report).await)
+            Outcome::Ended(paths.ctl_events(&words, Some(input), report).await)
         }
         Effect::CollectLogs { since, copy } => {
-            let mut words = vec!["collect_log".to_owned(), "--json".to_owned()];
-            if !since.is_empty() {
-                words.extend(["--since".to_owned(), since]);
-            }
-            words.extend(copy.into_iter().flat_map(|copy| ["--to".to_owned(), copy.display().to_string()]));
-            Outcome::Ended(program::events(&paths.ctl, &words, None, report).await)
+            let copy = copy.map(|copy| copy.display().to_string());
+            let mut words = vec!["collect_log", "--json", "--publish", "--since", &since];
+            words.extend(copy.iter().flat_map(|copy| ["--to", copy.as_str()]));
+            Outcome::Ended(paths.ctl_events(&words, None, report).await)
         }
-        Effect::BackUp => {
-            let words = ["dump_mysql", "--publish", "--json"];
-            Outcome::Ended(program::events(&paths.ctl, &words, None, report).await)
+        Effect::BackUp => Outcome::Ended(paths.ctl_events(&["dump_mysql", "--publish", "--json"], None, report).await),
+        Effect::LookAtBackups => {
+            Outcome::Backups(program::backups(&paths.ctl.0, &paths.ctl_words(&["list_backups", "--json"])).await)
         }
-        Effect::LookAtBackups => Outcome::Backups(program::backups(&paths.ctl).await),
         Effect::Restore(file) => {
             let file = file.display().to_string();
-            Outcome::Ended(program::events(&paths.ctl, &["restore_mysql", "-f", &file, "--json"], None, report).await)
+            Outcome::Ended(paths.ctl_events(&["restore_mysql", "-f", &file, "--json"], None, report).await)
         }
         Effect::Service(action) => Outcome::Ended(service(paths, action, report).await),
         Effect::Power(action) => {
@@ -152,15 +148,31 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
     }
 }
 
-/// Runs something that blocks its thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| format!("it ended before its time: {error}"))
+impl Paths {
+    /// The words for the program that controls the service.
+    fn ctl_words(&self, words: &[&str]) -> Vec<String> {
+        let config = ["--config".to_owned(), self.ctl.1.display().to_string()];
+        config.into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
+    }
+
+    /// Runs it for a command that tells how far it is.
+    async fn ctl_events(&self, words: &[&str], input: Option<String>, report: &Report) -> Result<String, String> {
+        program::events(&self.ctl.0, &self.ctl_words(words), input, report).await
+    }
 }
 
-/// The service takes a new configuration with a restart.
-async fn configure(paths: &Paths, words: Vec<String>, report: &Report) -> Result<String, String> {
-    program::lines(&paths.ctl, &words, report).await?;
-    program::lines(&paths.ctl, &["save_config"], report).await?;
+/// Changes what is given, and starts the service anew, which takes it into use (OS-TUI-085 to 090).
+async fn proxy(paths: &Paths, address: Option<IpAddr>, port: Option<u16>, report: &Report) -> Result<String, String> {
+    let mut changes = Vec::new();
+    changes.extend(address.map(|address| format!("console_host={address}")));
+    if let Some(port) = port {
+        // The address that it listens on stays.
+        let (now, _) = node::console_listen(&paths.ctl.1)?;
+        changes.push(format!("console_listen={}", SocketAddr::new(now, port)));
+    }
+    let words: Vec<&str> = ["configure", "--json"].into_iter().chain(changes.iter().map(String::as_str)).collect();
+    let said = paths.ctl_events(&words, None, report).await?;
+    report.say(said);
     service(paths, ServiceAction::Restart, report).await
 }
 
@@ -169,7 +181,12 @@ async fn service(paths: &Paths, action: ServiceAction, report: &Report) -> Resul
     let word = match action {
         ServiceAction::Start => "start",
         ServiceAction::Stop => "stop",
-        ServiceAction::Restart => "restart",
+        ServiceAction::Restart => "restart_node",
     };
-    program::lines(&paths.ctl, &[word], report).await
+    program::lines(&paths.ctl.0, &paths.ctl_words(&[word]), report).await
+}
+
+/// Runs something that blocks its thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| format!("it ended before its time: {error}"))
 }

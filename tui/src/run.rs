@@ -74,7 +74,7 @@ async fn pump(
     loop {
         if dirty && draining.is_none() {
             if std::mem::take(&mut app.redraw) {
-                screen.terminal.clear()?;
+                screen.clear()?;
             }
             screen.terminal.draw(|frame| draw::draw(frame, app))?;
             dirty = false;

@@ -10,7 +10,11 @@ use crossterm::{
     cursor, event, execute,
     terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    layout::{Position, Rect},
+};
 use rustix::termios::{self, Winsize};
 
 use crate::look::Look;
@@ -48,20 +52,29 @@ impl Screen {
         let slow = serial && termios::tcgetattr(&stdout)?.output_speed() < FAST;
         let pace = Duration::from_secs(if slow { 5 } else { 1 });
         terminal::enable_raw_mode()?;
-        let opened = || {
-            prepare(serial)?;
-            let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-            // The console of Linux has no other screen: the messages of the kernel would shine through.
-            terminal.clear()?;
-            Ok(terminal)
-        };
-        match opened() {
-            Ok(terminal) => Ok(Self { terminal, look, pace, serial }),
+        let opened = prepare(serial).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        match opened {
+            Ok(terminal) => {
+                let mut screen = Self { terminal, look, pace, serial };
+                // The console of Linux has no other screen: the messages of the kernel would shine through.
+                screen.clear()?;
+                Ok(screen)
+            }
             Err(error) => {
                 close();
                 Err(error)
             }
         }
+    }
+
+    /// Empties the screen: the next drawing is a whole one. (`Terminal::clear` asks the terminal where its cursor is, and
+    /// not every line has somebody at its end who answers.)
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn clear(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// Something that waits until what was drawn has left the machine; lines that have no end of their own are fast enough.

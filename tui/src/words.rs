@@ -217,7 +217,7 @@ words! {
     LOGS_INTRO: "Logs of every node of the cloud, published for a browser.", "收集云中所有节点的日志，通过浏览器查看和下载。";
     LOGS_SINCE: "Since (24h, 7d, 2026-01-31)", "起始 (24h, 7d, 2026-01-31)";
     LOGS_COPY: "Copy to folder (USB stick)", "复制到目录（U 盘）";
-    NO_TIME: "write a span (30m, 24h, 7d), a day, or nothing", "请输入时长 (30m, 24h, 7d)、日期或留空";
+    NO_TIME: "write a span (30m, 24h, 7d) or a day", "请输入时长 (30m, 24h, 7d) 或日期";
     NO_FOLDER: "write a folder from / on, or nothing", "请输入以 / 开头的目录或留空";
     BACKUP_INTRO: "A backup holds the keys of the cloud: keep it as safe as this machine.", "备份包含云的密钥，请妥善保管。";
     BACK_UP_NOW: "Back up now", "立即备份";

@@ -16,7 +16,7 @@ const STEPS: u64 = 1000;
 const TOLD: u64 = STEPS / 100;
 
 /// Tells how far a command is and how it ended. With `json` every line on standard output is one object:
-/// `{"progress": 0.42, "message": "..."}` while it works, and last `{"result": {...}}` or
+/// `{"progress": 0.42, "message": "..."}` while it works, and last `{"result": {...}, "lines": [...]}` or
 /// `{"error": {"message": ..., "hint": ...}}`.
 #[derive(Debug)]
 pub struct Reporter {
@@ -85,7 +85,7 @@ impl Reporter {
     pub fn done(self, result: &Value, lines: &[String]) -> u8 {
         self.clear();
         if self.json {
-            say(&json!({ "result": result }).to_string());
+            say(&json!({ "result": result, "lines": lines }).to_string());
         } else {
             lines.iter().for_each(|line| say(line));
         }

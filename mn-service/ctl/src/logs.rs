@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Local, NaiveDateTime, TimeDelta, TimeZone as _};
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeDelta, TimeZone as _};
 use mn_service_config::layout;
 use node_control::{
     Client, ControlError,
@@ -119,9 +119,15 @@ pub fn time(text: &str) -> Result<i64, String> {
         let naive = plain.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
         Local.from_local_datetime(&naive).earliest()
     };
+    let day = || {
+        let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?;
+        Local.from_local_datetime(&midnight).earliest()
+    };
     let exact = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Local));
-    let found = ago().or_else(here).or_else(exact).map(|time| time.timestamp_millis());
-    found.ok_or_else(|| "write 2026-07-05 18:13, 2026-07-05T18:13:11Z, or how long ago: 90m, 24h, 7d".to_owned())
+    let found = ago().or_else(here).or_else(day).or_else(exact).map(|time| time.timestamp_millis());
+    found.ok_or_else(|| {
+        "write 2026-07-05, 2026-07-05 18:13, 2026-07-05T18:13:11Z, or how long ago: 90m, 24h, 7d".to_owned()
+    })
 }
 
 /// What is wrong with a time that does not end after it began.
@@ -142,6 +148,7 @@ mod tests {
         assert!((time("2h").unwrap() - (now - 7_200_000)).abs() < 60_000);
         assert_eq!(time("2026-07-05T18:13:11Z").unwrap(), 1_783_275_191_000);
         assert_eq!(time("2026-07-05 18:13").unwrap(), time("2026-07-05 18:13:00").unwrap());
+        assert_eq!(time("2026-07-05").unwrap(), time("2026-07-05 00:00").unwrap());
         for wrong in ["", "d", "yesterday", "-3h", "5y", "2026-13-01 00:00", "99999999999999999d"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }

@@ -102,11 +102,10 @@ pub(super) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effe
     work(app, form.title, Effect::CollectLogs { since, copy })
 }
 
-/// Nothing, so many minutes, hours or days (`30m`, `24h`, `7d`), or a day with or without a time.
+/// So many minutes, hours or days (`30m`, `24h`, `7d`), or a day with or without a time.
 fn is_time(text: &str) -> bool {
     let number = text.strip_suffix(['m', 'h', 'd']);
-    text.is_empty()
-        || number.is_some_and(|number| number.parse::<u16>().is_ok_and(|number| number > 0))
+    number.is_some_and(|number| number.parse::<u16>().is_ok_and(|number| number > 0))
         || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
         || chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").is_ok()
 }
@@ -150,10 +149,10 @@ mod tests {
 
     #[test]
     fn times_are_spans_days_or_moments() {
-        for text in ["", "30m", "24h", "7d", "2026-01-31", "2026-01-31 12:00"] {
+        for text in ["30m", "24h", "7d", "2026-01-31", "2026-01-31 12:00"] {
             assert!(is_time(text), "{text:?}");
         }
-        for text in ["0h", "h", "-1d", "yesterday", "2026-13-01", "24 h", "99999999m", "2026-01-31 25:00"] {
+        for text in ["", "0h", "h", "-1d", "yesterday", "2026-13-01", "24 h", "99999999m", "2026-01-31 25:00"] {
             assert!(!is_time(text), "{text:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -235,6 +236,25 @@ pub(super) async fn console_proxy(socket: &std::path::Path) -> Result<(Option<St
     let summary: management::Summary =
         Client::new(socket).get(node_control::SUMMARY).await.map_err(|error| error.to_string())?;
     Ok((summary.console_proxy.address, summary.console_proxy.port))
+}
+
+/// What the console proxy listens on, as the service's configuration says, or by default.
+pub(super) fn console_listen(file: &std::path::Path) -> Result<(IpAddr, u16), String> {
+    #[derive(serde::Deserialize)]
+    struct Service {
+        #[serde(default = "usual")]
+        console_listen: SocketAddr,
+    }
+    fn usual() -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], 4900))
+    }
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
+    };
+    let service: Service = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok((service.console_listen.ip(), service.console_listen.port()))
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ struct Said {
     progress: Option<f64>,
     message: Option<String>,
     result: Option<serde_json::Value>,
+    /// The result for people.
+    lines: Vec<String>,
     error: Option<Failure>,
 }
 
@@ -62,8 +64,8 @@ pub(super) async fn events<S: AsRef<str>>(
         if let Some(failure) = said.error {
             let hint = failure.hint.map(|hint| format!("\n{hint}")).unwrap_or_default();
             result = Some(Err(format!("{}{hint}", failure.message)));
-        } else if let Some(value) = said.result {
-            result = Some(Ok(text_of(&value)));
+        } else if said.result.is_some() {
+            result = Some(Ok(said.lines.join("\n")));
         } else {
             report.send(Outcome::Progress { line: said.message, done: said.progress.map(thousandths) });
         }
@@ -81,31 +83,29 @@ fn thousandths(share: f64) -> u16 {
     (share.clamp(0.0, 1.0) * 1000.0) as u16
 }
 
-/// What a result says, one `name: value` a line.
-fn text_of(value: &serde_json::Value) -> String {
-    let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match value {
-        serde_json::Value::Object(fields) => {
-            let given = fields.iter().filter(|(_, value)| !value.is_null());
-            given.map(|(name, value)| format!("{name}: {}", plain(value))).collect::<Vec<_>>().join("\n")
-        }
-        other => plain(other),
-    }
-}
-
 /// The backups there are, newest first.
-pub(super) async fn backups(ctl: &Path) -> Result<Vec<Backup>, String> {
+pub(super) async fn backups<S: AsRef<str>>(ctl: &Path, words: &[S]) -> Result<Vec<Backup>, String> {
+    #[derive(Deserialize)]
+    struct List {
+        backups: Vec<Listed>,
+    }
     #[derive(Deserialize)]
     struct Listed {
         file: std::path::PathBuf,
-        #[serde(default)]
         bytes: u64,
+        /// Why it cannot be used.
+        problem: Option<String>,
     }
     let mut said = String::new();
     let mut noise = Vec::new();
-    let ended = run(ctl, &["list_backups", "--json"], None, |line, printed| {
-        if printed { line.clone_into(&mut said) } else { noise.push(line.to_owned()) }
-    });
+    let ended = run(
+        ctl,
+        words,
+        None,
+        |line, printed| {
+            if printed { line.clone_into(&mut said) } else { noise.push(line.to_owned()) }
+        },
+    );
     let (success, status) = ended.await?;
     let said: Said = serde_json::from_str(&said).unwrap_or_default();
     if let Some(failure) = said.error {
@@ -114,9 +114,10 @@ pub(super) async fn backups(ctl: &Path) -> Result<Vec<Backup>, String> {
     let Some(result) = said.result.filter(|_| success) else {
         return Err(format!("{}\n{} ended with {status}.", noise.join("\n"), name(ctl)).trim_start().to_owned());
     };
-    let listed: Vec<Listed> = serde_json::from_value(result)
+    let listed: List = serde_json::from_value(result)
         .map_err(|error| format!("{} says what is not understood: {error}", name(ctl)))?;
-    Ok(listed.into_iter().map(|backup| Backup { file: backup.file, size: backup.bytes }).collect())
+    let usable = listed.backups.into_iter().filter(|backup| backup.problem.is_none());
+    Ok(usable.map(|backup| Backup { file: backup.file, size: backup.bytes }).collect())
 }
 
 fn name(program: &Path) -> String {

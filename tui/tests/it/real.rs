@@ -1,8 +1,14 @@
 //! The real program on real parts: PAM, the kernel's network, a terminal.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    time::Duration,
+};
 
-use crate::tty::{CLEAR, DOWN, ENTER, F2, F12, PASSWORD, TAB, Tty, inside, prepare};
+use private_tty::{CLEAR, DOWN, ENTER, F2, F12, TAB, Tty};
+
+use crate::tty::{PASSWORD, inside, open, prepare, start};
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -20,9 +26,14 @@ fn namespaced(tty: &Tty, command: &str) -> String {
 #[test]
 fn os_tui_010_030_to_033_the_panels_the_gate_and_the_way_back() {
     let folder = folder();
-    let mut tty = Tty::start(folder.path(), "ip link add br0 type bridge; ip link set br0 up", "xterm");
+    let mut tty = start(folder.path(), "ip link add br0 type bridge; ip link set br0 up", "xterm");
     tty.wait("NODE INFO");
     tty.wait("br0");
+    // What somebody has written over it goes with Ctrl+L.
+    std::fs::write(format!("/proc/{}/fd/1", tty.pid()), "kernel: something happened\r\n").unwrap();
+    tty.wait("something happened");
+    tty.send("\u{c}");
+    tty.gone("something happened");
     // No service runs here, and the console says so.
     tty.wait("NOT running");
     for key in [F2, F12] {
@@ -47,9 +58,9 @@ fn os_tui_010_030_to_033_the_panels_the_gate_and_the_way_back() {
 #[test]
 fn os_tui_051_to_053_the_password_of_root_is_changed_through_pam() {
     let folder = folder();
-    let mut tty = Tty::start(folder.path(), "", "xterm");
+    let mut tty = start(folder.path(), "", "xterm");
     let change = |tty: &mut Tty, gate: &str, old: &str, new: &str| {
-        tty.open(gate, 0);
+        open(tty, gate, 0);
         tty.wait("System password of root");
         tty.send(ENTER);
         tty.wait("Present password");
@@ -76,7 +87,7 @@ fn os_tui_051_to_053_the_password_of_root_is_changed_through_pam() {
     tty.send_all(&[PASSWORD, ENTER]);
     tty.wait("Wrong password");
     tty.escape("Wrong password");
-    tty.open("second-Password-2", 0);
+    open(&mut tty, "second-Password-2", 0);
     tty.wait("System password of root");
     assert!(tty.end().success());
 }
@@ -84,9 +95,9 @@ fn os_tui_051_to_053_the_password_of_root_is_changed_through_pam() {
 #[test]
 fn os_tui_072_077_an_address_is_set_kept_and_written_down() {
     let folder = folder();
-    let mut tty = Tty::start(folder.path(), "ip link add br0 type bridge; ip link set br0 up", "xterm");
+    let mut tty = start(folder.path(), "ip link add br0 type bridge; ip link set br0 up", "xterm");
     tty.wait("br0");
-    tty.open(PASSWORD, 3);
+    open(&mut tty, PASSWORD, 3);
     tty.wait("Configure Networks");
     tty.wait("> br0");
     tty.send(ENTER);
@@ -113,7 +124,7 @@ fn a_change_of_the_management_network_comes_back_when_nobody_keeps_it_and_when_t
     let folder = folder();
     let network = "ip link add br0 type bridge; ip addr add 10.99.0.10/24 dev br0; ip link set br0 up; \
                    ip route add default via 10.99.0.1";
-    let mut tty = Tty::start(folder.path(), network, "xterm");
+    let mut tty = start(folder.path(), network, "xterm");
     let begin = |tty: &mut Tty| {
         tty.wait("> br0(MN)");
         tty.send(ENTER);
@@ -125,7 +136,7 @@ fn a_change_of_the_management_network_comes_back_when_nobody_keeps_it_and_when_t
         assert!(namespaced(tty, "ip -o addr show br0").contains("10.99.0.20/24"));
     };
     tty.wait("br0");
-    tty.open(PASSWORD, 3);
+    open(&mut tty, PASSWORD, 3);
     begin(&mut tty);
     tty.send("n");
     tty.wait("taken back");
@@ -138,9 +149,15 @@ fn a_change_of_the_management_network_comes_back_when_nobody_keeps_it_and_when_t
     // A second process in the namespace sees it come back after the console was killed.
     let mut watcher = std::process::Command::new("nsenter")
         .args(["--net", "-t", &tty.pid().to_string(), "sh", "-c"])
-        .arg("for i in $(seq 1200); do ip -o addr show br0 | grep -q 10.99.0.10/24 && exit 0; sleep 0.1; done; exit 1")
+        .arg(
+            "echo inside; for i in $(seq 1200); do ip -o addr show br0 | grep -q 10.99.0.10/24 && exit 0; sleep 0.1; \
+             done; exit 1",
+        )
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    let mut line = String::new();
+    BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
     tty.kill();
     assert!(watcher.wait().unwrap().success(), "the old address did not come back");
 }
@@ -148,8 +165,8 @@ fn a_change_of_the_management_network_comes_back_when_nobody_keeps_it_and_when_t
 #[test]
 fn os_tui_105_to_108_the_service_is_told_and_the_phrase_is_needed() {
     let folder = folder();
-    let mut tty = Tty::start(folder.path(), "", "xterm");
-    tty.open(PASSWORD, 8);
+    let mut tty = start(folder.path(), "", "xterm");
+    open(&mut tty, PASSWORD, 8);
     tty.wait("Restart");
     tty.send_all(&[DOWN, ENTER]);
     tty.wait("To confirm, type: stop zstack");
@@ -163,7 +180,7 @@ fn os_tui_105_to_108_the_service_is_told_and_the_phrase_is_needed() {
 #[test]
 fn a_terminal_without_unicode_gets_ascii_and_the_console_writes_little_while_it_idles() {
     let folder = folder();
-    let mut tty = Tty::start(folder.path(), "", "vt220");
+    let mut tty = start(folder.path(), "", "vt220");
     tty.wait("NODE INFO");
     assert!(tty.text().is_ascii(), "{}", tty.text());
     tty.wait("NOT running");

@@ -4,7 +4,8 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::Mutex,
+    time::SystemTime,
 };
 
 use serde_json::{Value, json};
@@ -20,14 +21,36 @@ pub(crate) struct Machine {
     pub(crate) console: u16,
 }
 
-/// The service, built when it is not up to date.
-fn service() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "mn-service"]).status().unwrap();
-        assert!(built.success(), "the service cannot be built");
-        Path::new(env!("CARGO_BIN_EXE_zstack-ctl")).with_file_name("mn-service")
-    })
+/// A program of another package, built when it is not there or older than a source file of the product. A run of the whole
+/// suite has built it; to build one package alone would compile much of the tree again, with other features.
+pub(crate) fn program(package: &str, name: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one = BUILDING.lock().unwrap();
+    let path = Path::new(env!("CARGO_BIN_EXE_zstack-ctl")).with_file_name(name);
+    let written = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let changed = ["mn-service", "node-manager", "tui"].map(|folder| newest(&root.join(folder))).into_iter().max();
+    if written < changed.flatten() {
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", package]).status().unwrap();
+        assert!(built.success(), "{package} cannot be built");
+    }
+    path
+}
+
+/// When the source files below a folder were last changed.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let times = entries.filter_map(|entry| match entry.file_type().ok()?.is_dir() {
+        true if entry.file_name() == "tests" || entry.file_name() == "node_modules" => None,
+        true => newest(&entry.path()),
+        false => Some(entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "rs"))?
+            .metadata()
+            .ok()?
+            .modified()
+            .ok(),
+    });
+    times.max()
 }
 
 impl Machine {
@@ -45,7 +68,7 @@ impl Machine {
         );
         std::fs::write(machine.path("mn-service.toml"), config).unwrap();
         install(Path::new(env!("CARGO_BIN_EXE_zstack-ctl")), &machine.path("zstack-ctl"));
-        std::os::unix::fs::symlink(service(), machine.path("mn-service")).unwrap();
+        std::os::unix::fs::symlink(program("mn-service", "mn-service"), machine.path("mn-service")).unwrap();
         machine
     }
 
