@@ -24,7 +24,7 @@ pub(crate) enum Feature {
     Emulation,
     /// Running VMs on this machine.
     Hypervisor,
-    /// Networks for those VMs.
+    /// Networks for those VMs, and looking whether they work.
     Network,
     /// The suite's own database server; the server alone, so that no service gets started.
     Database,
@@ -44,7 +44,7 @@ impl Feature {
             Self::Guest => &["qemu-utils", "libdevmapper1.02.1"],
             Self::Emulation => &["qemu-system-x86", "qemu-utils", "e2fsprogs", "binutils"],
             Self::Hypervisor => &["qemu-system-x86", "qemu-utils", "ovmf", "libvirt-daemon-system", "libvirt-clients"],
-            Self::Network => &["iproute2", "dnsmasq-base", "nftables"],
+            Self::Network => &["iproute2", "iputils-ping", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],
             Self::Rollout => &["openssh-server", "sudo", "udhcpc"],
             Self::Ui => &["nodejs", "npm"],

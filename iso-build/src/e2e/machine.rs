@@ -259,6 +259,11 @@ impl Machine {
     /// Reboots as an administrator does, and waits until the machine is up again.
     pub(crate) async fn reboot(&self) -> Result<()> {
         self.ok("systemctl reboot --no-block").await?;
+        self.comes_back().await
+    }
+
+    /// Waits until the machine has rebooted that somebody has told to.
+    pub(crate) async fn comes_back(&self) -> Result<()> {
         let emulator = self.emulator();
         self.count(&emulator);
         let down = emulator.ended(SHUTDOWN).await;
@@ -288,6 +293,30 @@ impl Machine {
     pub(crate) async fn freeze(&self) -> Result<Files> {
         self.emulator().qmp.execute("stop", json!({})).await?;
         disk::files(&self.places.folder.join("disk")).await.with_context(|| format!("the disk of {}", self.name))
+    }
+
+    /// Keeps a copy of the disk of a machine that stands still, for [`Machine::power_cycle_with`].
+    pub(crate) fn keep_disk(&self, name: &str) -> Result<PathBuf> {
+        let copy = self.places.folder.join(format!("disk-{name}"));
+        // QEMU has written out what it knew when the machine was stopped.
+        std::fs::copy(self.places.folder.join("disk"), &copy)
+            .with_context(|| format!("{} cannot be written", copy.display()))?;
+        Ok(copy)
+    }
+
+    /// Lets a machine that stands still go on.
+    pub(crate) async fn go_on(&self) -> Result<()> {
+        self.emulator().qmp.execute("cont", json!({})).await?;
+        Ok(())
+    }
+
+    /// Cuts the power, puts that disk in, and waits until the machine is up with it.
+    pub(crate) async fn power_cycle_with(&self, disk: &Path) -> Result<()> {
+        let emulator = self.emulator();
+        self.count(&emulator);
+        emulator.cut().await?;
+        std::fs::rename(disk, self.places.folder.join("disk"))?;
+        self.switch_on().await
     }
 
     /// Plugs the cable of a card in, or pulls it.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Multipart, Path, State},
+    extract::{ConnectInfo, Multipart, Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Refusal, Server, bad_request, header, json_text};
 use crate::{
     app::App,
+    door::Peer,
     resource::image::upload::{self, Upload},
 };
 
@@ -56,10 +57,15 @@ impl Slice {
 
 pub(super) async fn receive(
     State(server): State<Arc<Server>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path((image, token)): Path<(String, String)>,
     headers: HeaderMap,
     body: Multipart,
 ) -> Response {
+    // The token is in the URL: everybody on the way could read it.
+    if let Err(refusal) = server.check_encrypted(peer, &headers) {
+        return refusal.into_response();
+    }
     match accept(&server.app, &image, &token, &headers, body).await {
         Ok(received) => json_text(StatusCode::OK, format!("{{\"received\":{received}}}")),
         Err(refusal) => refusal.into_response(),

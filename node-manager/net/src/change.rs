@@ -89,7 +89,7 @@ pub struct Conduct {
     pub seconds: u64,
     /// Keep it also when no server answers to a link that asks for its address.
     pub without_lease: bool,
-    /// Stop this process after so many durable actions.
+    /// Stop this process after so many durable actions; 0: after each.
     pub halt_after: Option<usize>,
 }
 
@@ -313,14 +313,18 @@ impl Node {
 impl Node {
     /// Waits until every link that began to ask for an address has one (OS-NET-002).
     async fn leases(&self, plan: &Plan) -> Result<()> {
-        let until = tokio::time::Instant::now() + lease::PATIENCE;
+        let begin = tokio::time::Instant::now();
         for (link, dhcp) in lease::asked(plan) {
-            while lease::given(&Live::read(&self.kernel).await?, link, dhcp).is_empty() {
-                if tokio::time::Instant::now() >= until {
-                    let seconds = lease::PATIENCE.as_secs();
-                    return Err(ChangeError::NoLease { link: link.to_owned(), seconds });
+            loop {
+                let given = lease::given(&Live::read(&self.kernel).await?, link, dhcp);
+                match lease::judged(&given, dhcp, begin.elapsed()) {
+                    lease::Judged::Enough => break,
+                    lease::Judged::Wait => tokio::time::sleep(lease::PACE).await,
+                    lease::Judged::Nothing => {
+                        let seconds = lease::PATIENCE.as_secs();
+                        return Err(ChangeError::NoLease { link: link.to_owned(), seconds });
+                    }
                 }
-                tokio::time::sleep(lease::PACE).await;
             }
         }
         Ok(())
@@ -336,7 +340,7 @@ struct Actions {
 impl Actions {
     fn done(&mut self) {
         self.done += 1;
-        if self.halt_after == Some(self.done) {
+        if self.halt_after.is_some_and(|point| point == 0 || point == self.done) {
             // Only fails for signals that do not exist.
             let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
         }

@@ -106,7 +106,7 @@ pub(crate) struct Flags {
     /// Keep a change to DHCP also when no server answers within 30 s
     #[arg(long)]
     without_lease: bool,
-    /// Stop this process (SIGSTOP) after its Nth durable action, to rehearse a power cut there
+    /// Stop this process (SIGSTOP) after its Nth durable action, or with 0 after each, to rehearse a power cut there
     #[arg(long, value_name = "N", hide = true)]
     halt_after: Option<usize>,
 }

@@ -9,22 +9,21 @@ use super::{Report, program};
 /// How long a name is looked up.
 const LOOK_UP: Duration = Duration::from_secs(10);
 
-/// Tests one after the other. What failed is said, and the rest is tested all the same.
+/// Tests one after the other. A gateway that does not answer is said, and the address is tested all the same: it may lie
+/// in a network of the node's own.
 pub(super) async fn test(target: &str, report: &Report) -> Result<String, String> {
-    let mut failed = Vec::new();
-    match gateway().await {
+    let way = match gateway().await {
         Ok(Some((link, gateway))) => {
             report.say(format!("gateway {gateway} through {link}"));
-            if let Err(why) = ping(&gateway.to_string(), 2, report).await {
-                failed.push(format!("gateway: {why}"));
+            match ping(&gateway.to_string(), 2, report).await {
+                Ok(()) => format!("The gateway {gateway} answers."),
+                Err(why) => format!("The gateway {gateway}: {why}."),
             }
         }
-        Ok(None) => {
-            report.say("there is no default route: only the networks of this node can be reached");
-            failed.push("no default route".to_owned());
-        }
-        Err(why) => failed.push(why),
-    }
+        Ok(None) => "There is no default route: only the networks of this node can be reached.".to_owned(),
+        Err(why) => why,
+    };
+    report.say(way.clone());
     if target.parse::<IpAddr>().is_err() {
         let found = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((target, 0))).await;
         match found {
@@ -32,14 +31,17 @@ pub(super) async fn test(target: &str, report: &Report) -> Result<String, String
                 let addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
                 report.say(format!("{target} is {}", addresses.join(", ")));
             }
-            Ok(Err(error)) => return Err(format!("{target} cannot be looked up: {error}")),
-            Err(_) => return Err(format!("{target} cannot be looked up: no answer within {} s", LOOK_UP.as_secs())),
+            Ok(Err(error)) => return Err(format!("{target} cannot be looked up: {error}\n{way}")),
+            Err(_) => {
+                let seconds = LOOK_UP.as_secs();
+                return Err(format!("{target} cannot be looked up: no answer within {seconds} s\n{way}"));
+            }
         }
     }
-    if let Err(why) = ping(target, 5, report).await {
-        failed.push(format!("{target}: {why}"));
+    match ping(target, 5, report).await {
+        Ok(()) => Ok(format!("{target} answers.\n{way}")),
+        Err(why) => Err(format!("{target}: {why}.\n{way}")),
     }
-    if failed.is_empty() { Ok(format!("{target} answers.")) } else { Err(failed.join("\n")) }
 }
 
 /// The router of the first default route, and the interface that it is behind.

@@ -93,6 +93,28 @@ fn os_tui_051_to_053_the_password_of_root_is_changed_through_pam() {
 }
 
 #[test]
+fn os_tui_065_066_the_network_is_tested_with_real_questions() {
+    let folder = folder();
+    let mut tty = start(folder.path(), "ip addr add 10.99.0.1/24 dev lo", "xterm");
+    for (target, said) in [
+        ("10.99.0.1", "10.99.0.1 answers."),
+        ("localhost", "localhost answers."),
+        ("10.98.0.1", "10.98.0.1: no answer"),
+        ("no-such-host.invalid", "cannot be looked up"),
+    ] {
+        open(&mut tty, PASSWORD, 2);
+        tty.wait("Address or name");
+        tty.send_all(&[CLEAR, target, ENTER]);
+        tty.wait("Enter: back");
+        let text = tty.text();
+        assert!(text.contains(said) && text.contains("There is no default route"), "{text}");
+        tty.escape("Enter: back");
+        tty.send(F2);
+    }
+    assert!(tty.end().success());
+}
+
+#[test]
 fn os_tui_072_077_an_address_is_set_kept_and_written_down() {
     let folder = folder();
     let mut tty = start(folder.path(), "ip link add br0 type bridge; ip link set br0 up", "xterm");

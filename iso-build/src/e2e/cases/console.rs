@@ -206,7 +206,25 @@ pub(crate) async fn networks(lab: &Lab) -> Result<()> {
     screen.press(&["y"]).await?;
     screen.shows("stays after a reboot.").await?;
     ensure!(node.nic(0).await? == "lan0", "the card is called {}", node.nic(0).await?);
-    node.reboot().await?;
+    // OS-TUI-125, 126: any other phrase does nothing.
+    screen.press(&["esc"]).await?;
+    screen.shows("Up/Down or k/j").await?;
+    screen.press(&["f2"]).await?;
+    screen.shows("F2 System configuration").await?;
+    screen.press(&["f12"]).await?;
+    screen.shows("Password of root on this node").await?;
+    screen.secret(PASSWORD, 1).await?;
+    screen.press(&["ret"]).await?;
+    screen.shows("> Reboot").await?;
+    screen.press(&["ret"]).await?;
+    screen.shows("To confirm, type: REBOOT").await?;
+    for (keys, typed) in [("RE", "> RE"), ("BO", "> REBO"), ("OT", "> REBOOT")] {
+        screen.press(&["ret"]).await?;
+        screen.text_keys(keys).await?;
+        screen.shows(typed).await?;
+    }
+    screen.press(&["ret"]).await?;
+    node.comes_back().await?;
     ensure!(node.nic(0).await? == "lan0", "after a reboot the card is called {}", node.nic(0).await?);
     screen.shows("lan0").await?;
 

@@ -1,9 +1,10 @@
 //! Power cuts between every two steps of a change.
 //!
-//! All that a power cut leaves is the disk. The machine is stopped after each action and its disk is read; it boots once from
-//! every disk that is different from those before. Steps in the kernel leave none.
+//! All that a power cut leaves is the disk. The machine stands still after each action of one change, its disk is read, and
+//! kept where it is different from those before; then it boots once from every disk. Steps in the kernel leave none.
 
 use std::{
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -58,7 +59,7 @@ impl Disks {
     }
 }
 
-/// Cuts at `first`, `first` + 2 and so on until the change ends before the cut. Returns the last point before its end.
+/// Cuts at `first`, `first` + 2 and so on until the change ends. Returns the last point before its end.
 async fn half(lab: &Lab, name: &str, first: usize, disks: &Disks) -> Result<usize> {
     let node = lab.boot(name, &[None, None]).await?;
     change(&node, OLD).await?;
@@ -66,29 +67,43 @@ async fn half(lab: &Lab, name: &str, first: usize, disks: &Disks) -> Result<usiz
     node.power_cycle().await?;
     comes_up(&node, &[&old]).await.context("after the first reboot")?;
     node.write("/root/wanted.toml", wanted(&node).as_bytes()).await?;
-    node.save("before").await?;
+    let (last, kept) = stopped_again_and_again(&node, first, disks).await?;
 
-    node.ok(NEW).await?;
     let new = state(&node).await?;
+    ensure!(old != new, "the change changed nothing");
     node.power_cycle().await?;
     comes_up(&node, &[&new]).await.context("after the change and a reboot")?;
-    ensure!(old != new, "the change changed nothing");
-
-    let mut last = 0;
-    for point in (first..MOST).step_by(2) {
-        node.restore("before").await?;
-        if !halted(&node, point).await? {
-            return Ok(last);
-        }
-        last = point;
-        let cards = [node.mac(0), node.mac(1)];
-        if !disks.is_new(without_names(node.freeze().await?, &cards)) {
-            continue;
-        }
-        node.power_cycle().await?;
+    for (point, disk) in kept {
+        node.power_cycle_with(&disk).await?;
         comes_up(&node, &[&old, &new]).await.with_context(|| format!("power cut after action {point}"))?;
         let left = node.run(&format!("ls /{JOURNAL}")).await?;
         ensure!(left.code != 0, "power cut after action {point}: the change still waits for something");
+    }
+    Ok(last)
+}
+
+/// Makes the change, which stands still after each action. Returns how many there were, and the disks that nobody has kept
+/// so far, of every second one.
+async fn stopped_again_and_again(
+    node: &Machine,
+    first: usize,
+    disks: &Disks,
+) -> Result<(usize, Vec<(usize, PathBuf)>)> {
+    let cards = [node.mac(0), node.mac(1)];
+    let mut kept = Vec::new();
+    node.ok(&format!("({NEW} --halt-after 0 >/run/change.log 2>&1; echo $? >/run/change.code) &")).await?;
+    for point in 1..MOST {
+        if !stands_still(node).await? {
+            return Ok((point - 1, kept));
+        }
+        if point % 2 == first % 2 {
+            let disk = without_names(node.freeze().await?, &cards);
+            if disks.is_new(disk) {
+                kept.push((point, node.keep_disk(&point.to_string())?));
+            }
+            node.go_on().await?;
+        }
+        node.ok("kill -CONT $(grep -ls '^State:.T' /proc/[0-9]*/status | cut -d/ -f3)").await?;
     }
     bail!("the change did not end within {MOST} actions")
 }
@@ -123,14 +138,11 @@ fn without_names(disk: Files, cards: &[String]) -> Files {
         .collect()
 }
 
-/// Starts the change and waits until it stands still after that many actions; false when it ends before.
-async fn halted(node: &Machine, point: usize) -> Result<bool> {
-    let script = format!(
-        "({NEW} --halt-after {point} >/run/change.log 2>&1; echo $? >/run/change.code) &\n\
-         until [ -e /run/change.code ] || grep -qs '^State:.T' /proc/[0-9]*/status; do usleep 50000; done\n\
-         cat /run/change.code 2>/dev/null || echo halted"
-    );
-    match node.ok(&script).await?.as_str() {
+/// Waits until the change stands still; false when it has ended.
+async fn stands_still(node: &Machine) -> Result<bool> {
+    let script = "until [ -e /run/change.code ] || grep -qs '^State:.T' /proc/[0-9]*/status; do usleep 50000; done\n\
+                  cat /run/change.code 2>/dev/null || echo halted";
+    match node.ok(script).await?.as_str() {
         "halted" => Ok(true),
         "0" => Ok(false),
         code => bail!("the change ended with {code}: {}", node.ok("cat /run/change.log").await?),

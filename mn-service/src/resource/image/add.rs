@@ -204,7 +204,7 @@ async fn prepare(call: Call, msg: AddImage) -> ApiResult<Plan<Add>> {
     };
     if found == Source::Upload {
         let uuid = new.uuid.clone();
-        upload::begin(app, new).await?;
+        upload::begin(app, new, call.caller.base.as_deref()).await?;
         return Ok(Plan::Done(Reply::Inventory("ImageInventory", uuid)));
     }
     let sealed_url = app.sealer.seal(&purpose(&new.uuid), &msg.url).or_internal()?;

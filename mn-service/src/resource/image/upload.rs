@@ -44,15 +44,16 @@ pub(super) fn register(apis: &mut Apis) {
 /// Longest check of a complete upload.
 const CHECK: Duration = Duration::from_secs(2 * 3600);
 
-/// Writes the image down and opens the door for its bytes; a second time changes nothing.
-pub(super) async fn begin(app: &App, new: New) -> ApiResult<()> {
+/// Writes the image down and opens the door for its bytes, at the base URL by which the call came where that is known: who
+/// reaches the service by it, over TLS or not, does so with the bytes as well. A second time changes nothing.
+pub(super) async fn begin(app: &App, new: New, base: Option<&str>) -> ApiResult<()> {
     let storage = match new.storages.first() {
         Some(uuid) => server::load(app.db.read(), uuid).await?,
         None => return Err(ApiError::new(ErrorCode::InvalidArgument, "an upload needs a backup storage")),
     };
     let mut token = [0_u8; 32];
     rand::rng().fill_bytes(&mut token);
-    let base = address(app, storage.hostname.as_deref());
+    let base = base.map_or_else(|| address(app, storage.hostname.as_deref()), str::to_owned);
     let url = format!("{base}{PATH}/{}/{}", new.uuid, hex::encode(token));
     app.write(|tx| async move { add::write_rows(app, &tx, &new, "Downloading", Some(&url)).await }).await
 }
@@ -68,7 +69,8 @@ fn address(app: &App, towards: Option<&str>) -> String {
     {
         listen.set_ip(ip);
     }
-    format!("http://{listen}")
+    let scheme = if app.config.plain_http { "http" } else { "https" };
+    format!("{scheme}://{listen}")
 }
 
 /// The address of this machine that it would use towards another; connecting a datagram socket sends nothing.

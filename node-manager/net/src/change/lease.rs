@@ -12,6 +12,8 @@ use crate::{
 
 /// How long a server has to answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the second family has to come, where both are asked for and one is there: networks have one alone as often.
+const SECOND: Duration = Duration::from_secs(8);
 /// How often is looked.
 pub(super) const PACE: Duration = Duration::from_millis(300);
 
@@ -30,8 +32,47 @@ pub fn leases<'a>(live: &Live, document: &'a Network) -> Vec<(&'a str, Vec<Strin
     asking.map(|(name, link)| (name.as_str(), given(live, name, link.ip.dhcp))).collect()
 }
 
+/// What the addresses of a link that asks say after some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It has what it asked for, or as much as there is.
+    Enough,
+    /// More may come.
+    Wait,
+    /// Nobody answers.
+    Nothing,
+}
+
+/// Judges them.
+pub(super) fn judged(given: &[String], dhcp: Dhcp, waited: Duration) -> Judged {
+    let has = |v4: bool| given.iter().any(|address| address.contains(':') != v4);
+    let all = [true, false].into_iter().all(|v4| !dhcp.gives(v4) || has(v4));
+    match given.is_empty() {
+        false if all || waited >= SECOND => Judged::Enough,
+        true if waited >= PATIENCE => Judged::Nothing,
+        _ => Judged::Wait,
+    }
+}
+
 pub(super) fn given(live: &Live, name: &str, dhcp: Dhcp) -> Vec<String> {
     let wanted = |address: &&AddressFacts| address.is_leased() && dhcp.gives(address.address.addr().is_ipv4());
     let holder = live.holder(name).into_iter();
     holder.flat_map(|index| live.addresses_of(index)).filter(wanted).map(|a| a.address.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_are_waited_for_and_one_is_enough_after_a_while() {
+        let [v4, v6] = ["10.9.0.107/24".to_owned(), "2001:db8:5::7/64".to_owned()];
+        let after = |seconds, given: &[String], dhcp| judged(given, dhcp, Duration::from_secs(seconds));
+        assert_eq!(after(0, &[v4.clone(), v6.clone()], Dhcp::Both), Judged::Enough);
+        assert_eq!(after(0, std::slice::from_ref(&v4), Dhcp::Ipv4), Judged::Enough);
+        assert_eq!(after(7, std::slice::from_ref(&v4), Dhcp::Both), Judged::Wait);
+        assert_eq!(after(8, &[v6], Dhcp::Both), Judged::Enough);
+        assert_eq!(after(29, &[], Dhcp::Both), Judged::Wait);
+        assert_eq!(after(30, &[], Dhcp::Ipv6), Judged::Nothing);
+    }
 }
