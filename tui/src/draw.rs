@@ -154,7 +154,7 @@ pub fn bytes(size: u64) -> String {
         unit += 1;
     }
     let name = UNITS.get(unit).copied().unwrap_or_default();
-    if unit == 0 || whole >= 100 { format!("{whole} {name}") } else { format!("{whole}.{} {name}", rest * 10 / 1024) }
+    if unit == 0 || whole >= 10 { format!("{whole} {name}") } else { format!("{whole}.{} {name}", rest * 10 / 1024) }
 }
 
 /// A span of time.
