@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
 
 use crate::{
     again,
@@ -66,8 +67,7 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
     stage(done, "test", cargo_with(&tests, extent)).await?;
     if !options.fast {
         // One process and not nextest's many: its tests share one server, which takes seconds to start.
-        let again = ["test", "--package", "system-tests", "--test", "it"];
-        stage(done, "mariadb", cargo_with(&again, &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
+        stage(done, "mariadb", system_tests("it", &[], &[("ZSTACK_TEST_DATABASE", "mariadb")])).await?;
     }
     if !options.fast {
         stage(done, "ui", web(progress)).await?;
@@ -83,8 +83,34 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
 async fn web(progress: &Progress) -> Result<()> {
     let built = ui::check(progress).await?;
     let built = built.to_str().context("the target folder's name is not UTF-8")?;
-    let tests = ["test", "--package", "system-tests", "--test", "web", "--", "--ignored", "--test-threads", "2"];
-    cargo_with(&tests, &[("ZSTACK_UI_DIR", built)]).await
+    system_tests("web", &["--ignored", "--test-threads", "2"], &[("ZSTACK_UI_DIR", built)]).await
+}
+
+/// Runs a test program of the package `system-tests` in one process, as the workspace has built it. `cargo test --package`
+/// would compile a third of the tree again: with other packages come other features.
+async fn system_tests(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Program::new(&cargo)
+        .args(["test", "--workspace", "--no-run", "--quiet", "--message-format", "json"])
+        .directory(&crate::repository())
+        .deadline(STAGE)
+        .stdout()
+        .await?;
+    let program = executable(&built, name).with_context(|| format!("cargo built no test program {name}"))?;
+    let folder = crate::repository().join("tests");
+    let program = Program::new(program).args(arguments).directory(&folder).deadline(STAGE);
+    let program = program.env("CARGO_MANIFEST_DIR", &folder).env("CARGO", &cargo);
+    variables.iter().fold(program, |program, (name, value)| program.env(name, value)).watched().await
+}
+
+/// Where cargo has put a test program of `system-tests`, as its messages say.
+fn executable(messages: &str, name: &str) -> Option<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter(|message| {
+        let package = message["package_id"].as_str().unwrap_or_default();
+        message["target"]["name"] == name && message["target"]["kind"][0] == "test" && package.contains("system-tests")
+    });
+    programs.find_map(|message| message["executable"].as_str().map(str::to_owned))
 }
 
 async fn stage(
@@ -122,6 +148,26 @@ async fn has_nextest() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_program_is_found_by_package_and_name() {
+        let artifact = |package: &str, kind: &str, name: &str, executable: &str| {
+            serde_json::json!({
+                "reason": "compiler-artifact", "package_id": format!("path+file:///w/{package}#0.1.0"),
+                "target": { "name": name, "kind": [kind] }, "executable": executable,
+            })
+            .to_string()
+        };
+        let messages = [
+            "not JSON".to_owned(),
+            artifact("tui", "test", "it", "/t/it-1"),
+            artifact("tests#system-tests@0.1.0", "lib", "it", "/t/it-2"),
+            artifact("tests#system-tests@0.1.0", "test", "web", "/t/web-3"),
+            artifact("tests#system-tests@0.1.0", "test", "it", "/t/it-4"),
+        ];
+        assert_eq!(executable(&messages.join("\n"), "it").as_deref(), Some("/t/it-4"));
+        assert_eq!(executable(&messages.join("\n"), "none"), None);
+    }
 
     #[tokio::test]
     async fn a_failed_stage_is_named_and_recorded() {
