@@ -19,8 +19,6 @@ pub struct App {
     pub language: Language,
     /// What the terminal can show.
     pub look: Look,
-    /// It can show Chinese.
-    pub chinese: bool,
     /// What the node is doing.
     pub facts: Facts,
     /// What it was doing.
@@ -31,8 +29,6 @@ pub struct App {
     pub windows: Vec<Window>,
     /// Wrong passwords.
     pub attempts: Attempts,
-    /// The password was right, and this screen has not been left since (OS-TUI-033).
-    pub unlocked: bool,
     /// Where the password that is being looked at leads.
     pub behind: Option<Behind>,
     /// Milliseconds on a clock that nobody sets.
@@ -144,13 +140,11 @@ impl App {
             role,
             language: if look.chinese() { language } else { Language::English },
             look,
-            chinese: look.chinese(),
             facts: Facts::default(),
             history: History::default(),
             screen: Screen::Main,
             windows: Vec::new(),
             attempts: Attempts::default(),
-            unlocked: false,
             behind: None,
             now_ms: 0,
             touched_ms: 0,

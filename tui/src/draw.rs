@@ -62,7 +62,7 @@ fn help(app: &App) -> String {
         (None, Screen::Power(_)) => words::POWER_HELP,
     };
     let mut text = format!(" {}", app.say(word));
-    if app.chinese && app.windows.is_empty() {
+    if app.look.chinese() && app.windows.is_empty() {
         text = format!("{text}   {}", app.say(words::CHINESE_HELP));
     }
     text

@@ -43,8 +43,6 @@ pub struct Facts {
     pub nics: Reading<Vec<NicFacts>>,
     /// The management service, on nodes that have one.
     pub service: Reading<ServiceFacts>,
-    /// The web interface answers, on nodes that have one.
-    pub web: Reading<String>,
     /// The agent, on nodes that have one.
     pub agent: Reading<AgentFacts>,
 }

@@ -7,11 +7,13 @@ mod ping;
 mod program;
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
+use mn_service_config::{Config, ConfigError};
 use node_manager_net::change::places::Places;
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 
@@ -167,8 +169,12 @@ async fn proxy(paths: &Paths, address: Option<IpAddr>, port: Option<u16>, report
     changes.extend(address.map(|address| format!("console_host={address}")));
     if let Some(port) = port {
         // The address that it listens on stays.
-        let (now, _) = node::console_listen(&paths.ctl.1)?;
-        changes.push(format!("console_listen={}", SocketAddr::new(now, port)));
+        let now = match Config::load(Some(&paths.ctl.1)) {
+            // The service takes its defaults then.
+            Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Config::default(),
+            read => read.map_err(|error| error.to_string())?,
+        };
+        changes.push(format!("console_listen={}", SocketAddr::new(now.console_listen.ip(), port)));
     }
     let words: Vec<&str> = ["configure", "--json"].into_iter().chain(changes.iter().map(String::as_str)).collect();
     let said = paths.ctl_events(&words, None, report).await?;

@@ -78,10 +78,9 @@ fn tick(app: &mut App, now: u64) -> Vec<Effect> {
     Vec::new()
 }
 
-/// To the main screen: the privileged session is over (OS-TUI-033).
+/// To the main screen: the privileged session is over (OS-TUI-033). There is none but that of the other screens.
 fn leave(app: &mut App) {
     app.screen = Screen::Main;
-    app.unlocked = false;
     app.windows.clear();
 }
 
@@ -90,7 +89,7 @@ fn key(app: &mut App, key: KeyEvent) -> Vec<Effect> {
         app.redraw = true;
         return Vec::new();
     }
-    if key.code == KeyCode::F(3) && app.chinese {
+    if key.code == KeyCode::F(3) && app.look.chinese() {
         app.language = match app.language {
             Language::English => Language::Chinese,
             Language::Chinese => Language::English,
@@ -279,7 +278,6 @@ fn authenticated(app: &mut App, result: Result<(), Denied>) {
     match result {
         Ok(()) => {
             app.attempts.right();
-            app.unlocked = true;
             app.screen = match behind {
                 Behind::Configuration => Screen::Configuration(0),
                 Behind::Power => Screen::Power(0),

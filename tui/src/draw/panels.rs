@@ -110,8 +110,11 @@ fn node_lines<'a>(app: &App) -> Vec<Line<'a>> {
     if app.role != Role::Management {
         return agent_lines(app);
     }
-    let mut lines =
-        vec![alive(app, words::MANAGEMENT_SERVICE, &app.facts.service), alive(app, words::WEB_UI, &app.facts.web)];
+    let mut lines = vec![
+        alive(app, words::MANAGEMENT_SERVICE, &app.facts.service),
+        // The service serves the web interface: whoever answers for the one answers for the other.
+        alive(app, words::WEB_UI, &app.facts.service),
+    ];
     if let Some(service) = app.facts.service.seen() {
         lines.push(row(app, words::VERSION, service.version.clone(), Style::new()));
         lines.push(row(app, words::UI_ADDRESS, service.web_address.clone(), Style::new()));

@@ -26,13 +26,13 @@ pub(super) async fn interfaces(places: &Places) -> Result<Vec<Interface>, String
 }
 
 /// The interface that our files mark as the management network's.
-pub(super) fn marked(places: &Places) -> Option<String> {
+fn marked(places: &Places) -> Option<String> {
     // What cannot be read marks nothing, and is named when something is to be changed.
     parse(&places.store().ours().ok()?).network.management
 }
 
 /// Interfaces that an operator knows: not the loopback, nor what the cloud makes for its virtual machines.
-pub(super) fn seen(live: &Live, marked: Option<&str>) -> Vec<Interface> {
+fn seen(live: &Live, marked: Option<&str>) -> Vec<Interface> {
     let management = marked.or_else(|| live.default_link(true)).or_else(|| live.default_link(false));
     let mut links: Vec<&LinkFacts> =
         live.links().values().filter(|link| !link.is_loopback() && !link.is_of_the_cloud()).collect();

@@ -2,14 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Local};
 use node_control::{Client, agent, management};
-use node_manager_net::{change::places::Places, kernel::Kernel, live::Live};
+use node_manager_net::change::places::Places;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::{Paths, network};
@@ -93,7 +92,7 @@ impl Observer {
     async fn look_at_nics(&mut self) {
         let now = Instant::now();
         if self.nics_due.is_none_or(|due| now >= due) {
-            self.nics = match interfaces(&self.places).await {
+            self.nics = match network::interfaces(&self.places).await {
                 Ok(interfaces) => Reading::Seen(interfaces),
                 Err(why) => Reading::Missing(why),
             };
@@ -137,12 +136,6 @@ impl Observer {
                 Ok(summary) => Reading::Seen(service(summary)),
                 Err(error) => Reading::Missing(error.to_string()),
             };
-            // The service serves the web interface; whoever answers for the one answers for the other.
-            self.facts.web = match &self.facts.service {
-                Reading::Seen(service) => Reading::Seen(service.web_address.clone()),
-                Reading::Missing(why) => Reading::Missing(why.clone()),
-                Reading::Unknown => Reading::Unknown,
-            };
         } else {
             let summary = self.agent.get::<agent::Summary>(node_control::SUMMARY).await;
             self.facts.agent = match summary {
@@ -151,12 +144,6 @@ impl Observer {
             };
         }
     }
-}
-
-async fn interfaces(places: &Places) -> Result<Vec<Interface>, String> {
-    let kernel = Kernel::open().map_err(|error| error.to_string())?;
-    let live = Live::read(&kernel).await.map_err(|error| error.to_string())?;
-    Ok(network::seen(&live, network::marked(places).as_deref()))
 }
 
 /// Bytes in and out of every interface, as the kernel counts them: one file for all, where `/sys` has several for each.
@@ -236,25 +223,6 @@ pub(super) async fn console_proxy(socket: &std::path::Path) -> Result<(Option<St
     let summary: management::Summary =
         Client::new(socket).get(node_control::SUMMARY).await.map_err(|error| error.to_string())?;
     Ok((summary.console_proxy.address, summary.console_proxy.port))
-}
-
-/// What the console proxy listens on, as the service's configuration says, or by default.
-pub(super) fn console_listen(file: &std::path::Path) -> Result<(IpAddr, u16), String> {
-    #[derive(serde::Deserialize)]
-    struct Service {
-        #[serde(default = "usual")]
-        console_listen: SocketAddr,
-    }
-    fn usual() -> SocketAddr {
-        SocketAddr::from(([0, 0, 0, 0], 4900))
-    }
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
-    };
-    let service: Service = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok((service.console_listen.ip(), service.console_listen.port()))
 }
 
 #[cfg(test)]

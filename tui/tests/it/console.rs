@@ -144,7 +144,6 @@ pub(crate) fn healthy() -> Facts {
             vms: [345, 300, 45],
             console_proxy: (Some("192.168.1.10".to_owned()), 4900),
         }),
-        web: Reading::Seen("https://192.168.1.10:5000".to_owned()),
         agent: Reading::Seen(AgentFacts {
             version: "0.1.0".to_owned(),
             host: Some("0123456789abcdef0123456789abcdef".to_owned()),
@@ -158,8 +157,7 @@ pub(crate) fn healthy() -> Facts {
 pub(crate) fn degraded() -> Facts {
     let mut facts = healthy();
     let down = "the management service does not run".to_owned();
-    facts.service = Reading::Missing(down.clone());
-    facts.web = Reading::Missing(down);
+    facts.service = Reading::Missing(down);
     facts.agent = Reading::Missing("the agent does not run".to_owned());
     facts.disks[0].space = Reading::Seen((2 << 30, 251 << 30));
     facts.disks[1].space = Reading::Missing("No such file or directory".to_owned());

@@ -101,12 +101,10 @@ impl<'a> Screen<'a> {
         self.secret(password, 1).await?;
         self.press(&["ret"]).await?;
         self.shows("> Change Passwords").await?;
-        for name in ENTRIES.iter().skip(1).take_while(|_| entry != ENTRIES[0]) {
+        let lines = ENTRIES.iter().position(|name| *name == entry).context("there is no such entry")?;
+        for name in &ENTRIES[1..=lines] {
             self.press(&["down"]).await?;
             self.shows(&format!("> {name}")).await?;
-            if *name == entry {
-                break;
-            }
         }
         self.press(&["ret"]).await
     }

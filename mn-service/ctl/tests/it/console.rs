@@ -32,7 +32,7 @@ fn console(machine: &Machine) -> Tty {
     std::fs::write(machine.path("tui.toml"), config).unwrap();
     let script = format!(
         "mount --bind {etc} /etc; exec {} --config {home}/tui.toml",
-        program("zstack-tui", "zstack-tui").display()
+        program("zstack-tui", &["tui", "node-manager", "mn-service/config"]).display()
     );
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-ec", &script]).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");

@@ -21,18 +21,18 @@ pub(crate) struct Machine {
     pub(crate) console: u16,
 }
 
-/// A program of another package, built when it is not there or older than a source file of the product. A run of the whole
+/// The program of the package with its name, built when it is not there or older than a source file in these folders. A run of the whole
 /// suite has built it; to build one package alone would compile much of the tree again, with other features.
-pub(crate) fn program(package: &str, name: &str) -> PathBuf {
+pub(crate) fn program(name: &str, folders: &[&str]) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one = BUILDING.lock().unwrap();
     let path = Path::new(env!("CARGO_BIN_EXE_zstack-ctl")).with_file_name(name);
     let written = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let changed = ["mn-service", "node-manager", "tui"].map(|folder| newest(&root.join(folder))).into_iter().max();
+    let changed = folders.iter().map(|folder| newest(&root.join(folder))).max();
     if written < changed.flatten() {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", package]).status().unwrap();
-        assert!(built.success(), "{package} cannot be built");
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", name]).status().unwrap();
+        assert!(built.success(), "{name} cannot be built");
     }
     path
 }
@@ -68,7 +68,8 @@ impl Machine {
         );
         std::fs::write(machine.path("mn-service.toml"), config).unwrap();
         install(Path::new(env!("CARGO_BIN_EXE_zstack-ctl")), &machine.path("zstack-ctl"));
-        std::os::unix::fs::symlink(program("mn-service", "mn-service"), machine.path("mn-service")).unwrap();
+        std::os::unix::fs::symlink(program("mn-service", &["mn-service", "node-manager"]), machine.path("mn-service"))
+            .unwrap();
         machine
     }
 
