@@ -1,0 +1,3 @@
+//! `zstack-installer`: puts the product on a machine.
+
+fn main() {}
