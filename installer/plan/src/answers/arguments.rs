@@ -69,7 +69,7 @@ pub const KNOWN: [Argument; 34] = [
 ];
 
 /// Names behind `zstack.` that are not answers but say where those are.
-const SOURCES: [&str; 2] = ["answers", "unattended"];
+const SOURCES: [&str; 1] = ["answers"];
 
 /// Puts the answers of a kernel command line into a table of keys, over what is there. Returns whether there were any.
 /// Words may be quoted as the kernel understands it: `zstack.ssh_key="ssh-ed25519 AAAA admin"`.
