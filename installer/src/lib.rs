@@ -1,1 +1,12 @@
-//! The installer.
+//! The installer of a node: probe, answers, plan, execution, and what people see of it.
+//!
+//! [`probe`](mod@probe) reads what the machine is, [`sources`] what is wanted, `installer-plan` decides, [`execute`] does
+//! it, [`front`] tells.
+
+pub mod events;
+pub mod execute;
+pub mod front;
+pub mod medium;
+pub mod probe;
+pub mod sources;
+pub mod tool;

@@ -1,3 +1,181 @@
 //! `zstack-installer`: puts the product on a machine.
 
-fn main() {}
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use installer_plan::{
+    InstallPlan,
+    answers::{Answers, End},
+    plan,
+    problem::Problem,
+};
+use zstack_installer::{
+    execute::{Installation, Secrets, Stop},
+    front::{Lines, follow},
+    medium::Medium,
+    probe::{MEDIUM, probe},
+    sources, tool,
+};
+
+/// Installs a node from the medium that this system was started from.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what this machine is
+    Probe {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install by a file with answers
+    Install {
+        /// The answers
+        #[arg(long, value_name = "FILE")]
+        answers: PathBuf,
+        /// Show the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Install by what the kernel's command line says
+    Auto {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Folder where the medium is mounted
+    #[arg(long, value_name = "DIR", default_value = MEDIUM)]
+    medium: PathBuf,
+    /// Say everything as JSON objects, one a line
+    #[arg(long)]
+    json: bool,
+    /// End after this step, with everything mounted
+    #[arg(long, value_name = "STEP")]
+    until: Option<String>,
+    /// Stand still (SIGSTOP) after this step, to rehearse a power cut
+    #[arg(long, value_name = "STEP")]
+    halt_after: Option<String>,
+}
+
+/// Why it ends without a node.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Tool(#[from] tool::Error),
+    #[error("{0}")]
+    Unanswered(#[from] sources::Unanswered),
+    #[error("{}", problems(.0))]
+    Problems(Vec<Problem>),
+    #[error("{0}")]
+    Step(#[from] zstack_installer::execute::Failure),
+    #[error("the kernel's command line has no answers; {0}")]
+    Nothing(&'static str),
+}
+
+fn problems(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    format!("the answers cannot be used; nothing was changed:\n{}", lines.join("\n"))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("zstack-installer: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(options.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("zstack-installer: {failed}");
+            // Wrong answers are the caller's to correct; everything else is the machine's.
+            ExitCode::from(if matches!(failed, Failed::Problems(_) | Failed::Unanswered(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failed> {
+    match command {
+        Command::Probe { json } => {
+            let facts = probe().await?;
+            let text = if json { serde_json::to_string(&facts) } else { serde_json::to_string_pretty(&facts) };
+            println!("{}", text.map_err(|cause| tool::Error::Wrong(cause.to_string()))?);
+            Ok(())
+        }
+        Command::Install { answers, dry_run, common } => {
+            let answers = sources::of_file(&answers)?;
+            let (plan, medium) = prepare(&answers, &common.medium).await?;
+            if dry_run {
+                if common.json {
+                    let text = serde_json::to_string(&plan);
+                    println!("{}", text.map_err(|cause| tool::Error::Wrong(cause.to_string()))?);
+                } else {
+                    print!("{plan}");
+                }
+                return Ok(());
+            }
+            carry_out(&answers, plan, medium, common).await
+        }
+        Command::Auto { common } => {
+            let line = tool::read(Path::new("/proc/cmdline"))?;
+            let answers = sources::unattended(&line, &common.medium).await?;
+            let answers = answers.ok_or(Failed::Nothing("write zstack.answers=, or zstack.role= and others"))?;
+            let (plan, medium) = prepare(&answers, &common.medium).await?;
+            carry_out(&answers, plan, medium, common).await
+        }
+    }
+}
+
+async fn prepare(answers: &Answers, medium: &Path) -> Result<(InstallPlan, Medium), Failed> {
+    let medium = Medium::open(medium)?;
+    let facts = probe().await?;
+    let plan = plan(answers, &facts, medium.manifest()).map_err(Failed::Problems)?;
+    Ok((plan, medium))
+}
+
+async fn carry_out(answers: &Answers, plan: InstallPlan, medium: Medium, common: Common) -> Result<(), Failed> {
+    for step in [&common.until, &common.halt_after].into_iter().flatten() {
+        let names: Vec<String> = plan.steps().iter().map(|step| step.id.to_string()).collect();
+        if !names.contains(step) {
+            let known = names.join(", ");
+            return Err(tool::Error::Wrong(format!("there is no step {step}; the steps are {known}")).into());
+        }
+    }
+    let end = plan.end;
+    let early = common.until.is_some();
+    let (events, heard) = tokio::sync::mpsc::unbounded_channel();
+    let lines = if common.json { Lines::Json } else { Lines::Plain };
+    let front = tokio::spawn(follow(heard, lines));
+    let stop = Stop { until: common.until, halt_after: common.halt_after };
+    let installation = Installation::new(plan, medium, Secrets::of(&answers.login), stop, events)?;
+    let done = installation.run(0).await;
+    drop(installation);
+    // It ends when the last event is written.
+    let _ = front.await;
+    done?;
+    if early {
+        return Ok(());
+    }
+    match end {
+        End::Reboot => tool::run("systemctl", &["reboot"]).await?,
+        End::Poweroff => tool::run("systemctl", &["poweroff"]).await?,
+        End::Wait => String::new(),
+    };
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The plan: everything that will be done to a machine, decided before anything is done.
+
+use std::net::IpAddr;
+
+use node_manager_net::{files, model::Network};
+use serde::Serialize;
+
+use crate::{
+    answers::{Answers, End},
+    facts::{Facts, Firmware},
+    manifest::{Layer, Manifest, Repository, Role},
+    network::network,
+    problem::Problem,
+    size::{GIB, MIB, Size},
+    storage::{Erased, Storage, needed_by_root, storage},
+    system::{Login, System, login, system},
+};
+
+mod show;
+mod step;
+
+pub use step::{Step, StepId};
+
+/// Everything that will be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstallPlan {
+    /// Name and version of the product.
+    pub product: String,
+    /// What the node is for.
+    pub role: Role,
+    /// Disks that are erased, and what is lost.
+    pub erases: Vec<Erased>,
+    /// What is unusual and still possible, a line each.
+    pub warnings: Vec<String>,
+    /// Partitions, volumes, file systems.
+    pub storage: Storage,
+    /// Names and time.
+    pub system: System,
+    /// The wanted network.
+    pub network: Network,
+    /// How people get in.
+    pub login: Login,
+    /// How the system is started.
+    pub boot: Boot,
+    /// What is unpacked, the lowest first.
+    pub layers: Vec<Layer>,
+    /// The offline package repository.
+    pub repository: Repository,
+    /// A management node to join.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<IpAddr>,
+    /// What happens at the end.
+    pub end: End,
+}
+
+/// How the installed system is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Boot {
+    /// By which firmware.
+    pub firmware: Firmware,
+    /// Arguments of the kernel.
+    pub arguments: Vec<String>,
+    /// Serial console that the boot menu appears on too, such as `ttyS0,115200`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+}
+
+impl InstallPlan {
+    /// The steps in their order.
+    pub fn steps(&self) -> Vec<Step> {
+        step::steps(self)
+    }
+
+    /// The files of the wanted network, by name; they belong into `/etc/systemd/network`.
+    pub fn network_files(&self) -> files::Files {
+        files::render(&self.network)
+    }
+}
+
+/// Makes a plan. The same input always gives the same plan.
+///
+/// # Errors
+/// Everything that is wrong with the answers for this machine and this medium, each under its key.
+pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<InstallPlan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let layers = layers(answers.role, manifest, &mut problems);
+    // Without a role the rest is checked as for the one that needs least.
+    let role = answers.role.unwrap_or(Role::Expert);
+    let needed = needed_by_root(manifest, &layers.iter().collect::<Vec<_>>(), role);
+    let divided = storage(answers, facts, needed, &mut problems);
+    let (network, network_warnings) = network(&answers.network, facts, &mut problems);
+    let system = system(answers, role, facts, &mut problems);
+    let login = login(&answers.login, &mut problems);
+    if answers.join.is_some() && !matches!(role, Role::Compute | Role::Storage) {
+        let rule = format!("a node with the role {role} joins no cloud");
+        problems.push(Problem::new("join", rule, "leave it out, or choose the role compute or storage"));
+    }
+    problems.sort();
+    problems.dedup();
+    let (Some((storage, erases)), true) = (divided, problems.is_empty()) else { return Err(problems) };
+    let mut warnings = warnings(role, facts);
+    warnings.extend(network_warnings);
+    warnings.extend(erases.iter().flat_map(|erased| &erased.breaks).map(|line| format!("this breaks {line}")));
+    Ok(InstallPlan {
+        product: format!("{} {}", manifest.product, manifest.version),
+        role,
+        erases,
+        warnings,
+        storage,
+        system,
+        network,
+        login,
+        boot: boot(facts),
+        layers,
+        repository: manifest.repository.clone(),
+        join: answers.join.as_ref().map(|join| join.management),
+        end: answers.end,
+    })
+}
+
+fn layers(role: Option<Role>, manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<Layer> {
+    let offered: Vec<&str> = manifest.roles.iter().map(|entry| entry.role.word()).collect();
+    let way_out = format!("choose one of {}", offered.join(", "));
+    let Some(role) = role else {
+        problems.push(Problem::new("role", "every node has a role", way_out));
+        return Vec::new();
+    };
+    match manifest.layers_of(role) {
+        Some(layers) => layers.into_iter().cloned().collect(),
+        None => {
+            problems.push(Problem::new("role", format!("this medium does not install the role {role}"), way_out));
+            Vec::new()
+        }
+    }
+}
+
+fn boot(facts: &Facts) -> Boot {
+    let mut arguments = vec!["console=tty0".to_owned()];
+    // The last one is where the system speaks first.
+    arguments.extend(facts.serial.iter().map(|serial| format!("console={serial}")));
+    Boot { firmware: facts.firmware, arguments, serial: facts.serial.clone() }
+}
+
+fn warnings(role: Role, facts: &Facts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    // 8 GB are sold as 8 GiB, of which the firmware keeps some.
+    let least = if role == Role::Management { 8 * GIB - 512 * MIB } else { 2 * GIB - 256 * MIB };
+    if facts.memory < least {
+        warnings.push(format!("this machine has {} of memory, which is little (F-025)", Size(facts.memory)));
+    }
+    if !facts.virtualisation && role != Role::Expert {
+        let what = "this machine cannot run VMs in hardware: switch VT-x or AMD-V on in its firmware (F-026)";
+        warnings.push(what.to_owned());
+    }
+    warnings
+}

@@ -1,0 +1,135 @@
+//! The steps of an installation: their order, what they are called, and how long they take compared with each other.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::InstallPlan;
+use crate::size::MIB;
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which it is.
+    pub id: StepId,
+    /// Its share of the work; about seconds on a slow disk.
+    pub weight: u64,
+}
+
+/// Names of the steps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StepId {
+    /// The medium is what its manifest says. Nothing has been changed before this has succeeded.
+    Verify,
+    /// Volume groups and arrays on the disks are stopped, and what an earlier attempt left is unmounted.
+    Release,
+    /// Signatures are removed from the disks.
+    Wipe,
+    /// New tables.
+    Partition,
+    /// The volume group and its volumes.
+    Volumes,
+    /// File systems and swap space.
+    Format,
+    /// The new system is put together below one folder.
+    Mount,
+    /// A layer is unpacked.
+    Unpack(String),
+    /// The package repository is copied.
+    Repository,
+    /// Names, time, languages, mount table.
+    System,
+    /// The network's files.
+    Network,
+    /// Password and keys.
+    Login,
+    /// The boot loader.
+    Boot,
+    /// Everything is written out and unmounted, and the log is in the new system.
+    Finish,
+}
+
+impl StepId {
+    /// What it does, for people.
+    pub fn about(&self) -> String {
+        match self {
+            Self::Verify => "verify the medium".to_owned(),
+            Self::Release => "stop what uses the disks".to_owned(),
+            Self::Wipe => "remove old signatures".to_owned(),
+            Self::Partition => "write partition tables".to_owned(),
+            Self::Volumes => "create volumes".to_owned(),
+            Self::Format => "create file systems".to_owned(),
+            Self::Mount => "mount file systems".to_owned(),
+            Self::Unpack(layer) => format!("unpack {layer}"),
+            Self::Repository => "copy the package repository".to_owned(),
+            Self::System => "set up the system".to_owned(),
+            Self::Network => "set up the network".to_owned(),
+            Self::Login => "set up logins".to_owned(),
+            Self::Boot => "install the boot loader".to_owned(),
+            Self::Finish => "write everything out".to_owned(),
+        }
+    }
+
+    /// Disks are as before until a step says true.
+    pub fn destroys(&self) -> bool {
+        !matches!(self, Self::Verify | Self::Release)
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::Verify => "verify",
+            Self::Release => "release",
+            Self::Wipe => "wipe",
+            Self::Partition => "partition",
+            Self::Volumes => "volumes",
+            Self::Format => "format",
+            Self::Mount => "mount",
+            Self::Unpack(layer) => return write!(f, "unpack-{layer}"),
+            Self::Repository => "repository",
+            Self::System => "system",
+            Self::Network => "network",
+            Self::Login => "login",
+            Self::Boot => "boot",
+            Self::Finish => "finish",
+        };
+        f.write_str(word)
+    }
+}
+
+impl Serialize for StepId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Bytes per second of a slow medium, of unpacking, of copying.
+const READ: u64 = 100 * MIB;
+const UNPACK: u64 = 50 * MIB;
+const COPY: u64 = 80 * MIB;
+
+pub(super) fn steps(plan: &InstallPlan) -> Vec<Step> {
+    let packed: u64 = plan.layers.iter().map(|layer| layer.bytes).sum();
+    let mut steps = Vec::new();
+    let mut add = |id, seconds: u64| steps.push(Step { id, weight: seconds.max(1) });
+    add(StepId::Verify, (packed + plan.repository.bytes) / READ);
+    add(StepId::Release, 1);
+    add(StepId::Wipe, 1);
+    add(StepId::Partition, 1);
+    if plan.storage.group.is_some() {
+        add(StepId::Volumes, 1);
+    }
+    add(StepId::Format, 2);
+    add(StepId::Mount, 1);
+    for layer in &plan.layers {
+        add(StepId::Unpack(layer.name.clone()), layer.unpacked_bytes / UNPACK);
+    }
+    add(StepId::Repository, plan.repository.bytes / COPY);
+    add(StepId::System, 1);
+    add(StepId::Network, 1);
+    add(StepId::Login, 1);
+    add(StepId::Boot, 4);
+    add(StepId::Finish, 2 + packed / READ);
+    steps
+}

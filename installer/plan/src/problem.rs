@@ -1,0 +1,29 @@
+//! What stands in the way of a plan, under the key that somebody typed.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something wrong with the answers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Key of the answer, such as `network.bond[0].members`.
+    pub key: String,
+    /// What holds and was broken.
+    pub rule: String,
+    /// What to do.
+    pub way_out: String,
+}
+
+impl Problem {
+    /// A problem with this answer.
+    pub fn new(key: impl Into<String>, rule: impl Into<String>, way_out: impl Into<String>) -> Self {
+        Self { key: key.into(), rule: rule.into(), way_out: way_out.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.key, self.rule, self.way_out)
+    }
+}

@@ -1,0 +1,160 @@
+//! Names, time and logins of the installed system.
+
+use serde::Serialize;
+
+use crate::{
+    answers::{Answers, Language, LoginAnswers},
+    facts::Facts,
+    manifest::Role,
+    problem::Problem,
+};
+
+/// Settings of the installed system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct System {
+    /// Host name.
+    pub host_name: String,
+    /// Time zone.
+    pub time_zone: String,
+    /// Time servers.
+    pub ntp: Vec<String>,
+    /// Language of the console.
+    pub language: Language,
+    /// Keyboard layout.
+    pub keyboard: String,
+}
+
+/// How people get in; without the secrets themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// Root has a password.
+    pub password: bool,
+    /// SSH keys of root.
+    pub ssh_keys: Vec<String>,
+}
+
+const LONGEST_LABEL: usize = 63;
+const LONGEST_HOST_NAME: usize = 64;
+
+/// Checks the settings; problems go to the list. `management` is the card under the management network.
+pub(crate) fn system(answers: &Answers, role: Role, facts: &Facts, problems: &mut Vec<Problem>) -> System {
+    let host_name = answers.host_name.clone().unwrap_or_else(|| default_host_name(role, facts));
+    if let Err((rule, way_out)) = check_host_name(&host_name, role) {
+        problems.push(Problem::new("host_name", rule, way_out));
+    }
+    let zone = &answers.time.zone;
+    let known = facts.time_zones.is_empty() || facts.time_zones.iter().any(|known| known == zone);
+    if !known || !is_zone(zone) {
+        let way_out = "write it as Asia/Shanghai; timedatectl list-timezones shows all";
+        problems.push(Problem::new("time.zone", format!("there is no time zone {zone:?}"), way_out));
+    }
+    for (at, server) in answers.time.ntp.iter().enumerate() {
+        if server.parse::<std::net::IpAddr>().is_err() && !is_domain(server) {
+            let rule = format!("{server:?} is neither a host name nor an address");
+            problems.push(Problem::new(format!("time.ntp[{at}]"), rule, "write pool.ntp.org or 192.0.2.1"));
+        }
+    }
+    let keyboard = answers.keyboard.clone().unwrap_or_else(|| "us".to_owned());
+    if !(2..=20).contains(&keyboard.len()) || !keyboard.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
+        let rule = format!("{keyboard:?} is no keyboard layout");
+        problems.push(Problem::new("keyboard", rule, "write us, de, fr, cn or another layout of X"));
+    }
+    System { host_name, time_zone: zone.clone(), ntp: answers.time.ntp.clone(), language: answers.language, keyboard }
+}
+
+/// Checks the ways to log in.
+pub(crate) fn login(answers: &LoginAnswers, problems: &mut Vec<Problem>) -> Login {
+    if answers.password.is_some() && answers.password_hash.is_some() {
+        let rule = "a password and a hash are given";
+        problems.push(Problem::new("login.password_hash", rule, "leave out one of the two"));
+    }
+    if answers.password.as_deref().is_some_and(|password| password.is_empty() || password.contains(['\n', '\0'])) {
+        let rule = "it is empty or has characters that no terminal can type";
+        problems.push(Problem::new("login.password", rule, "choose another password"));
+    }
+    if answers.password_hash.as_deref().is_some_and(|hash| !is_crypt(hash)) {
+        let rule = "this is no hash of crypt(5)";
+        problems.push(Problem::new(
+            "login.password_hash",
+            rule,
+            "make one with `mkpasswd -m sha-512` or `openssl passwd -6`",
+        ));
+    }
+    for (at, key) in answers.ssh_keys.iter().enumerate() {
+        if !is_ssh_key(key) {
+            let rule = "this is no public SSH key";
+            let way_out = "write the line of a .pub file, such as `ssh-ed25519 AAAA... name`";
+            problems.push(Problem::new(format!("login.ssh_keys[{at}]"), rule, way_out));
+        }
+    }
+    let password = answers.password.is_some() || answers.password_hash.is_some();
+    if !password && answers.ssh_keys.is_empty() {
+        let rule = "nobody could log in to the node (F-016)";
+        problems.push(Problem::new("login", rule, "give login.password, login.password_hash or login.ssh_keys"));
+    }
+    Login { password, ssh_keys: answers.ssh_keys.clone() }
+}
+
+fn default_host_name(role: Role, facts: &Facts) -> String {
+    match facts.nics.iter().find_map(|nic| nic.mac) {
+        Some(mac) => {
+            let [.., d, e, f] = mac.0;
+            format!("{role}-{d:02x}{e:02x}{f:02x}")
+        }
+        None => role.to_string(),
+    }
+}
+
+/// Whether a host name can be used for a role.
+///
+/// # Errors
+/// The rule that it breaks and the way out.
+pub fn check_host_name(name: &str, role: Role) -> Result<(), (String, String)> {
+    if role == Role::Management && name.contains('.') {
+        let rule = format!("{name:?} has a dot, and the message bus takes what is before it (OS-SYS-006)");
+        return Err((rule, format!("write {:?}", name.replace('.', "-"))));
+    }
+    if !is_domain(name) || name.len() > LONGEST_HOST_NAME {
+        let rule = format!("{name:?} is no host name");
+        return Err((rule, "use letters, digits and '-', 63 characters at most".to_owned()));
+    }
+    if name == "localhost" || name.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err((format!("{name:?} has a meaning of its own"), "choose another name".to_owned()));
+    }
+    Ok(())
+}
+
+fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn is_zone(zone: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b));
+    zone.split('/').all(part)
+}
+
+/// `$id$...` as crypt(5) writes it, without what would break a line of `/etc/shadow`.
+fn is_crypt(hash: &str) -> bool {
+    let known = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$"];
+    known.iter().any(|prefix| hash.starts_with(prefix))
+        && hash.len() >= 20
+        && hash.bytes().all(|b| b.is_ascii_graphic() && b != b':')
+        && hash.matches('$').count() >= 3
+}
+
+fn is_ssh_key(key: &str) -> bool {
+    let mut words = key.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let known = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-"];
+    let body = words.next().unwrap_or_default();
+    known.iter().any(|prefix| kind.starts_with(prefix))
+        && body.starts_with("AAAA")
+        && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
+        && !key.contains(|c: char| c.is_control())
+}
