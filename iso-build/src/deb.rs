@@ -140,7 +140,7 @@ async fn tool() -> Result<PathBuf> {
 }
 
 async fn package(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64) -> Result<PathBuf> {
-    let mut command = Program::new(tool).args(["--no-build", "--strip", "--quiet", "-p", source.krate, "-o"]).arg(out);
+    let mut command = Program::new(tool).args(["--no-build", "--strip", "--fast", "--quiet", "-p", source.krate, "-o"]).arg(out);
     if let Some(variant) = source.variant {
         command = command.args(["--variant", variant]);
     }

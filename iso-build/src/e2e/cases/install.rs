@@ -93,7 +93,7 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
     Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).stdout().await?;
     let public = std::fs::read_to_string(key.with_extension("pub"))?;
     let answers = format!(
-        "role = \"{}\"\nhost_name = \"node\"\n[disk]\nerase = true\n[login]\nroot_password = \"{PASSWORD}\"\n\
+        "role = \"{}\"\nhost_name = \"node\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
          ssh_keys = [\"{}\"]\n",
         wanted.role,
         public.trim()
