@@ -89,23 +89,33 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 struct Images {
     plain: Option<Image>,
     console: Option<Image>,
+    installer: Option<Image>,
 }
 
 impl Images {
     async fn build(cases: &[&Case], folder: &Path, progress: &Progress) -> Result<Self> {
-        let (mut plain, mut console) = (None, None);
-        if cases.iter().any(|case| !case.has_console()) {
+        let (mut plain, mut console, mut installer) = (None, None, None);
+        if cases.iter().any(|case| !case.has_console() && !case.has_installer()) {
             plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
         }
         if cases.iter().any(|case| case.has_console()) {
             let extra = image::console(progress).await?;
             console = Some(image::image(folder, "console", &extra, progress).await?);
         }
-        Ok(Self { plain, console })
+        if cases.iter().any(|case| case.has_installer()) {
+            packages::ensure(&[Feature::Layers], progress).await?;
+            let extra = image::installer(folder, progress).await?;
+            installer = Some(image::image(folder, "installer", &extra, progress).await?);
+        }
+        Ok(Self { plain, console, installer })
     }
 
     fn of(&self, case: &Case) -> Result<&Image> {
-        let image = if case.has_console() { &self.console } else { &self.plain };
+        let image = match case {
+            case if case.has_console() => &self.console,
+            case if case.has_installer() => &self.installer,
+            _ => &self.plain,
+        };
         image.as_ref().with_context(|| format!("the machine of {} was not built", case.name))
     }
 }

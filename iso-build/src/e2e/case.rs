@@ -22,6 +22,11 @@ impl Case {
     pub(super) fn has_console(&self) -> bool {
         self.name.starts_with("tui-")
     }
+
+    /// Its machines have the installer, a medium and an empty disk.
+    pub(super) fn has_installer(&self) -> bool {
+        self.name.starts_with("install-")
+    }
 }
 
 macro_rules! case {
@@ -30,9 +35,15 @@ macro_rules! case {
     };
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
+    case!(
+        "install-executor",
+        1,
+        cases::install::executor,
+        "the installer on a disk with leftovers: damaged medium, power cuts, and what is on the disk at the end"
+    ),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
     case!("net-failover", 2, cases::bond::failover, "a pulled cable costs a ping or two, a member's new name nothing"),
     case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),
