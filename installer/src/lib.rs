@@ -1,12 +1,13 @@
 //! The installer of a node: probe, answers, plan, execution, and what people see of it.
 //!
 //! [`probe`](mod@probe) reads what the machine is, [`sources`] what is wanted, `installer-plan` decides, [`execute`] does
-//! it, [`front`] tells.
+//! it, [`front`] and [`screen`] tell.
 
 pub mod events;
 pub mod execute;
 pub mod front;
 pub mod medium;
 pub mod probe;
+pub mod screen;
 pub mod sources;
 pub mod tool;

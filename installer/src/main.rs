@@ -17,7 +17,7 @@ use zstack_installer::{
     front::{Lines, follow},
     medium::Medium,
     probe::{MEDIUM, probe},
-    sources, tool,
+    screen, sources, tool,
 };
 
 /// Installs a node from the medium that this system was started from.
@@ -47,10 +47,22 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Install by what the kernel's command line says
+    /// Install by what the kernel's command line says; without answers there, by the screen
     Auto {
         #[command(flatten)]
         common: Common,
+    },
+    /// Ask on the screen, then install
+    Screen {
+        /// Folder where the medium is mounted
+        #[arg(long, value_name = "DIR", default_value = MEDIUM)]
+        medium: PathBuf,
+    },
+    /// Check the medium against its checksums
+    Verify {
+        /// Folder where the medium is mounted
+        #[arg(long, value_name = "DIR", default_value = MEDIUM)]
+        medium: PathBuf,
     },
 }
 
@@ -81,8 +93,6 @@ enum Failed {
     Problems(Vec<Problem>),
     #[error("{0}")]
     Step(#[from] zstack_installer::execute::Failure),
-    #[error("the kernel's command line has no answers; {0}")]
-    Nothing(&'static str),
 }
 
 fn problems(problems: &[Problem]) -> String {
@@ -135,10 +145,44 @@ async fn run(command: Command) -> Result<(), Failed> {
         Command::Auto { common } => {
             let line = tool::read(Path::new("/proc/cmdline"))?;
             let answers = sources::unattended(&line, &common.medium).await?;
-            let answers = answers.ok_or(Failed::Nothing("write zstack.answers=, or zstack.role= and others"))?;
+            let Some(answers) = answers else {
+                return Ok(leave(screen::run::run(&common.medium).await?).await?);
+            };
             let (plan, medium) = prepare(&answers, &common.medium).await?;
             carry_out(&answers, plan, medium, common).await
         }
+        Command::Screen { medium } => Ok(leave(screen::run::run(&medium).await?).await?),
+        Command::Verify { medium } => Ok(verify(&medium).await?),
+    }
+}
+
+/// Reads everything on the medium. Says every tenth how far it is.
+async fn verify(medium: &Path) -> tool::Result<()> {
+    let medium = Medium::open(medium)?;
+    let all =
+        medium.manifest().layers.iter().map(|layer| layer.bytes).sum::<u64>() + medium.manifest().repository.bytes;
+    let checked = tokio::task::spawn_blocking(move || {
+        let (mut done, mut said) = (0, 0);
+        medium.verify(&medium.manifest().layers, &mut |bytes| {
+            done += bytes;
+            let tenths = done.saturating_mul(10) / all.max(1);
+            if tenths > said {
+                said = tenths;
+                println!("{} % read", tenths * 10);
+            }
+        })
+    });
+    checked.await.map_err(|cause| tool::Error::Wrong(cause.to_string()))??;
+    println!("the medium is what it should be");
+    Ok(())
+}
+
+/// Does what was answered for the end.
+async fn leave(end: End) -> tool::Result<()> {
+    match end {
+        End::Reboot => tool::run("systemctl", &["reboot"]).await.map(drop),
+        End::Poweroff => tool::run("systemctl", &["poweroff"]).await.map(drop),
+        End::Wait => Ok(()),
     }
 }
 
@@ -172,10 +216,5 @@ async fn carry_out(answers: &Answers, plan: InstallPlan, medium: Medium, common:
     if early {
         return Ok(());
     }
-    match end {
-        End::Reboot => tool::run("systemctl", &["reboot"]).await?,
-        End::Poweroff => tool::run("systemctl", &["poweroff"]).await?,
-        End::Wait => String::new(),
-    };
-    Ok(())
+    Ok(leave(end).await?)
 }

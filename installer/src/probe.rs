@@ -9,6 +9,8 @@ use crate::tool::{Error, Result, read, settle};
 pub mod disks;
 mod nics;
 
+pub use nics::nics;
+
 /// Where the medium is mounted in the live system.
 pub const MEDIUM: &str = "/run/live/medium";
 
@@ -18,7 +20,7 @@ pub const MEDIUM: &str = "/run/live/medium";
 /// What could not be read, and why.
 pub async fn probe() -> Result<Facts> {
     settle().await;
-    let (disks, nics) = tokio::try_join!(disks::disks(), nics::nics())?;
+    let (disks, nics) = tokio::try_join!(disks::disks(), nics())?;
     let processors = read(Path::new("/proc/cpuinfo"))?;
     let command_line = read(Path::new("/proc/cmdline"))?;
     Ok(Facts {

@@ -107,13 +107,14 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 struct Images {
     plain: Option<Image>,
     console: Option<Image>,
+    installer: Option<Image>,
     /// The product's own medium.
     medium: Option<PathBuf>,
 }
 
 impl Images {
     async fn build(cases: &[&Case], medium: Option<&Path>, folder: &Path, progress: &Progress) -> Result<Self> {
-        let (mut plain, mut console, mut found) = (None, None, None);
+        let (mut plain, mut console, mut installer, mut found) = (None, None, None, None);
         if cases.iter().any(|case| case.has_medium()) {
             packages::ensure(&[Feature::Install], progress).await?;
             found = Some(match medium {
@@ -121,18 +122,27 @@ impl Images {
                 None => iso::medium(&crate::target()?.join("iso"), progress).await?,
             });
         }
-        if cases.iter().any(|case| !case.has_console() && !case.has_medium()) {
+        if cases.iter().any(|case| case.is_plain()) {
             plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
         }
         if cases.iter().any(|case| case.has_console()) {
             let extra = image::console(progress).await?;
             console = Some(image::image(folder, "console", &extra, progress).await?);
         }
-        Ok(Self { plain, console, medium: found })
+        if cases.iter().any(|case| case.has_installer()) {
+            packages::ensure(&[Feature::Layers], progress).await?;
+            let extra = image::installer(folder, progress).await?;
+            installer = Some(image::image(folder, "installer", &extra, progress).await?);
+        }
+        Ok(Self { plain, console, installer, medium: found })
     }
 
     fn of(&self, case: &Case) -> Result<&Image> {
-        let image = if case.has_console() { &self.console } else { &self.plain };
+        let image = match case {
+            case if case.has_console() => &self.console,
+            case if case.has_installer() => &self.installer,
+            _ => &self.plain,
+        };
         image.as_ref().with_context(|| format!("the machine of {} was not built", case.name))
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Feature {
     Guest,
     /// Running machines under test.
     Emulation,
+    /// Making layers of systems.
+    Layers,
     /// Running VMs on this machine.
     Hypervisor,
     /// Networks for those VMs, and looking whether they work.
@@ -51,6 +53,7 @@ impl Feature {
             // libdevmapper is what grub-mkimage links beyond the base system.
             Self::Guest => &["qemu-utils", "libdevmapper1.02.1"],
             Self::Emulation => &["qemu-system-x86", "qemu-utils", "e2fsprogs", "binutils"],
+            Self::Layers => &["squashfs-tools"],
             Self::Hypervisor => &["qemu-system-x86", "qemu-utils", "ovmf", "libvirt-daemon-system", "libvirt-clients"],
             Self::Network => &["iproute2", "iputils-ping", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],

@@ -21,6 +21,11 @@ pub struct Word {
 }
 
 impl Word {
+    /// A text in English and in Chinese.
+    pub const fn new(english: &'static str, chinese: &'static str) -> Self {
+        Self { english, chinese }
+    }
+
     /// In a language.
     pub fn of(self, language: Language) -> &'static str {
         match language {

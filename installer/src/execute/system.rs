@@ -61,6 +61,7 @@ impl Installation {
         self.put("/etc/hosts", &hosts(name), 0o644)?;
         // An empty file is filled at boot; with no file at all systemd would set every unit back to its preset.
         self.put("/etc/machine-id", "", 0o444)?;
+        self.remove("/var/lib/dbus/machine-id")?;
         self.remove("/var/lib/systemd/random-seed")?;
         let ssh = self.at("/etc/ssh");
         for entry in std::fs::read_dir(&ssh).into_iter().flatten().flatten() {
@@ -91,7 +92,7 @@ impl Installation {
             system.keyboard
         );
         self.put("/etc/default/keyboard", &keyboard, 0o644)?;
-        self.put("/etc/vconsole.conf", &format!("KEYMAP={0}\nXKBLAYOUT={0}\n", system.keyboard), 0o644)
+        self.link("/etc/vconsole.conf", "default/keyboard")
     }
 
     fn time(&self) -> Result<()> {

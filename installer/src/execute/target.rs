@@ -12,8 +12,8 @@ use crate::{
     tool::{Cmd, Error, LONG, Result, write},
 };
 
-/// What programs of the new system need of the running one.
-const SHARED: [&str; 3] = ["dev", "proc", "sys"];
+/// What programs of the new system need of the running one. Without udev's knowledge LVM waits ten seconds per device.
+const SHARED: [&str; 4] = ["dev", "proc", "sys", "run/udev"];
 
 impl Installation {
     /// A path of the new system.
@@ -31,6 +31,9 @@ impl Installation {
     pub(super) fn link(&self, path: &str, to: &str) -> Result<()> {
         let at = self.at(path);
         self.remove(path)?;
+        if let Some(folder) = at.parent() {
+            fs::create_dir_all(folder).map_err(Error::file(folder))?;
+        }
         symlink(to, &at).map_err(Error::file(&at))
     }
 
@@ -72,7 +75,7 @@ impl Installation {
     pub(super) async fn share(&self) -> Result<()> {
         for name in SHARED {
             let at = self.at(name);
-            if is_mounted(&at) {
+            if is_mounted(&at) || !Path::new("/").join(name).exists() {
                 continue;
             }
             fs::create_dir_all(&at).map_err(Error::file(&at))?;

@@ -172,11 +172,10 @@ fn collect(device: &Device, groups: &BTreeMap<String, String>, into: &mut Vec<Co
     let map = device.children.iter().find(|child| child.kind == "mpath");
     let kind = match device.fstype.as_deref() {
         Some("LVM2_member") => Some(ContentKind::Lvm { group: groups.get(&device.path).cloned() }),
-        Some("linux_raid_member" | "isw_raid_member" | "ddf_raid_member") => Some(ContentKind::Raid {
-            array: device.label.clone().or_else(|| device.uuid.clone()).unwrap_or_else(|| "without a name".to_owned()),
-            running: running.map(|array| array.path.clone()),
-        }),
+        Some("linux_raid_member" | "isw_raid_member" | "ddf_raid_member") => Some(raid(device, running)),
         Some("mpath_member") => Some(ContentKind::Multipath { map: map.map(|map| map.path.clone()) }),
+        // What udev has not looked at again since the array was made.
+        _ if running.is_some() => Some(raid(device, running)),
         _ if map.is_some() => Some(ContentKind::Multipath { map: map.map(|map| map.path.clone()) }),
         Some(format) => {
             let label = device.label.clone().filter(|label| !label.is_empty());
@@ -194,6 +193,12 @@ fn collect(device: &Device, groups: &BTreeMap<String, String>, into: &mut Vec<Co
     for child in &device.children {
         collect(child, groups, into);
     }
+}
+
+fn raid(member: &Device, running: Option<&Device>) -> ContentKind {
+    let running = running.map(|array| array.path.clone());
+    let name = member.label.as_ref().or(member.uuid.as_ref()).or(running.as_ref());
+    ContentKind::Raid { array: name.map_or_else(|| "without a name".to_owned(), Clone::clone), running }
 }
 
 /// What stands on a device, the topmost first: what must be stopped before the device can be written to.

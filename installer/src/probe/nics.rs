@@ -6,7 +6,10 @@ use node_manager_net::{kernel::Kernel, live::Live};
 use crate::tool::{Error, Result};
 
 /// Cards that are hardware, by name.
-pub(super) async fn nics() -> Result<Vec<NicFacts>> {
+///
+/// # Errors
+/// The kernel's.
+pub async fn nics() -> Result<Vec<NicFacts>> {
     let failed = |cause: &dyn std::fmt::Display| Error::Wrong(format!("the network cards cannot be read: {cause}"));
     let kernel = Kernel::open().map_err(|cause| failed(&cause))?;
     let live = Live::read(&kernel).await.map_err(|cause| failed(&cause))?;

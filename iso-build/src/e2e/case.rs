@@ -36,6 +36,16 @@ impl Case {
     pub(super) fn has_medium(&self) -> bool {
         matches!(self.run, Run::Desk(_))
     }
+
+    /// Its machines have the installer, a small medium and an empty disk.
+    pub(super) fn has_installer(&self) -> bool {
+        self.name == "install-executor"
+    }
+
+    /// Its machines have nothing of that.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.has_console() && !self.has_medium() && !self.has_installer()
+    }
 }
 
 macro_rules! case {
@@ -51,9 +61,15 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 24] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
+    case!(
+        "install-executor",
+        1,
+        cases::install::executor,
+        "the installer on a disk with leftovers: damaged medium, power cuts, and what is on the disk at the end"
+    ),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
     case!("net-failover", 2, cases::bond::failover, "a pulled cable costs a ping or two, a member's new name nothing"),
     case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),
@@ -75,10 +91,10 @@ const CASES: [Case; 23] = [
     case!("net-bond-modes", 1, cases::bond::modes, "every mode of a bond with its options, before and after a reboot"),
     case!("tui-passwords", 1, cases::console::passwords, "the password of root is changed on the screen and logs in"),
     case!("tui-networks", 1, cases::console::networks, "a card is renamed for good, a bond made, a change taken back"),
-    install!("install-bios-management", cases::install::bios_management, "from a CD to a management node, by BIOS"),
-    install!("install-uefi-compute", cases::install::uefi_compute, "from a stick to a compute node, by UEFI"),
-    install!("install-secure-expert", cases::install::secure_expert, "from a stick to an expert node, by Secure Boot"),
-    install!("install-bios-storage", cases::install::bios_storage, "from a stick to a storage node, by BIOS"),
+    install!("install-bios-management", cases::medium::bios_management, "from a CD to a management node, by BIOS"),
+    install!("install-uefi-compute", cases::medium::uefi_compute, "from a stick to a compute node, by UEFI"),
+    install!("install-secure-expert", cases::medium::secure_expert, "from a stick to an expert node, by Secure Boot"),
+    install!("install-bios-storage", cases::medium::bios_storage, "from a stick to a storage node, by BIOS"),
     case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
     case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),
 ];
@@ -134,7 +150,7 @@ mod tests {
         let names: std::collections::BTreeSet<&str> = all().map(|case| case.name).collect();
         assert_eq!(names.len(), CASES.len());
         assert!(choose(&[]).unwrap().iter().all(|case| !case.has_medium()));
-        assert!(choose(&["install-*".to_owned()]).unwrap().iter().all(|case| case.has_medium()));
+        assert!(choose(&["install-bios-*".to_owned()]).unwrap().iter().all(|case| case.has_medium()));
         let error = choose(&["guest-*".to_owned(), "nosuch".to_owned()]).err().unwrap().to_string();
         assert!(error.contains("nosuch") && error.contains("guest-commands"), "{error}");
     }

@@ -126,6 +126,10 @@ pub(super) fn arguments(name: &str, number: u8, image: &Image, sockets: &[Socket
     // What a flush waits for is this machine's disk; a cut of the guest's power loses nothing that QEMU has.
     add("-drive", format!("file={},if=none,id=disk,format=qcow2,cache=unsafe", at("disk")));
     add("-device", "virtio-blk-pci,drive=disk".to_owned());
+    if image.spare > 0 {
+        add("-drive", format!("file={},if=none,id=spare,format=qcow2,cache=unsafe,discard=unmap", at("spare")));
+        add("-device", "virtio-blk-pci,drive=spare,serial=zs-spare".to_owned());
+    }
     add("-chardev", format!("{},logfile={},logappend=on", socket("serial"), places.console(name).display()));
     add("-serial", "chardev:serial".to_owned());
     add("-chardev", socket("agent"));
@@ -162,6 +166,7 @@ mod tests {
             initramfs: "/i/initramfs".into(),
             disk: "/i/disk".into(),
             memory: 320,
+            spare: 0,
         };
         let places = Places { folder: "/r/n".into(), logs: "/l".into() };
         let cable = Socket::Cable { own: "/r/c0a".into(), other: "/r/c0b".into() };

@@ -8,6 +8,7 @@
 mod console;
 mod elf;
 mod extra;
+mod installer;
 mod product;
 mod tree;
 
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) use self::console::{PASSWORD, console};
 pub(crate) use self::extra::Extra;
+pub(super) use self::installer::installer;
 use self::tree::Tree;
 use crate::{
     cache,
@@ -159,6 +161,8 @@ pub(crate) struct Image {
     pub(crate) disk: PathBuf,
     /// Memory of the machines in MiB.
     pub(crate) memory: u32,
+    /// Size of a second, empty disk in bytes; 0 for none.
+    pub(crate) spare: u64,
 }
 
 /// Returns the image: Debian's part from the cache or built now, the product's part and what is needed beyond it built
@@ -174,7 +178,8 @@ pub(crate) async fn image(folder: &Path, name: &str, extra: &Extra, progress: &P
     initramfs.extend(extra.archive(&base).await?);
     let path = folder.join(name);
     std::fs::write(&path, initramfs).with_context(|| format!("{} cannot be written", path.display()))?;
-    Ok(Image { kernel: base.join("vmlinuz"), initramfs: path, disk: base.join("disk"), memory: MEMORY + extra.memory })
+    let (kernel, disk) = (base.join("vmlinuz"), base.join("disk"));
+    Ok(Image { kernel, initramfs: path, disk, memory: MEMORY + extra.memory, spare: extra.spare })
 }
 
 /// The folder with Debian's part.
@@ -288,15 +293,26 @@ fn fill(root: &Path, release: &str) -> Result<Tree> {
     }
     tree.file("etc/persist", PERSISTENT.map(|folder| format!("{folder}\n")).concat());
     tree.program("init", INIT);
-    modules(&mut tree, root, release)?;
+    modules(&mut tree, root, release, &MODULES)?;
     Ok(tree)
 }
 
-fn modules(tree: &mut Tree, root: &Path, release: &str) -> Result<()> {
+/// Adds the modules of this package's kernel that `more` names to those that machines have.
+async fn with_modules(tree: &mut Tree, more: &[&str]) -> Result<()> {
+    let kernel = debian::kernel().await?;
+    let mut packages = debian::packages(&["busybox-static"]).await?;
+    packages.extend(debian::packages(std::slice::from_ref(&kernel)).await?);
+    let root = tempfile::tempdir()?;
+    debian::unpack(&packages, root.path()).await?;
+    let release = kernel.strip_prefix("linux-image-").unwrap_or(&kernel);
+    modules(tree, root.path(), release, &[&MODULES, more].concat())
+}
+
+fn modules(tree: &mut Tree, root: &Path, release: &str, wanted: &[&str]) -> Result<()> {
     let either = |path: &str| [root.join(path), root.join("usr").join(path)].into_iter().find(|path| path.exists());
     let folder = either(&format!("lib/modules/{release}")).context("the kernel package carries no modules")?;
     let busybox = either("bin/busybox").context("busybox-static carries no bin/busybox")?;
-    let modules = Modules::scan(&folder)?.closure(&MODULES, |path| uncompressed(path, &busybox))?;
+    let modules = Modules::scan(&folder)?.closure(wanted, |path| uncompressed(path, &busybox))?;
     let order: String = modules.iter().map(|module| format!("{}\n", module.name)).collect();
     tree.file("usr/lib/modules/order", order);
     for module in modules {

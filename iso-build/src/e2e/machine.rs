@@ -98,6 +98,11 @@ impl Machine {
             .args([&image.disk, &disk])
             .stdout()
             .await?;
+        if image.spare > 0 {
+            let size = image.spare.to_string();
+            let words = ["create", "-q", "-f", "qcow2"];
+            Program::new("qemu-img").args(words).arg(places.folder.join("spare")).arg(size).stdout().await?;
+        }
         let arguments = emulator::arguments(name, number, image, sockets, &places);
         let emulator = Self::start(name, &arguments, &places).await?;
         let machine = Self {

@@ -24,7 +24,7 @@ impl fmt::Display for InstallPlan {
         }
         writeln!(f, "  language {}, keyboard {}", system.language.word(), system.keyboard)?;
         let password = if self.login.password { "a password" } else { "no password" };
-        writeln!(f, "  root has {password} and {} SSH keys", self.login.ssh_keys.len())?;
+        writeln!(f, "  root: {password}, SSH keys: {}", self.login.ssh_keys.len())?;
         self.net(f)?;
         let firmware = match self.boot.firmware {
             Firmware::Bios => "BIOS",

@@ -1,207 +1,164 @@
-//! From the medium to a working node, on whole computers (F-001 to F-018; OS-USB, OS-INST, OS-MODE, OS-DISK, OS-BOOT).
+//! The installer on a disk of its own, with the tools that the live system has.
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use installer_plan::manifest::Role;
+use serde_json::Value;
 
-use crate::{
-    e2e::{
-        computer::{self, Computer, Firmware, Forward, Hardware, Medium},
-        desk::Desk,
-        wait::until,
-    },
-    program::{Ended, Program},
-};
+use crate::e2e::{lab::Lab, machine::Machine, wait::until};
 
-/// How long an installation may take on a slow machine without hardware help.
-const INSTALL: Duration = Duration::from_secs(1200);
-/// How long the installed system may take to be there.
-const BOOT: Duration = Duration::from_secs(600);
-/// How long one command on it may take.
-const COMMAND: Duration = Duration::from_secs(120);
-/// Size of the disk; it grows as it is written.
-const DISK: &str = "24G";
-/// Password of root on the installed nodes.
-const PASSWORD: &str = "First_password.1";
+const MEDIUM: &str = "/usr/lib/e2e/medium";
+const ANSWERS: &str = "/root/answers.toml";
+/// The disk that is installed on.
+const DISK: &str = "/dev/vdb";
+/// The last step that needs no boot loader, which the small layers do not have.
+const LAST: &str = "login";
+/// Longest installation, on a machine that is busy with other things.
+const INSTALL: Duration = Duration::from_secs(600);
+/// Where power is cut: at the first and in the middle of what destroys, and while files are written.
+const CUTS: [&str; 4] = ["wipe", "partition", "volumes", "unpack-base"];
 
-/// What is installed, and how.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    role: Role,
-    firmware: Firmware,
-    /// From a USB stick, else from a CD.
-    stick: bool,
-}
-
-pub(crate) async fn bios_management(desk: &Desk) -> Result<()> {
-    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false }).await
-}
-
-pub(crate) async fn uefi_compute(desk: &Desk) -> Result<()> {
-    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Uefi, stick: true }).await
-}
-
-pub(crate) async fn secure_expert(desk: &Desk) -> Result<()> {
-    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true }).await
-}
-
-pub(crate) async fn bios_storage(desk: &Desk) -> Result<()> {
-    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true }).await
-}
-
-/// A node that was installed, reached over SSH.
-struct Node<'a> {
-    key: &'a Path,
-    port: u16,
-}
-
-impl Node<'_> {
-    async fn try_run(&self, script: &str) -> Result<Ended> {
-        let options = [
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "LogLevel=ERROR",
-            "-o",
-            "ConnectTimeout=20",
-            "-o",
-            "ServerAliveInterval=15",
-            "-i",
-        ];
-        let ssh = Program::new("ssh").args(options).arg(self.key).args(["-p", &self.port.to_string()]);
-        ssh.args(["root@127.0.0.1", script]).deadline(COMMAND).ended().await
+/// A damaged medium is found before anything is changed; what lies on the disk is recognised; an installation that lost
+/// power anywhere begins anew and ends with what was planned (issue 5, OS-DISK-003, OS-DISK-004).
+pub(in crate::e2e) async fn executor(lab: &Lab) -> Result<()> {
+    let node = lab.boot("node", &[None]).await?;
+    leave_something(&node).await?;
+    node.write(ANSWERS, answers(&node).as_bytes()).await?;
+    recognises(&node).await?;
+    refuses_a_damaged_medium(&node).await?;
+    for step in CUTS {
+        halted(&node, step).await?;
+        node.power_cycle().await?;
+        node.write(ANSWERS, answers(&node).as_bytes()).await?;
     }
-
-    async fn run(&self, script: &str) -> Result<String> {
-        self.try_run(script).await?.stdout()
-    }
-
-    /// Waits until it lets us in.
-    async fn is_up(&self) -> Result<()> {
-        until("the node lets us in over SSH", BOOT, async || Ok(self.try_run("true").await?.success.then_some(())))
-            .await
-    }
+    let seconds = installed(&node).await?;
+    lab.note(format!("installed in {seconds:.1} s up to {LAST}"));
+    is_as_planned(&node).await?;
+    // The target of the last one is still mounted, and its volume group runs.
+    installed(&node).await?;
+    is_as_planned(&node).await
 }
 
-async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
-    let key = desk.folder().join("key");
-    Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).stdout().await?;
-    let public = std::fs::read_to_string(key.with_extension("pub"))?;
-    let answers = format!(
-        "role = \"{}\"\nhost_name = \"node\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
-         ssh_keys = [\"{}\"]\n",
-        wanted.role,
-        public.trim()
-    );
-    let answers_disk = desk.folder().join("answers.img");
-    computer::labelled(&answers_disk, "OEMDRV", &[("answers.toml", &answers)]).await?;
-    let disk = desk.folder().join("disk.qcow2");
-    computer::disk(&disk, DISK).await?;
-    let (ssh, api) = (free_port()?, free_port()?);
-    let hardware = Hardware {
-        firmware: wanted.firmware,
-        memory_mib: if wanted.role == Role::Management { 4096 } else { 2048 },
-        disks: vec![disk],
-        readonly: vec![answers_disk],
-        forwards: vec![Forward { here: ssh, there: 22 }, Forward { here: api, there: 8080 }],
-    };
-    let medium = if wanted.stick { Medium::Usb(desk.medium()) } else { Medium::Cd(desk.medium()) };
-    let computer = Computer::start(&hardware, medium, desk.folder()).await?;
-    let installed = watched(desk, &computer, "install").await?;
-    desk.note(format!("installed after {installed:.0} s"));
-    drop(computer);
-
-    let hardware = Hardware { readonly: Vec::new(), ..hardware };
-    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
-    let node = Node { key: &key, port: ssh };
-    let checked = async {
-        node.is_up().await?;
-        desk.note(format!("login {:.0} s after its first start", computer.seconds()));
-        check_node(&node, wanted).await?;
-        if wanted.role == Role::Management {
-            api_answers(api).await?;
-            desk.note(format!("API {:.0} s after its first start", computer.seconds()));
-        }
-        Ok(())
-    };
-    let checked: Result<()> = checked.await;
-    let picture = desk.picture("node");
-    computer.picture(&picture).await?;
-    checked.with_context(|| format!("screen: {}", picture.display()))
-}
-
-/// Waits for the end of an installation and takes pictures of the screen meanwhile.
-async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
-    let mut number = 0;
-    let look = async {
-        loop {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            number += 1;
-            // The computer may just have switched itself off.
-            let _ = computer.picture(&desk.picture(&format!("{name}-{number:02}"))).await;
-        }
-    };
-    tokio::select! {
-        ended = computer.ended(INSTALL) => ended,
-        () = look => unreachable!("it looks for ever"),
-    }
-}
-
-async fn check_node(node: &Node<'_>, wanted: Wanted) -> Result<()> {
-    let release = node.run("cat /etc/hostname; ls /usr/lib/zstack/roles 2>/dev/null; readlink /etc/localtime").await?;
-    ensure!(release.starts_with("node\n"), "host name: {release}");
-    ensure!(release.contains("Asia/Shanghai"), "F-011: time zone: {release}");
-    let role = match wanted.role {
-        Role::Expert => None,
-        other => Some(other.word()),
-    };
-    if let Some(role) = role {
-        ensure!(release.lines().any(|line| line == role), "F-006: roles: {release}");
-        // OS-BOOT-001 to 003: the console is on the screen.
-        let screen = "fold -b -w $(stty -F /dev/tty1 size | cut -d' ' -f2) /dev/vcs1 | tr -c '\\n -~' '.'";
-        until("the text console on the screen", BOOT, async || {
-            Ok(node.run(screen).await?.contains("NODE INFO").then_some(()))
-        })
-        .await?;
-    }
-    let disks = node.run("lsblk -nro NAME,FSTYPE,MOUNTPOINT; swapon --show=NAME --noheadings").await?;
-    ensure!(disks.contains(" /boot\n") && disks.contains("LVM2_member"), "OS-DISK-003: {disks}");
-    ensure!(disks.contains(" /boot/efi\n") == (wanted.firmware != Firmware::Bios), "OS-DISK-002: {disks}");
-    ensure!(disks.lines().last().is_some_and(|line| line.starts_with("/dev/")), "no swap: {disks}");
-    if wanted.firmware == Firmware::Secure {
-        let secure = node.run("od -An -t u1 /sys/firmware/efi/efivars/SecureBoot-*").await?;
-        ensure!(secure.trim().ends_with('1'), "Secure Boot is off: {secure}");
-    }
-    // OS-ISO-003, OS-ISO-011: packages come from the copy of the medium's repository.
-    let apt = node.run("apt-get update -q 2>&1; apt-cache policy zstack-manager tcpdump").await?;
-    ensure!(apt.contains("zstack-local") && apt.contains("/opt/zstack-dvd"), "the repository is not usable: {apt}");
-    until("every unit has started", BOOT, async || {
-        let state = node.try_run("systemctl is-system-running").await?.stdout;
-        Ok(["running", "degraded"].contains(&state.trim()).then_some(()))
-    })
+/// An array with a volume group of the name that the installer takes on it, running and with a file system.
+async fn leave_something(node: &Machine) -> Result<()> {
+    node.ok(
+        "printf 'label: gpt\\nstart=2048, size=4194304\\nsize=4194304\\n' | sfdisk -q /dev/vdb && udevadm settle\n\
+         mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 /dev/vdb1 missing\n\
+         pvcreate -y /dev/md0 && vgcreate zstack /dev/md0 && lvcreate -y -n old -L 512m zstack && udevadm settle\n\
+         mkfs.ext4 -q -L precious /dev/zstack/old && udevadm settle",
+    )
     .await?;
-    let failed = node.run("systemctl list-units --failed --no-legend --plain").await?;
-    ensure!(failed.trim().is_empty(), "units failed:\n{failed}");
     Ok(())
 }
 
-/// The API of a management node on a port of this machine.
-async fn api_answers(port: u16) -> Result<()> {
-    let http = reqwest::Client::builder().danger_accept_invalid_certs(true).timeout(Duration::from_secs(20)).build()?;
-    let url = format!("https://127.0.0.1:{port}/zstack/v1/management-nodes/ready");
-    until("the API answers", BOOT, async || {
-        let answer = http.get(&url).send().await;
-        Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
-    })
-    .await
+fn answers(node: &Machine) -> String {
+    format!(
+        "role = 'compute'\nhost_name = 'c1'\nend = 'wait'\n\
+         [disk]\ndevice = 'serial:zs-spare'\nerase = true\n\
+         [network]\nbond = [{{ members = ['{}'], ip.addresses = ['192.0.2.10/24'], ip.gateways = ['192.0.2.1'] }}]\n\
+         vlan = [{{ parent = 'bond0', id = 7, ip.addresses = ['198.51.100.10/24'] }}]\nmanagement = 'bond0.7'\n\
+         [time]\nntp = ['192.0.2.1']\n[login]\npassword = 'first-password'\n[join]\nmanagement = '198.51.100.1'\n",
+        node.mac(0)
+    )
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Runs the installer; returns its exit code, what it said, and what it complained about.
+async fn run(node: &Machine, words: &str) -> Result<(i32, String, String)> {
+    let command = format!("zstack-installer install --answers {ANSWERS} --medium {MEDIUM} {words}");
+    let output = node.run_for(INSTALL, &command).await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.code, text(&output.stdout), text(&output.stderr)))
+}
+
+/// Every disk is found, and the summary says what is lost on the one that is chosen.
+async fn recognises(node: &Machine) -> Result<()> {
+    let facts: Value = serde_json::from_str(&node.ok("zstack-installer probe --json").await?)?;
+    let disks = facts["disks"].as_array().context("no disks")?;
+    ensure!(disks.len() == 2 && disks[0]["in_use"][0] == "/etc/systemd/network", "{facts}");
+    ensure!(facts["nics"][0]["mac"] == node.mac(0) && facts["nics"][0]["driver"] == "virtio_net", "{facts}");
+    let (code, plan, error) = run(node, "--dry-run").await?;
+    ensure!(code == 0, "{error}");
+    for line in [
+        "ERASES /dev/vdb (zs-spare), 8 GiB",
+        "RAID, of array",
+        "volume group zstack",
+        "ext4 \"precious\"",
+        "/boot      1 GiB",
+    ] {
+        ensure!(plan.contains(line), "the plan says nothing of {line:?}:\n{plan}");
+    }
+    ensure!(node.ok("blkid -s LABEL -o value /dev/zstack/old").await? == "precious", "a plan changes nothing");
+    Ok(())
+}
+
+/// One byte differs: it ends before the first step that destroys something.
+async fn refuses_a_damaged_medium(node: &Machine) -> Result<()> {
+    let layer = format!("{MEDIUM}/live/base.squashfs");
+    let flip = |byte: &str| format!("printf '{byte}' | dd of={layer} bs=1 seek=5000000 conv=notrunc 2>&1");
+    let before = node.ok("dd if=/dev/vdb bs=1M count=64 2>/dev/null | sha256sum").await?;
+    node.ok(&flip("X")).await?;
+    let (code, said, error) = run(node, &format!("--until {LAST}")).await?;
+    ensure!(code == 1 && error.contains("the checksum of") && error.contains("base.squashfs"), "{said}{error}");
+    ensure!(said.contains("nothing was changed"), "{said}");
+    let after = node.ok("dd if=/dev/vdb bs=1M count=64 2>/dev/null | sha256sum").await?;
+    ensure!(before == after, "a disk was written to before the medium was verified");
+    node.ok("ls /dev/zstack/old").await?;
+    node.ok(&flip("Z")).await?;
+    Ok(())
+}
+
+/// Runs the installer until it stands still after a step.
+async fn halted(node: &Machine, step: &str) -> Result<()> {
+    let command = format!("zstack-installer install --answers {ANSWERS} --medium {MEDIUM} --halt-after {step}");
+    node.ok(&format!("{command} >/root/halted.log 2>&1 & echo $! >/root/halted.pid")).await?;
+    let what = format!("the installer stands still after {step}");
+    let stopped = until(&what, INSTALL, async || {
+        let state = node.run("cut -d' ' -f3 /proc/$(cat /root/halted.pid)/stat").await?;
+        let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+        ensure!(!state.is_empty() && state != "Z", "it ended: {}", node.ok("cat /root/halted.log").await?);
+        Ok((state == "T").then_some(()))
+    });
+    stopped.await
+}
+
+/// Runs the installer to its end. Returns how long it took.
+async fn installed(node: &Machine) -> Result<f64> {
+    let (code, said, error) = run(node, &format!("--json --until {LAST}")).await?;
+    ensure!(code == 0, "{said}{error}");
+    let events: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let done = events.last().context("it said nothing")?;
+    ensure!(done["event"] == "done", "{done}");
+    ensure!(!said.contains("first-password"), "a secret was logged");
+    let percent: Vec<f64> = events.iter().filter_map(|event| event["percent"].as_f64()).collect();
+    ensure!(percent.is_sorted(), "progress goes back: {percent:?}");
+    done["seconds"].as_f64().context("no time")
+}
+
+/// What is on the disk, as other tools see it.
+async fn is_as_planned(node: &Machine) -> Result<()> {
+    let table = node.ok(&format!("sfdisk -d {DISK}")).await?;
+    ensure!(table.contains("label: gpt") && table.contains("21686148-6449-6E6F-744E-656564454649"), "{table}");
+    ensure!(table.contains("size=     2097152"), "/boot has 1 GiB: {table}");
+    let volumes = node.ok("lvs --noheadings -o lv_name,vg_name,lv_size,devices --units m").await?;
+    ensure!(volumes.lines().count() == 2 && volumes.contains("root zstack") && !volumes.contains("old"), "{volumes}");
+    let free = node.ok("vgs --noheadings --nosuffix --units m -o vg_free,vg_size zstack").await?;
+    let sizes: Vec<f64> = free.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    ensure!(sizes.len() == 2 && (0.09..0.12).contains(&(sizes[0] / sizes[1])), "a tenth stays free: {free}");
+    node.ok("test -z \"$(cat /proc/mdstat | grep ^md)\"").await?;
+    let target = "/run/zstack-installer/target";
+    node.ok(&format!(
+        "cd {target} && [ $(cat usr/share/role) = compute ] && [ ! -e etc/motd ] && [ $(stat -c %s etc/machine-id) = 0 ] &&\n\
+         [ ! -e etc/ssh/ssh_host_rsa_key ] && [ $(cat etc/hostname) = c1 ] && cmp opt/zstack-dvd/pool/a.deb {MEDIUM}/repo/apt/pool/a.deb &&\n\
+         [ $(stat -c %s usr/share/large) = 25165824 ] && [ $(stat -c %a etc/zstack/install.toml) = 600 ] &&\n\
+         [ $(stat -c %a:%g etc/shadow) = 640:42 ] && grep -q '^root:[$]6[$]' etc/shadow &&\n\
+         grep -q 'Suites: zstack' etc/apt/sources.list.d/zstack-local.sources && grep -q 'server 192.0.2.1' etc/chrony/sources.d/zstack.sources &&\n\
+         [ $(readlink etc/localtime) = /usr/share/zoneinfo/Asia/Shanghai ] && grep -q Management=yes etc/systemd/network/05-zs-bond0.7.network &&\n\
+         grep -q 'Mode=active-backup' etc/systemd/network/05-zs-bond0.netdev && ! grep -rq first-password etc"
+    ))
+    .await?;
+    for (device, mount) in [("/dev/zstack/root", "/"), ("/dev/vdb2", "/boot"), ("/dev/zstack/swap", "none")] {
+        let uuid = node.ok(&format!("blkid -p -s UUID -o value {device}")).await?;
+        node.ok(&format!("grep -q '^UUID={uuid} {mount} ' {target}/etc/fstab")).await?;
+    }
+    Ok(())
 }

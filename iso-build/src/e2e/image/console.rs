@@ -45,5 +45,6 @@ pub(in crate::e2e) async fn console(progress: &Progress) -> Result<Extra> {
             ("etc/systemd/system/multi-user.target.wants/login@tty2.service", "/etc/systemd/system/login@.service"),
         ],
         memory: 64,
+        ..Extra::default()
     })
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{product, tree::Tree};
 use crate::debian;
@@ -15,12 +15,18 @@ pub(crate) struct Extra {
     pub(crate) built: Vec<(PathBuf, String)>,
     /// Debian's packages, and the program in each.
     pub(crate) packaged: Vec<(&'static str, &'static str)>,
+    /// Files of this machine, and where the machine under test has them.
+    pub(crate) files: Vec<(PathBuf, String)>,
+    /// Kernel modules beyond those that every machine loads.
+    pub(crate) modules: Vec<&'static str>,
     /// Files, and what is in them.
     pub(crate) texts: Vec<(&'static str, String)>,
     /// Symbolic links, and where they lead.
     pub(crate) links: Vec<(&'static str, &'static str)>,
     /// Memory that it needs beyond that of other machines, in MiB.
     pub(crate) memory: u32,
+    /// Size of a second, empty disk in bytes; 0 for none.
+    pub(crate) spare: u64,
 }
 
 impl Extra {
@@ -41,6 +47,12 @@ impl Extra {
             for (_, path) in &self.packaged {
                 tree.take_program(work.path(), path)?;
             }
+        }
+        for (file, path) in &self.files {
+            tree.file(path, std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?);
+        }
+        if !self.modules.is_empty() {
+            super::with_modules(&mut tree, &self.modules).await?;
         }
         for (path, text) in &self.texts {
             tree.file(path, text.as_str());

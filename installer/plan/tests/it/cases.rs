@@ -1,0 +1,62 @@
+//! Facts and answers as files, and the plan or the problems that must come of them.
+
+use std::{fs, path::Path};
+
+use installer_plan::{answers::Answers, facts::Facts, manifest::Manifest, plan};
+
+fn folder(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
+}
+
+fn manifest() -> Manifest {
+    Manifest::parse(&read(&folder("cases/manifest.json"))).unwrap()
+}
+
+/// Every case of a folder: its name, and what becomes of it.
+fn outcomes(kind: &str) -> Vec<(String, Result<String, String>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder(kind)).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_dir() {
+            continue;
+        }
+        let facts: Facts = serde_json::from_str(&read(&path.join("facts.json"))).unwrap();
+        let outcome = Answers::parse(&read(&path.join("answers.toml")))
+            .and_then(|answers| plan(&answers, &facts, &manifest()))
+            .map(|plan| {
+                let files = plan.network_files().into_iter().map(|(name, text)| format!("--- {name}\n{text}"));
+                files.fold(plan.to_string(), |all, file| all + &file)
+            })
+            .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect());
+        all.push((path.file_name().unwrap().to_string_lossy().into_owned(), outcome));
+    }
+    assert!(all.len() >= 5, "{kind} has {} cases", all.len());
+    all.sort();
+    all
+}
+
+/// OS-DISK-001 to 006, OS-NET-010 to 017, OS-SYS-005, F-011 to F-014.
+#[test]
+fn what_can_be_installed_is_planned_as_expected() {
+    for (name, outcome) in outcomes("cases") {
+        let text = outcome.unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        insta::with_settings!({ snapshot_path => "../../cases", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, text);
+        });
+    }
+}
+
+/// OS-DISK-006, OS-SYS-006, F-013, F-016: all problems at once, each under the key that was typed.
+#[test]
+fn what_cannot_be_installed_is_refused_with_every_reason() {
+    for (name, outcome) in outcomes("cases-fail") {
+        let text = outcome.err().unwrap_or_else(|| panic!("{name} must not be planned"));
+        insta::with_settings!({ snapshot_path => "../../cases-fail", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, text);
+        });
+    }
+}

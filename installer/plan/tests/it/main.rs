@@ -1,0 +1,4 @@
+//! Plans as their users see them.
+
+mod cases;
+mod properties;

@@ -1,0 +1,3 @@
+//! The installer as its users see it.
+
+mod screen;
