@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use sha2::{Digest, Sha256};
 
 use crate::{
     cache,
@@ -30,28 +31,30 @@ const BUILD: Duration = Duration::from_secs(7200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Source {
     krate: &'static str,
+    /// The folder of that crate.
+    folder: &'static str,
+    /// The program that has to be built for it, as cargo calls it.
+    binary: Option<&'static str>,
     variant: Option<&'static str>,
-    /// Whether a program has to be built for it.
-    program: bool,
 }
 
-const fn program(krate: &'static str) -> Source {
-    Source { krate, variant: None, program: true }
+const fn program(krate: &'static str, folder: &'static str, binary: &'static str) -> Source {
+    Source { krate, folder, binary: Some(binary), variant: None }
 }
 
 const fn role(variant: &'static str) -> Source {
-    Source { krate: "iso-build", variant: Some(variant), program: false }
+    Source { krate: "iso-build", folder: "iso-build", binary: None, variant: Some(variant) }
 }
 
 /// Every package.
 const SOURCES: [Source; 11] = [
-    program("mn-service"),
-    program("zstack-cli"),
-    program("zstack-ctl"),
-    program("node-manager"),
-    program("node-manager-net"),
-    program("zstack-tui"),
-    program("zstack-installer"),
+    program("mn-service", "mn-service", "mn-service"),
+    program("zstack-cli", "mn-service/cli", "zstack-cli"),
+    program("zstack-ctl", "mn-service/ctl", "zstack-ctl"),
+    program("node-manager", "node-manager", "node-manager"),
+    program("node-manager-net", "node-manager/net", "zs-network"),
+    program("zstack-tui", "tui", "zstack-tui"),
+    program("zstack-installer", "installer", "zstack-installer"),
     role("base"),
     role("compute"),
     role("storage"),
@@ -119,7 +122,7 @@ pub(crate) async fn epoch() -> Result<u64> {
 /// Builds the programs of all packages.
 pub(crate) async fn programs(progress: &Progress) -> Result<()> {
     progress.hide();
-    let crates = SOURCES.iter().filter(|source| source.program).flat_map(|source| ["--package", source.krate]);
+    let crates = SOURCES.iter().filter(|source| source.binary.is_some()).flat_map(|source| ["--package", source.krate]);
     let cargo = Program::new("cargo").args(["build", "--release", "--bins"]).args(crates);
     cargo.directory(&crate::repository()).deadline(BUILD).watched().await
 }
@@ -139,7 +142,50 @@ async fn tool() -> Result<PathBuf> {
     Ok(tool)
 }
 
+/// Makes a package, unless what goes into it is what went into the one that is there: packing takes half a minute.
 async fn package(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64) -> Result<PathBuf> {
+    let stamp = out.join(format!(".{}{}", source.krate, source.variant.unwrap_or_default()));
+    let wanted = inputs(source, target, epoch)?;
+    let known = fs::read_to_string(&stamp).unwrap_or_default();
+    if let Some(made) = known.strip_prefix(&wanted).map(|name| out.join(name.trim())).filter(|made| made.is_file()) {
+        return Ok(made);
+    }
+    let made = pack(tool, source, target, out, epoch).await?;
+    let name = made.file_name().and_then(|name| name.to_str()).context("a package without a name")?;
+    fs::write(&stamp, format!("{wanted} {name}\n"))?;
+    Ok(made)
+}
+
+/// A digest of everything that goes into a package.
+fn inputs(source: Source, target: &Path, epoch: u64) -> Result<String> {
+    let root = crate::repository();
+    let mut hash = Sha256::new();
+    hash.update(format!("{CARGO_DEB} {epoch} {source:?}"));
+    let mut files = vec![root.join(source.folder).join("Cargo.toml"), root.join("LICENSE")];
+    files.extend(source.binary.map(|binary| target.join("release").join(binary)));
+    let mut folders: Vec<PathBuf> =
+        ["etc", "units", "pam", "generators", "roles", "deb"].map(|name| root.join("rpm-specs").join(name)).to_vec();
+    folders.push(root.join("docs"));
+    if source.krate == "mn-service" {
+        folders.push(target.join("release/ui"));
+    }
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() { &mut folders } else { &mut files }.push(entry.path());
+        }
+    }
+    files.sort();
+    for file in files {
+        let bytes = fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        hash.update(file.as_os_str().as_encoded_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+async fn pack(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64) -> Result<PathBuf> {
     let mut command = Program::new(tool).args(["--no-build", "--strip", "--fast", "--quiet", "-p", source.krate, "-o"]).arg(out);
     if let Some(variant) = source.variant {
         command = command.args(["--variant", variant]);

@@ -162,8 +162,10 @@ fn name_of(stanza: &str) -> Option<&str> {
 /// The file in apt's cache of a package that it would install: `Inst name (version origin [architecture])`.
 fn file_name(line: &str) -> Option<String> {
     let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
-    let version = rest.split(' ').next()?;
-    let architecture = rest.rsplit_once('[')?.1.split(']').next()?;
+    // Behind the parenthesis are the packages that this one leaves broken for the moment.
+    let candidate = rest.split(')').next()?;
+    let version = candidate.split(' ').next()?;
+    let architecture = candidate.rsplit_once('[')?.1.trim_end_matches(']');
     // The cache knows no colons in names.
     Some(format!("{}_{}_{architecture}.deb", name.split(':').next()?, version.replace(':', "%3a")))
 }
@@ -191,7 +193,7 @@ mod tests {
     fn files_of_apts_cache_are_named_from_its_plan() {
         let line = "Inst qemu-utils (1:10.0.13+ds-0+deb13u1 Debian:13.7/stable, Debian-Security:13/stable [amd64])";
         assert_eq!(file_name(line).unwrap(), "qemu-utils_1%3a10.0.13+ds-0+deb13u1_amd64.deb");
-        assert_eq!(file_name("Inst tzdata (2026a-0 Debian:13.7/stable [all]) []").unwrap(), "tzdata_2026a-0_all.deb");
+        assert_eq!(file_name("Inst tzdata (2026a-0 Debian:13.7/stable [all]) [apt:amd64 ]").unwrap(), "tzdata_2026a-0_all.deb");
         assert_eq!(file_name("Conf tzdata (2026a-0 Debian:13.7/stable [all])"), None);
     }
 

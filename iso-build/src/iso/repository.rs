@@ -18,6 +18,8 @@ use crate::program::Program;
 pub(super) const NAME: &str = "zstack-local";
 /// Path on the medium.
 pub(super) const PATH: &str = "repo/apt";
+/// The time that a new key bears.
+const KEY_TIME: &str = "20200101T000000";
 /// Longest reading of all packages.
 const INDEX: Duration = Duration::from_secs(900);
 
@@ -35,7 +37,9 @@ impl Key {
         let key = Self { home: home.to_owned() };
         let known = key.gpg().args(["--list-secret-keys", "--with-colons"]).stdout().await?;
         if !known.lines().any(|line| line.starts_with("sec:")) {
-            let make = ["--passphrase", "", "--quick-generate-key", NAME, "ed25519", "sign", "never"];
+            // Older than anything that it will sign: signatures bear the time of the sources.
+            let make = ["--faked-system-time", KEY_TIME, "--passphrase", "", "--quick-generate-key", NAME, "ed25519", "sign"];
+            let make = make.into_iter().chain(["never"]);
             key.gpg().args(make).stdout().await.context("a key that signs the repository cannot be made")?;
         }
         Ok(key)
@@ -51,9 +55,8 @@ impl Key {
     }
 
     async fn sign(&self, file: &Path, to: &Path, epoch: u64) -> Result<()> {
-        // The time is part of the signature: the same sources shall make the same bytes. A key that is younger than its
-        // sources cannot have signed then.
-        let sign = ["--yes", "--ignore-time-conflict", "--ignore-valid-from", "--faked-system-time"];
+        // The time is part of the signature: the same sources shall make the same bytes.
+        let sign = ["--yes", "--faked-system-time"];
         let at = format!("{epoch}!");
         self.gpg().args(sign).arg(at).arg("--output").arg(to).arg("--clearsign").arg(file).stdout().await?;
         Ok(())

@@ -126,6 +126,11 @@ impl MariaDb {
         Ok(started)
     }
 
+    /// The socket that it listens on.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// A new, empty database; its URL (`mysql://…`).
     ///
     /// The default character set is one that nobody should rely on: what we store must say its own.

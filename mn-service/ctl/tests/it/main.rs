@@ -4,6 +4,7 @@
 mod backup;
 mod console;
 mod logs;
+mod prepare;
 mod real;
 mod service;
 mod settings;

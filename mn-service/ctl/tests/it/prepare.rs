@@ -1,0 +1,86 @@
+//! The first start of a management node (OS-BOOT-001): its own database server, and a message bus in its place.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+use private_mariadb::{Durability, MariaDb};
+
+use crate::{World, install};
+
+fn client(socket: &str, user: &str, password: &str, statement: &str) -> (bool, String) {
+    let mut client = Command::new("mariadb");
+    client.args(["--no-defaults", "--batch", "--skip-column-names", "--user", user]).arg(format!("--socket={socket}"));
+    let output = client.env("MYSQL_PWD", password).arg("--execute").arg(statement).output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn a_database_server_gets_a_database_and_passwords_of_this_node() {
+    let server = MariaDb::start(Durability::None).unwrap();
+    let socket = server.socket().display().to_string();
+    let world = World::new("works");
+    let passwords = world.path("etc/passwords.toml");
+    let prepare = ["prepare_node", "database", "--socket", &socket, "--passwords", passwords.to_str().unwrap()];
+
+    // Nothing answers there: nothing but the passwords has changed, and the next attempt takes those.
+    let nowhere = world.path("nowhere").display().to_string();
+    let mut early = prepare;
+    early[3] = &nowhere;
+    let failed = world.run(&early).expect(1);
+    assert!(failed.err.contains("systemctl status mariadb"), "{failed:?}");
+    let first = fs::read_to_string(&passwords).unwrap();
+    assert!(!fs::read_to_string(world.config()).unwrap().contains("mysql://"));
+
+    world.run(&prepare).expect(0);
+    assert_eq!(fs::read_to_string(&passwords).unwrap(), first, "passwords are made once");
+    assert_eq!(fs::metadata(&passwords).unwrap().permissions().mode() & 0o777, 0o600);
+    let all: toml::Table = first.parse().unwrap();
+    let (root, user) = (all["database_root"].as_str().unwrap(), all["database_zstack"].as_str().unwrap());
+    let config = fs::read_to_string(world.config()).unwrap();
+    assert!(config.contains(&format!("mysql://zstack:{user}@localhost/zstack?socket={socket}")), "{config}");
+    assert_eq!(fs::metadata(world.config()).unwrap().permissions().mode() & 0o077, 0, "it has a password");
+
+    // The service's user can do everything with its database and nothing with others.
+    let (done, _) = client(&socket, "zstack", user, "CREATE TABLE zstack.a (b INT); DROP TABLE zstack.a");
+    assert!(done);
+    assert!(!client(&socket, "zstack", user, "CREATE DATABASE other").0);
+    assert!(!client(&socket, "zstack", "wrong", "SELECT 1").0);
+    // OS-TUI-052: the administrator has a password to be changed, and root of the machine needs none.
+    assert_eq!(client(&socket, "root", root, "SELECT CURRENT_USER()"), (true, "root@localhost".to_owned()));
+    assert!(client(&socket, "root", "", "SELECT 1").0, "the socket knows root");
+
+    let again = world.run(&prepare).expect(0);
+    assert!(again.out.contains("nothing was changed"), "{again:?}");
+    assert_eq!(fs::read_to_string(world.config()).unwrap(), config);
+    // No secret in what it says.
+    assert!(!again.out.contains(user) && !again.err.contains(user));
+}
+
+/// RabbitMQ's own control program is slow and needs Erlang; what it is asked for is what counts here. A whole one is
+/// prepared by the installed node (`cargo xtask e2e 'install-*-management'`).
+#[test]
+fn a_message_bus_gets_a_user_in_place_of_guest() {
+    let world = World::new("works");
+    let (notes, passwords) = (world.path("notes"), world.path("passwords.toml"));
+    let script = format!(
+        "#!/bin/sh\nnotes={}\necho \"$*\" >> $notes\n\
+         case $2 in list_users) echo 'guest [administrator]';; add_user) cat >> $notes;; esac\n",
+        notes.display()
+    );
+    fs::write(world.path("script"), script).unwrap();
+    install(&world.path("script"), &world.path("rabbitmqctl"));
+    let control = world.path("rabbitmqctl").display().to_string();
+    let prepare = ["prepare_node", "bus", "--control", &control, "--passwords", passwords.to_str().unwrap()];
+    world.run(&prepare).expect(0);
+    let all: toml::Table = fs::read_to_string(&passwords).unwrap().parse().unwrap();
+    let password = all["bus_zstack"].as_str().unwrap();
+    let asked = fs::read_to_string(&notes).unwrap();
+    let lines: Vec<&str> = asked.lines().collect();
+    assert_eq!(lines[2..4], ["--quiet add_user zstack", password], "the password is on standard input alone");
+    assert!(lines.contains(&"--quiet delete_user guest"), "{asked}");
+    assert!(asked.contains("set_permissions --vhost / zstack .* .* .*"), "{asked}");
+
+    fs::write(world.path("script"), "#!/bin/sh\necho 'Error: unable to connect to node' >&2\nexit 69\n").unwrap();
+    install(&world.path("script"), &world.path("rabbitmqctl"));
+    let failed = world.run(&prepare).expect(1);
+    assert!(failed.err.contains("unable to connect to node"), "{failed:?}");
+}
