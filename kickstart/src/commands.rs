@@ -63,6 +63,7 @@ macro_rules! commands {
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
         #[serde(untagged)]
         #[non_exhaustive]
+        // Files have some dozen commands: boxes would cost every user more than they save.
         #[allow(clippy::large_enum_variant)]
         pub enum Command {
             $(#[allow(missing_docs)] $name($name),)+

@@ -14,7 +14,7 @@
 /// }
 /// ```
 ///
-/// Kinds are `flag`, `store`, `required`, `comma`, `extend`, `append` (see [`Bind`](crate::options::Bind)), `choice` for
+/// Kinds are `flag`, `store`, `required`, `comma`, `extend`, `append` (see [`Bind`](crate::bind::Bind)), `choice` for
 /// options that stand for a value each, `services` and `store_or` for options that are short for values of another,
 /// `optional` for an option whose value may be left
 /// out, `argument`, and `word` for what the command was begun with.
@@ -147,9 +147,9 @@ macro_rules! options {
     };
     (@bind $o:ident, $n:ident, $f:ident, $t:ty, $bind:ident, $required:expr, $($spec:tt)+) => {
         $crate::declare::option!(
-            $o, $n, <$crate::options::$bind as $crate::options::Bind<$t>>::TAKES, $required, [$($spec)+],
-            |this, value| <$crate::options::$bind as $crate::options::Bind<$t>>::put(&mut this.$f, value),
-            |this| <$crate::options::$bind as $crate::options::Bind<$t>>::get(&this.$f)
+            $o, $n, <$crate::bind::$bind as $crate::bind::Bind<$t>>::TAKES, $required, [$($spec)+],
+            |this, value| <$crate::bind::$bind as $crate::bind::Bind<$t>>::put(&mut this.$f, value),
+            |this| <$crate::bind::$bind as $crate::bind::Bind<$t>>::get(&this.$f)
         )
     };
 }
@@ -160,9 +160,9 @@ macro_rules! arguments {
     ($a:ident, $n:ident, $f:ident, $t:ty, argument, $text:literal) => {{
         const ARGUMENT: &$crate::options::Arg<$n> = &$crate::options::Arg {
             name: $text,
-            count: <$t as $crate::options::Argument>::COUNT,
-            put: |this, word| $crate::options::Argument::put(&mut this.$f, word),
-            get: |this| $crate::options::Argument::get(&this.$f),
+            count: <$t as $crate::bind::Argument>::COUNT,
+            put: |this, word| $crate::bind::Argument::put(&mut this.$f, word),
+            get: |this| $crate::bind::Argument::get(&this.$f),
         };
         $a.push(ARGUMENT);
     }};

@@ -13,6 +13,8 @@ use crate::{
 /// A part of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+// Files have some dozen commands, and nearly all items are commands.
+#[allow(clippy::large_enum_variant)]
 pub enum Item {
     /// A command.
     Command(Command),
@@ -57,7 +59,8 @@ impl Kickstart {
     /// The file for that version, each command in its one spelling, with a first line that names the version.
     ///
     /// # Errors
-    /// Everything that the version cannot say. The line of a problem is the place of the item, counted from 1.
+    /// Everything that the version cannot say, or reads without effect: what is written has no warnings. The line of a
+    /// problem is the place of the item, counted from 1.
     pub fn render(&self, version: Version) -> Result<String, Problems> {
         let mut report = Report::default();
         let mut text = format!("#version={version}\n");
@@ -92,7 +95,12 @@ impl Kickstart {
     /// Reports items that the text does not say: a name with a comma in a list of names, for example.
     fn check_read_back(&self, text: &str, version: Version, report: &mut Report) {
         match parse(text, version) {
-            Ok(parsed) if parsed.kickstart == *self => {}
+            Ok(parsed) if parsed.kickstart == *self => {
+                for warning in parsed.warnings {
+                    report.line = parsed.lines.iter().filter(|line| **line <= warning.line).count();
+                    report.error(1, warning.message);
+                }
+            }
             Ok(parsed) => {
                 let read = parsed.kickstart.items.iter().map(Some).chain(std::iter::repeat(None));
                 for ((item, read), place) in self.items.iter().zip(read).zip(1..) {

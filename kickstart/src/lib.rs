@@ -16,6 +16,7 @@
 //!
 //! The truth about the language is pykickstart: the tests compare this crate with it.
 
+mod bind;
 mod commands;
 mod consistency;
 mod declare;

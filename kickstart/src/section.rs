@@ -68,8 +68,10 @@ pub(crate) const OPENINGS: [&str; 9] =
 
 choices! {
     /// When a script runs.
+    #[derive(Default)]
     ScriptKind {
         /// Before the installation, when the file was read.
+        #[default]
         Pre = "%pre",
         /// When the file systems are there.
         PreInstall = "%pre-install",
@@ -79,12 +81,6 @@ choices! {
         OnError = "%onerror",
         /// When the installer crashes.
         Traceback = "%traceback",
-    }
-}
-
-impl Default for ScriptKind {
-    fn default() -> Self {
-        Self::Pre
     }
 }
 

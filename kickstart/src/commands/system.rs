@@ -70,19 +70,15 @@ command! {
 
 choices! {
     /// How the installer shows itself.
+    #[derive(Default)]
     Display {
         /// With a mouse.
+        #[default]
         Graphical = "graphical",
         /// With text that asks.
         Text = "text",
         /// With text that asks nothing and stops at what is missing.
         Cmdline = "cmdline",
-    }
-}
-
-impl Default for Display {
-    fn default() -> Self {
-        Self::Graphical
     }
 }
 
@@ -119,6 +115,7 @@ command! {
 
 choices! {
     /// What happens when the installation is done.
+    #[derive(Default)]
     Ending {
         /// It starts the new system.
         Reboot = "reboot",
@@ -127,13 +124,8 @@ choices! {
         /// It switches the machine off.
         Shutdown = "shutdown",
         /// It waits for a key.
+        #[default]
         Halt = "halt",
-    }
-}
-
-impl Default for Ending {
-    fn default() -> Self {
-        Self::Halt
     }
 }
 

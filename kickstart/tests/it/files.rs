@@ -156,7 +156,14 @@ fn files_mean_what_they_mean_in_pykickstart() {
                     answer["error"]
                 );
                 assert_eq!(ours(&parsed.kickstart), theirs(answer.clone()), "{version}\n{text}");
-                let written = parsed.kickstart.render(*version).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+                let written = match parsed.kickstart.render(*version) {
+                    Ok(written) => written,
+                    // The validator takes warnings for errors, so they are not written.
+                    Err(problems) => {
+                        assert!(!parsed.warnings.is_empty(), "{version}: read, but not written: {problems}\n{text}");
+                        continue;
+                    }
+                };
                 assert_eq!(parse(&written, *version).unwrap().kickstart, parsed.kickstart, "{text}\n{written}");
                 right.push((*version, written, answer));
             }
