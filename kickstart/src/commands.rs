@@ -13,6 +13,7 @@ use crate::{
     directive::Directive,
     parse::Line,
     problem::{Report, suggestion},
+    value::Secret,
     version::{Standing, Support, Version},
     words,
 };
@@ -51,8 +52,8 @@ const OTHERS: [&str; 24] = [
 pub struct Ignored {
     /// The word it begins with.
     pub word: String,
-    /// The rest of its line.
-    pub arguments: String,
+    /// The rest of its line, which can contain a password as well.
+    pub arguments: Secret,
 }
 
 macro_rules! commands {
@@ -63,10 +64,10 @@ macro_rules! commands {
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
         #[serde(untagged)]
         #[non_exhaustive]
-        // Files have some dozen commands: boxes would cost every user more than they save.
-        #[allow(clippy::large_enum_variant)]
+        #[allow(clippy::large_enum_variant, reason = "files have some dozen commands, and boxes would cost every user")]
         pub enum Command {
-            $(#[allow(missing_docs)] $name($name),)+
+            $(#[doc = concat!("[`", stringify!($name), "`].")]
+            $name($name),)+
             /// One that this version reads and does nothing with.
             Ignored(Ignored),
         }
@@ -121,12 +122,11 @@ macro_rules! commands {
                         Directive::write(command, version, report)
                     })+
                     Self::Ignored(ignored) => {
-                        if words::split(&ignored.arguments, true).is_err()
-                            || ignored.arguments.trim() != ignored.arguments
-                        {
+                        let arguments = ignored.arguments.expose();
+                        if words::split(arguments, true).is_err() || arguments.trim() != arguments {
                             report.error(1, format!("{}: its options cannot be written on a line.", ignored.word));
                         }
-                        format!("{} {}", ignored.word, ignored.arguments).trim_end().to_owned()
+                        format!("{} {arguments}", ignored.word).trim_end().to_owned()
                     }
                 }
             }
@@ -158,7 +158,7 @@ pub(crate) fn read(line: &Line<'_>, version: Version, report: &mut Report) -> Op
         Some(Standing::Current) => read_known(line, version, report),
         Some(Standing::Deprecated(since)) => {
             report.warning(column, format!("{word} has no effect since {since} and may become an error: remove it."));
-            Some(Command::Ignored(Ignored { word: word.to_owned(), arguments: line.rest().to_owned() }))
+            Some(Command::Ignored(Ignored { word: word.to_owned(), arguments: line.rest().into() }))
         }
         other => {
             report.error(column, unavailable(word, other, version));

@@ -13,8 +13,7 @@ use crate::{
 /// A part of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-// Files have some dozen commands, and nearly all items are commands.
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::large_enum_variant, reason = "nearly all items are commands")]
 pub enum Item {
     /// A command.
     Command(Command),

@@ -6,7 +6,7 @@ use crate::{
     options::{Rules, no_rules},
     parse::Line,
     problem::Report,
-    value::{Secret, choices},
+    value::{Scalar, Secret, choices},
     version::{
         Standing, Support,
         Version::{self, Rhel8, Rhel9, Rhel10},
@@ -135,8 +135,8 @@ no_rules!(User, Sshkey, Group, Selinux);
 /// `auth` and `authconfig`: options for the program `authconfig`, which are not looked into.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Authconfig {
-    /// The rest of the line as it was written.
-    pub arguments: String,
+    /// The rest of the line as it was written. It can contain a password: `--winbindjoin=user%password`.
+    pub arguments: Secret,
 }
 
 /// `authselect`: options for the program `authselect`, which are not looked into.
@@ -154,11 +154,12 @@ macro_rules! passed_on {
 
             fn read(line: &Line<'_>, version: Version, report: &mut Report) -> Self {
                 warn_of_successor::<Self>(line.word(), version, report);
-                Self { arguments: line.rest().to_owned() }
+                Self { arguments: line.rest().into() }
             }
 
             fn write(&self, _version: Version, report: &mut Report) -> String {
-                let text = self.arguments.as_str();
+                let text = self.arguments.write();
+                let text = text.as_str();
                 if let Err(broken) = words::split(text, true) {
                     report.error(1, broken.message);
                 }
@@ -175,7 +176,7 @@ macro_rules! passed_on {
 
             #[cfg(test)]
             fn assemble(_word: usize, values: &[(usize, String)]) -> Self {
-                Self { arguments: values.iter().map(|(_, value)| value.as_str()).collect() }
+                Self { arguments: values.iter().map(|(_, value)| value.as_str()).collect::<String>().into() }
             }
         }
     };

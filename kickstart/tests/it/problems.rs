@@ -47,6 +47,9 @@ fn secrets_are_in_no_message_and_in_no_debug_output() {
         let said = problems(text, version);
         assert!(!said.contains("hunter2"), "{said}");
     }
+    let ignored = parse("vnc --password=hunter2\n", Version::Rhel10).unwrap();
+    let handed_on = parse("authconfig --winbindjoin=a%hunter2\n", Version::Rhel7).unwrap();
+    assert!(!format!("{ignored:?}{handed_on:?}").contains("hunter2"));
     let parsed = parse("rootpw hunter2\nuser --name=a --password=hunter2\n", Version::Rhel9).unwrap();
     assert!(!format!("{parsed:?}").contains("hunter2"));
     let commands: Vec<&Command> = parsed.kickstart.commands().collect();
