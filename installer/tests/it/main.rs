@@ -1,3 +1,4 @@
 //! The installer as its users see it.
 
+mod kickstart;
 mod screen;
