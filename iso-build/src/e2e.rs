@@ -8,6 +8,8 @@ mod cable;
 mod case;
 mod cases;
 mod channel;
+mod computer;
+mod desk;
 mod disk;
 mod emulator;
 mod image;
@@ -24,7 +26,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{
+    future::LocalBoxFuture,
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
@@ -32,14 +37,24 @@ use tokio::{
 };
 
 pub(crate) use self::image::Extra;
-use self::{case::Case, image::Image, lab::Lab, machine::Boots, report::Outcome};
+use self::{
+    case::{Case, Run},
+    desk::Desk,
+    image::Image,
+    lab::Lab,
+    machine::Boots,
+    report::Outcome,
+};
 use crate::{
+    iso,
     packages::{self, Feature},
     progress::Progress,
 };
 
 /// Longest time for one case; it only limits what hangs.
 const CASE: Duration = Duration::from_secs(1800);
+/// Longest time for one that installs computers.
+const DESK: Duration = Duration::from_secs(3600);
 
 /// Flags of `cargo xtask e2e`.
 #[derive(Debug, Args)]
@@ -49,6 +64,9 @@ pub(crate) struct Options {
     /// Print one JSON object with the outcome of each case as the last line
     #[arg(long)]
     json: bool,
+    /// The medium for cases about installing [default: built first, as `cargo xtask iso` does]
+    #[arg(long, value_name = "FILE")]
+    medium: Option<PathBuf>,
     /// Leave the machines running after the one chosen case, until Ctrl-C, and keep what it logged
     #[arg(long)]
     keep: bool,
@@ -66,7 +84,7 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     ensure!(!options.keep || cases.len() == 1, "--keep needs exactly one case, and {} were chosen", cases.len());
     packages::ensure(&[Feature::Emulation], progress).await?;
     let work = tempfile::Builder::new().prefix("zs-e2e-image-").tempdir()?;
-    let images = Images::build(&cases, work.path(), progress).await?;
+    let images = Images::build(&cases, options.medium.as_deref(), work.path(), progress).await?;
     let (started, logs) = (Instant::now(), logs()?);
     // What is left behind by a sudden end are files of the machines.
     let mut terminated = signal(SignalKind::terminate())?;
@@ -90,12 +108,21 @@ struct Images {
     plain: Option<Image>,
     console: Option<Image>,
     installer: Option<Image>,
+    /// The product's own medium.
+    medium: Option<PathBuf>,
 }
 
 impl Images {
-    async fn build(cases: &[&Case], folder: &Path, progress: &Progress) -> Result<Self> {
-        let (mut plain, mut console, mut installer) = (None, None, None);
-        if cases.iter().any(|case| !case.has_console() && !case.has_installer()) {
+    async fn build(cases: &[&Case], medium: Option<&Path>, folder: &Path, progress: &Progress) -> Result<Self> {
+        let (mut plain, mut console, mut installer, mut found) = (None, None, None, None);
+        if cases.iter().any(|case| case.has_medium()) {
+            packages::ensure(&[Feature::Install], progress).await?;
+            found = Some(match medium {
+                Some(medium) => medium.canonicalize().with_context(|| format!("{} is not there", medium.display()))?,
+                None => iso::medium(&crate::target()?.join("iso"), progress).await?,
+            });
+        }
+        if cases.iter().any(|case| case.is_plain()) {
             plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
         }
         if cases.iter().any(|case| case.has_console()) {
@@ -107,7 +134,7 @@ impl Images {
             let extra = image::installer(folder, progress).await?;
             installer = Some(image::image(folder, "installer", &extra, progress).await?);
         }
-        Ok(Self { plain, console, installer })
+        Ok(Self { plain, console, installer, medium: found })
     }
 
     fn of(&self, case: &Case) -> Result<&Image> {
@@ -165,10 +192,7 @@ async fn run_all(
             let permits = &permits;
             async move {
                 let _permit = permits.acquire_many(case.machines.min(room)).await?;
-                Ok::<_, anyhow::Error>((
-                    at,
-                    run_one(case, images.of(case)?, &logs.join(case.name), keep, progress).await,
-                ))
+                Ok::<_, anyhow::Error>((at, run_one(case, images, &logs.join(case.name), keep, progress).await))
             }
         })
         .collect();
@@ -182,7 +206,7 @@ async fn run_all(
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
+async fn run_one(case: &'static Case, images: &Images, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome {
         name: case.name,
@@ -193,25 +217,49 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
         error: None,
         logs: logs.to_owned(),
     };
-    match Lab::new(image, logs) {
-        Ok(lab) => {
-            let result = timeout(CASE, (case.run)(&lab)).await;
-            let result = result.unwrap_or_else(|_| bail!("the case did not end within {} s", CASE.as_secs()));
-            outcome.error = result.err().map(|error| format!("{error:#}"));
-            (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
-            outcome.boots = lab.boots();
-            if keep {
-                show_machines(&lab, &outcome, progress).await;
-            }
-        }
-        Err(error) => outcome.error = Some(format!("{error:#}")),
-    }
+    let done = match case.run {
+        Run::Lab(run) => in_lab(run, images.of(case), &mut outcome, keep, progress).await,
+        Run::Desk(run) => at_desk(run, images.medium.as_deref(), &mut outcome).await,
+    };
+    outcome.error = done.err().map(|error| format!("{error:#}"));
     outcome.seconds = started.elapsed().as_secs_f64();
-    if outcome.error.is_none() {
+    if outcome.error.is_none() && !case.has_medium() {
         // Nobody reads the logs of what went well; what cannot be removed is replaced the next time.
         let _ = std::fs::remove_dir_all(logs);
     }
     outcome
+}
+
+type InLab = for<'a> fn(&'a Lab) -> LocalBoxFuture<'a, Result<()>>;
+type AtDesk = for<'a> fn(&'a Desk) -> LocalBoxFuture<'a, Result<()>>;
+
+async fn in_lab(
+    run: InLab,
+    image: Result<&Image>,
+    outcome: &mut Outcome,
+    keep: bool,
+    progress: &Progress,
+) -> Result<()> {
+    let lab = Lab::new(image?, &outcome.logs)?;
+    let result = within(CASE, run(&lab)).await;
+    (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
+    outcome.boots = lab.boots();
+    if keep {
+        outcome.error = result.as_ref().err().map(|error| format!("{error:#}"));
+        show_machines(&lab, outcome, progress).await;
+    }
+    result
+}
+
+async fn at_desk(run: AtDesk, medium: Option<&Path>, outcome: &mut Outcome) -> Result<()> {
+    let desk = Desk::new(medium.context("there is no medium")?, &outcome.logs)?;
+    let result = within(DESK, run(&desk)).await;
+    outcome.notes = desk.notes();
+    result
+}
+
+async fn within(limit: Duration, work: impl Future<Output = Result<()>>) -> Result<()> {
+    timeout(limit, work).await.unwrap_or_else(|_| bail!("the case did not end within {} s", limit.as_secs()))
 }
 
 /// Says how to reach the machines, and lets them run until somebody ends this program.

@@ -8,15 +8,18 @@ mod archive;
 mod bench;
 mod cache;
 mod cloud;
+mod deb;
 mod debian;
 mod e2e;
 mod guest;
 mod hypervisor;
+mod iso;
 mod keeper;
 mod modules;
 mod packages;
 mod program;
 mod progress;
+mod rpm;
 mod run;
 mod services;
 mod state;
@@ -64,6 +67,12 @@ enum Command {
     },
     /// Run cases on whole machines: QEMU guests with a real kernel, udev and systemd
     E2e(e2e::Options),
+    /// Build Debian packages of the programs, and one for each role of a node
+    Deb(deb::Options),
+    /// Build RPM packages of the programs, for hosts of the RHEL family
+    Rpm(rpm::Options),
+    /// Build the medium that installs nodes
+    Iso(iso::Options),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
     /// Build the web UI (or find it built) and print the path of its folder
@@ -118,6 +127,9 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
             println!("{}", path.display());
             Ok(())
         }
+        Command::Deb(options) => deb::run(&options, &progress).await,
+        Command::Rpm(options) => rpm::run(&options, &progress).await,
+        Command::Iso(options) => iso::run(&options, &progress).await,
         Command::E2e(options) => e2e::run(&options, &progress).await,
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;

@@ -38,6 +38,14 @@ pub(crate) enum Feature {
     Ui,
     /// A browser for the tests of the web UI.
     Browser,
+    /// Building Debian packages of our programs, and checking them.
+    Package,
+    /// Building RPM packages of our programs, and checking them.
+    Rpm,
+    /// Building the ISO.
+    Iso,
+    /// Installing computers under test from it.
+    Install,
 }
 
 impl Feature {
@@ -55,6 +63,20 @@ impl Feature {
             Self::Kickstart => &["python3", "python3-venv"],
             Self::Ui => &["nodejs", "npm"],
             Self::Browser => &["chromium", "chromium-driver"],
+            Self::Package => &["dpkg-dev", "binutils", "lintian"],
+            Self::Rpm => &["binutils", "rpm", "rpmlint"],
+            Self::Install => &["mtools", "openssh-client", "ovmf"],
+            Self::Iso => &[
+                "apt-utils",
+                "debian-archive-keyring",
+                "gpg",
+                "gpg-agent",
+                "mmdebstrap",
+                "mtools",
+                "util-linux",
+                "xorriso",
+                "xz-utils",
+            ],
         }
     }
 }

@@ -11,8 +11,8 @@ use node_manager_net::change::places::Places;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What the node is for; the installer writes it.
-    pub role: Role,
+    /// What the node is for; default: what is installed, see [`ROLES`].
+    pub role: Option<Role>,
     /// Language at the start, on terminals that can show it.
     pub language: Language,
     /// How long a change of the management network waits for its confirmation, in seconds: 5 to 3600.
@@ -32,7 +32,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            role: Role::Management,
+            role: None,
             language: Language::English,
             confirm_seconds: 90,
             folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
@@ -42,6 +42,16 @@ impl Default for Config {
             pam_service: "zstack-tui".to_owned(),
         }
     }
+}
+
+/// Where the packages of roles leave their names (`zstack-manager`, `zstack-storage`, `zstack-compute`).
+pub const ROLES: &str = "/usr/lib/zstack/roles";
+
+/// What the packages of a node make of it. A management node can be a host, and a storage node is one.
+fn installed(roles: &Path) -> Role {
+    let known = [("management", Role::Management), ("storage", Role::Storage), ("compute", Role::Compute)];
+    let found = known.into_iter().find(|(name, _)| roles.join(name).exists());
+    found.map_or(Role::Management, |(_, role)| role)
 }
 
 /// Why the console cannot be configured.
@@ -104,6 +114,11 @@ impl Config {
         Ok(config)
     }
 
+    /// What the node is for.
+    pub fn role(&self) -> Role {
+        self.role.unwrap_or_else(|| installed(Path::new(ROLES)))
+    }
+
     /// Where things are.
     pub fn paths(&self) -> Paths {
         let socket = |file: &Path, folder: fn(&Service) -> Option<&PathBuf>, usual: &str| {
@@ -137,6 +152,17 @@ mod tests {
     fn the_shipped_file_has_the_defaults() {
         let shipped = include_str!("../../rpm-specs/etc/tui.toml");
         assert_eq!(toml::from_str::<Config>(shipped).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_node_is_what_its_packages_make_of_it() {
+        let roles = tempfile::tempdir().unwrap();
+        assert_eq!(installed(&roles.path().join("none")), Role::Management);
+        for (name, role) in [("compute", Role::Compute), ("storage", Role::Storage), ("management", Role::Management)] {
+            std::fs::write(roles.path().join(name), name).unwrap();
+            assert_eq!(installed(roles.path()), role);
+        }
+        assert_eq!(Config { role: Some(Role::Storage), ..Config::default() }.role(), Role::Storage);
     }
 
     #[test]

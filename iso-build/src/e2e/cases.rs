@@ -6,6 +6,7 @@ pub(super) mod cloud;
 pub(super) mod console;
 pub(super) mod guest;
 pub(super) mod install;
+pub(super) mod medium;
 pub(super) mod network;
 pub(super) mod power;
 pub(super) mod rename;

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod logs;
 pub mod options;
 pub mod passwords;
+pub mod prepare;
 pub mod probe;
 pub mod process;
 mod publish;
@@ -116,6 +117,11 @@ async fn execute(options: &Options) -> Result<u8, Error> {
             if let Some(seconds) = collect.publish {
                 publish::add_link(&config, &folder, seconds, &mut result, &mut lines).await;
             }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::PrepareNode(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let (result, lines) = prepare::prepare(wanted, &config, &mut reporter).await?;
             return Ok(reporter.done(&result, &lines));
         }
         Command::ShowConfiguration { json } => {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use node_control::management::{CollectLogs, PUBLISHED_RANGE};
 
-use crate::{backup::Restore, failure::Failure, logs, passwords::Change};
+use crate::{backup::Restore, failure::Failure, logs, passwords::Change, prepare};
 
 /// Controls the services of a management node.
 #[derive(Debug, Parser)]
@@ -94,6 +94,9 @@ pub enum Command {
     /// first
     #[command(name = "restore_mysql")]
     RestoreMysql(RestoreOptions),
+    /// Prepare the servers of this machine for a management node; its first start does it
+    #[command(name = "prepare_node")]
+    PrepareNode(prepare::Options),
     /// Show the version of the running service, else the installed one
     Version,
 }
@@ -235,6 +238,7 @@ impl Command {
             Self::DumpMysql(dump) => dump.json,
             Self::CollectLog(collect) => collect.json,
             Self::RestoreMysql(restore) => restore.json,
+            Self::PrepareNode(prepare) => prepare.json,
             _ => false,
         }
     }

@@ -1,0 +1,180 @@
+//! `cargo xtask deb`: our programs as Debian packages, one for each component and one for each role.
+//!
+//! What is in a package says `package.metadata.deb` of its `Cargo.toml`, which cargo-deb reads; it is built with a
+//! version of cargo-deb of our own, in the cache.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{
+    cache,
+    packages::{self, Feature},
+    program::Program,
+    progress::Progress,
+    ui,
+};
+
+/// The version of cargo-deb.
+const CARGO_DEB: &str = "3.8.0";
+/// Longest build of everything in release mode, from nothing, on a slow machine.
+const BUILD: Duration = Duration::from_secs(7200);
+
+/// A package: the crate whose `Cargo.toml` describes it, and the part of that description, if it has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Source {
+    krate: &'static str,
+    variant: Option<&'static str>,
+    /// Whether a program has to be built for it.
+    program: bool,
+}
+
+const fn program(krate: &'static str) -> Source {
+    Source { krate, variant: None, program: true }
+}
+
+const fn role(variant: &'static str) -> Source {
+    Source { krate: "iso-build", variant: Some(variant), program: false }
+}
+
+/// Every package.
+const SOURCES: [Source; 11] = [
+    program("mn-service"),
+    program("zstack-cli"),
+    program("zstack-ctl"),
+    program("node-manager"),
+    program("node-manager-net"),
+    program("zstack-tui"),
+    program("zstack-installer"),
+    role("base"),
+    role("compute"),
+    role("storage"),
+    role("manager"),
+];
+
+/// Flags of `cargo xtask deb`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Folder that gets the packages; older ones of the same name are replaced
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Check the packages with lintian
+    #[arg(long)]
+    check: bool,
+}
+
+/// Builds the packages.
+pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
+    let made = build(&options.out, progress).await?;
+    if options.check {
+        progress.phase("lint", "checking the packages", lint(&made)).await?;
+    }
+    for file in made {
+        println!("{}", file.display());
+    }
+    Ok(())
+}
+
+/// Builds the packages into a folder and returns their files, by name.
+pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf>> {
+    packages::ensure(&[Feature::Build, Feature::Package], progress).await?;
+    fs::create_dir_all(out).with_context(|| format!("{} cannot be created", out.display()))?;
+    let tool = progress.phase("cargo-deb", "cargo-deb", tool()).await?;
+    let target = crate::target()?;
+    let ui = progress.phase("ui", "web UI", ui::build(progress)).await?;
+    progress.phase("programs", "programs, in release mode", programs(progress)).await?;
+    let beside = target.join("release/ui");
+    if beside.exists() {
+        fs::remove_dir_all(&beside).with_context(|| format!("{} cannot be removed", beside.display()))?;
+    }
+    copy_folder(&ui, &beside)?;
+    let epoch = epoch().await?;
+    let pack = async {
+        let mut made = BTreeSet::new();
+        for source in SOURCES {
+            made.insert(package(&tool, source, &target, out, epoch).await?);
+        }
+        Ok(made.into_iter().collect())
+    };
+    progress.phase("packages", "packages", pack).await
+}
+
+/// Seconds since 1970 of what is built: those of the newest commit, so that the same sources make the same bytes.
+pub(crate) async fn epoch() -> Result<u64> {
+    if let Some(set) = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|set| !set.is_empty()) {
+        return set.parse().with_context(|| format!("SOURCE_DATE_EPOCH is `{set}`, and must be seconds since 1970"));
+    }
+    let git = ["log", "-1", "--format=%ct"];
+    let shown = Program::new("git").args(git).directory(&crate::repository()).stdout().await;
+    let shown = shown.context("this is no checkout of git: set SOURCE_DATE_EPOCH to the time of the sources")?;
+    shown.trim().parse().context("git showed no time")
+}
+
+/// Builds the programs of all packages.
+pub(crate) async fn programs(progress: &Progress) -> Result<()> {
+    progress.hide();
+    let crates = SOURCES.iter().filter(|source| source.program).flat_map(|source| ["--package", source.krate]);
+    let cargo = Program::new("cargo").args(["build", "--release", "--bins"]).args(crates);
+    cargo.directory(&crate::repository()).deadline(BUILD).watched().await
+}
+
+/// cargo-deb of our version, installed in the cache.
+async fn tool() -> Result<PathBuf> {
+    let root = cache::folder()?.join(format!("cargo-deb-{CARGO_DEB}"));
+    let tool = root.join("bin/cargo-deb");
+    if !tool.is_file() {
+        // The environment of an outer cargo would make it build for that one's workspace.
+        let install = ["install", "cargo-deb", "--locked", "--version", CARGO_DEB, "--root"];
+        let cargo = Program::new("cargo").args(install).arg(&root).directory(Path::new("/"));
+        cargo.env("CARGO_TARGET_DIR", root.join("target")).deadline(BUILD).watched().await?;
+        // What it was built from is four times its size and of no more use.
+        fs::remove_dir_all(root.join("target")).context("the build of cargo-deb cannot be removed")?;
+    }
+    Ok(tool)
+}
+
+async fn package(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64) -> Result<PathBuf> {
+    let mut command = Program::new(tool).args(["--no-build", "--strip", "--fast", "--quiet", "-p", source.krate, "-o"]).arg(out);
+    if let Some(variant) = source.variant {
+        command = command.args(["--variant", variant]);
+    }
+    let command = command.env("CARGO_TARGET_DIR", target).env("SOURCE_DATE_EPOCH", epoch.to_string());
+    let said = command.directory(&crate::repository()).deadline(Duration::from_secs(600)).stdout().await?;
+    let made = said.lines().last().map(|line| PathBuf::from(line.trim()));
+    made.filter(|made| made.is_file())
+        .with_context(|| format!("cargo-deb named no package of {}: {said}", source.krate))
+}
+
+async fn lint(made: &[PathBuf]) -> Result<()> {
+    let lintian = ["--fail-on", "error,warning", "--tag-display-limit", "0"];
+    Program::new("lintian").args(lintian).args(made).deadline(Duration::from_secs(1800)).watched().await
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("{} cannot be created", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let entry = entry?;
+        let beside = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &beside)?;
+        } else {
+            fs::copy(entry.path(), &beside).with_context(|| format!("{} cannot be copied", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Fields of a package, as `dpkg-deb` shows them.
+pub(crate) async fn field(package: &Path, field: &str) -> Result<String> {
+    let shown = Program::new("dpkg-deb").arg("--field").arg(package).arg(field).stdout().await?;
+    let shown = shown.trim();
+    ensure!(!shown.is_empty() || field == "Depends", "{} has no field {field}", package.display());
+    Ok(shown.to_owned())
+}

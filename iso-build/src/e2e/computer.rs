@@ -1,0 +1,305 @@
+//! A whole computer: firmware, disks, a CD or a USB stick, a screen, a keyboard and a serial line, as the product's
+//! medium meets it. Without hardware help.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use tokio::{
+    net::UnixStream,
+    process::{Child, Command},
+    sync::Mutex,
+    time::timeout,
+};
+
+use super::{qmp::Qmp, wait::until};
+use crate::program::{Program, last_lines};
+
+/// How a computer starts its system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Firmware {
+    /// A BIOS, as on machines of long ago.
+    Bios,
+    /// UEFI that starts anything.
+    Uefi,
+    /// UEFI that starts what is signed.
+    Secure,
+}
+
+/// What a computer starts from, beside its disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium<'a> {
+    /// Its disks alone.
+    None,
+    /// A CD.
+    Cd(&'a Path),
+    /// A USB stick.
+    Usb(&'a Path),
+}
+
+/// A port of this machine that leads to one of the computer's. Nothing else leaves the computer's network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forward {
+    pub(super) here: u16,
+    pub(super) there: u16,
+}
+
+/// What a computer is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Hardware {
+    pub(super) firmware: Firmware,
+    pub(super) memory_mib: u32,
+    /// Disks (qcow2), and further ones that are only read (raw).
+    pub(super) disks: Vec<PathBuf>,
+    pub(super) readonly: Vec<PathBuf>,
+    pub(super) forwards: Vec<Forward>,
+}
+
+/// A computer that is switched on; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Computer {
+    qmp: Qmp,
+    qemu: Mutex<Child>,
+    serial: PathBuf,
+    /// Where the serial log ended when it was switched on.
+    before: usize,
+    started: Instant,
+}
+
+impl Computer {
+    /// Switches it on. Files of its own, such as the variables of its firmware, lie in `folder`.
+    pub(super) async fn start(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<Self> {
+        let serial = folder.join("serial.log");
+        let before = std::fs::metadata(&serial).map_or(0, |found| usize::try_from(found.len()).unwrap_or_default());
+        let socket = folder.join("qmp");
+        let _ = std::fs::remove_file(&socket);
+        let words = arguments(hardware, medium, folder)?;
+        let errors = folder.join("qemu.log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&errors)?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(&words);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        let mut qemu = command.spawn().context("QEMU cannot be started; is qemu-system-x86 installed?")?;
+        let connected = until("QEMU listens", Duration::from_secs(30), async || {
+            ensure!(qemu.try_wait()?.is_none(), "QEMU ended");
+            let Ok(stream) = UnixStream::connect(&socket).await else { return Ok(None) };
+            Ok(Some(Qmp::open(stream).await?))
+        });
+        let qmp = connected.await.with_context(|| {
+            format!(
+                "QEMU did not start: {}",
+                last_lines(std::fs::read_to_string(&errors).unwrap_or_default().trim(), 10)
+            )
+        })?;
+        Ok(Self { qmp, qemu: Mutex::new(qemu), serial, before, started: Instant::now() })
+    }
+
+    /// Seconds since it was switched on.
+    pub(super) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// What came over its serial line since then.
+    pub(super) fn serial(&self) -> String {
+        let bytes = std::fs::read(&self.serial).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(self.before..).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits for words on the serial line; the seconds since it was switched on.
+    pub(super) async fn says(&self, words: &str, limit: Duration) -> Result<f64> {
+        let what = format!("{words:?} on the serial line");
+        let said = until(&what, limit, async || {
+            if self.serial().contains(words) {
+                return Ok(Some(self.seconds()));
+            }
+            if let Some(status) = self.qemu.lock().await.try_wait()? {
+                bail!("the computer is off ({status})");
+            }
+            Ok(None)
+        });
+        said.await.with_context(|| format!("its last words:\n{}", last_lines(self.serial().trim(), 30)))
+    }
+
+    /// Waits until the system has switched it off, or wants to start anew, which is the same here.
+    pub(super) async fn ended(&self, limit: Duration) -> Result<f64> {
+        let status = timeout(limit, async { self.qemu.lock().await.wait().await }).await;
+        let status = status.with_context(|| {
+            let said = last_lines(self.serial().trim(), 30);
+            format!("the computer was not off within {} s; its last words:\n{said}", limit.as_secs())
+        })??;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(self.seconds())
+    }
+
+    /// Cuts the power.
+    pub(super) async fn cut(&self) -> Result<()> {
+        self.qemu.lock().await.kill().await.context("QEMU cannot be ended")
+    }
+
+    /// Presses and releases keys of one combination, by QEMU's names for them.
+    pub(super) async fn press(&self, keys: &str) -> Result<()> {
+        self.qmp.monitor(&format!("sendkey {keys}")).await
+    }
+
+    /// Types a text on a US keyboard.
+    pub(super) async fn type_text(&self, text: &str) -> Result<()> {
+        for character in text.chars() {
+            self.press(&key(character)?).await?;
+            // A keyboard keeps sixteen keys, and the system behind it is slow.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        Ok(())
+    }
+
+    /// A picture of its screen.
+    pub(super) async fn picture(&self, file: &Path) -> Result<()> {
+        let arguments = json!({ "filename": file, "format": "png" });
+        self.qmp.execute("screendump", arguments).await?;
+        Ok(())
+    }
+}
+
+/// The key of a US keyboard, as QEMU calls it.
+fn key(character: char) -> Result<String> {
+    let plain = "`-=[]\\;',./ ";
+    let names = [
+        "grave_accent",
+        "minus",
+        "equal",
+        "bracket_left",
+        "bracket_right",
+        "backslash",
+        "semicolon",
+        "apostrophe",
+        "comma",
+        "dot",
+        "slash",
+        "spc",
+    ];
+    let shifted = "~_+{}|:\"<>?";
+    let digits = ")!@#$%^&*(";
+    Ok(match character {
+        'a'..='z' | '0'..='9' => character.to_string(),
+        'A'..='Z' => format!("shift-{}", character.to_ascii_lowercase()),
+        '\n' => "ret".to_owned(),
+        '\t' => "tab".to_owned(),
+        _ => {
+            let at = |set: &str| set.chars().position(|one| one == character);
+            if let Some(at) = at(plain) {
+                names[at].to_owned()
+            } else if let Some(at) = at(shifted) {
+                format!("shift-{}", names[at])
+            } else if let Some(at) = at(digits) {
+                format!("shift-{at}")
+            } else {
+                bail!("no key for {character:?}")
+            }
+        }
+    })
+}
+
+/// An empty disk that takes no room until it is written.
+pub(super) async fn disk(file: &Path, size: &str) -> Result<()> {
+    Program::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(file).arg(size).stdout().await?;
+    Ok(())
+}
+
+/// A small disk with a label and files.
+pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &str)]) -> Result<()> {
+    std::fs::File::create(file)?.set_len(2 << 20)?;
+    let run = |program: &str| Program::new(program).arg("-i").arg(file);
+    run("mformat")
+        .args(["-T", "4096", "-v", label, "::"])
+        .stdout()
+        .await
+        .context("mtools cannot make a file system")?;
+    for (name, text) in contents {
+        let copy = file.with_extension("file");
+        std::fs::write(&copy, text)?;
+        run("mcopy").arg(&copy).arg(format!("::/{name}")).stdout().await?;
+        std::fs::remove_file(&copy)?;
+    }
+    Ok(())
+}
+
+fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<Vec<String>> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let secure = hardware.firmware == Firmware::Secure;
+    let machine = match hardware.firmware {
+        Firmware::Bios => "pc,accel=tcg",
+        Firmware::Uefi => "q35,accel=tcg",
+        Firmware::Secure => "q35,accel=tcg,smm=on",
+    };
+    let memory = hardware.memory_mib.to_string();
+    let mut words: Vec<String> = ["-machine", machine, "-cpu", "max", "-smp", "2", "-m", &memory, "-no-user-config"]
+        .into_iter()
+        .chain(["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"])
+        .map(str::to_owned)
+        .collect();
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    if hardware.firmware != Firmware::Bios {
+        let (code, template) = if secure {
+            ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.ms.fd")
+        } else {
+            ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd")
+        };
+        let firmware = Path::new("/usr/share/OVMF");
+        let variables = folder.join("variables.fd");
+        if !variables.exists() {
+            let template = firmware.join(template);
+            std::fs::copy(&template, &variables)
+                .with_context(|| format!("{} cannot be copied; is ovmf installed?", template.display()))?;
+        }
+        let code = firmware.join(code).display().to_string();
+        add("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
+        add("-drive", format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+        if secure {
+            add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
+        }
+    }
+    for (number, disk) in hardware.disks.iter().enumerate() {
+        let id = format!("disk{number}");
+        // What a flush waits for is this machine's disk; a cut of the computer's power loses nothing that QEMU has.
+        add("-drive", format!("file={},if=none,id={id},format=qcow2,cache=unsafe,discard=unmap", disk.display()));
+        add("-device", format!("virtio-blk-pci,drive={id},serial=zs-{id},bootindex={}", number + 2));
+    }
+    for (number, disk) in hardware.readonly.iter().enumerate() {
+        let id = format!("more{number}");
+        add("-drive", format!("file={},if=none,id={id},format=raw,readonly=on", disk.display()));
+        add("-device", format!("virtio-blk-pci,drive={id}"));
+    }
+    match medium {
+        Medium::None => {}
+        Medium::Cd(file) => {
+            add("-drive", format!("file={},if=none,id=medium,format=raw,readonly=on,media=cdrom", file.display()));
+            let bus = if hardware.firmware == Firmware::Bios {
+                "ide-cd,drive=medium"
+            } else {
+                "ide-cd,drive=medium,bus=ide.0"
+            };
+            add("-device", format!("{bus},bootindex=1"));
+        }
+        Medium::Usb(file) => {
+            add("-device", "qemu-xhci,id=usb".to_owned());
+            add("-drive", format!("file={},if=none,id=medium,format=raw,readonly=on", file.display()));
+            add("-device", "usb-storage,drive=medium,bootindex=1,removable=on".to_owned());
+        }
+    }
+    let forwards: String = hardware
+        .forwards
+        .iter()
+        .map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.here, forward.there))
+        .collect();
+    add("-netdev", format!("user,id=net0,restrict=on{forwards}"));
+    add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,romfile=".to_owned());
+    add("-chardev", format!("file,id=serial,path={},append=on", at("serial.log")));
+    add("-serial", "chardev:serial".to_owned());
+    add("-chardev", format!("socket,id=qmp,path={},server=on,wait=off", at("qmp")));
+    add("-mon", "chardev=qmp,mode=control".to_owned());
+    add("-device", "virtio-rng-pci".to_owned());
+    Ok(words)
+}

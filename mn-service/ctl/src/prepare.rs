@@ -1,0 +1,235 @@
+//! The first start of a management node (OS-BOOT-001, OS-MODE-010): a database and a message bus with passwords of this
+//! node's own, and a configuration that knows them. Every step can be done again: a start that was cut off is finished by
+//! the next one.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use clap::{Args, Subcommand};
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::{
+    config::Config,
+    event::Reporter,
+    failure::{AtPath as _, Failure},
+    settings,
+};
+
+/// Name of the database, and of its user and that of the bus (OPS-CTL-031).
+const NAME: &str = "zstack";
+/// Letters and digits of a generated password: they need no quoting anywhere, and 24 of them have 142 bits.
+const LENGTH: usize = 24;
+
+/// Options of `prepare_node`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// What to prepare
+    #[command(subcommand)]
+    part: Part,
+    /// Where the generated passwords are kept, for root alone
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/zstack/generated-passwords.toml")]
+    passwords: PathBuf,
+    /// Print JSON objects, one a line
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// A part of a node.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The database server of this machine: a database, a user, a password for root, and the address in the configuration
+    Database {
+        /// Socket of the server
+        #[arg(long, value_name = "SOCKET", default_value = "/run/mysqld/mysqld.sock")]
+        socket: PathBuf,
+    },
+    /// The message bus of this machine: a user in place of the guest that everybody knows
+    Bus {
+        /// The program that controls it
+        #[arg(long, value_name = "PROGRAM", default_value = "rabbitmqctl")]
+        control: PathBuf,
+    },
+}
+
+/// Passwords that this node made itself.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Passwords {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_zstack: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus_zstack: Option<String>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// A server does not answer or refuses, or a file cannot be written; what is done by then is found done the next time.
+pub async fn prepare(
+    options: &Options,
+    config: &Config,
+    reporter: &mut Reporter,
+) -> Result<(Value, Vec<String>), Failure> {
+    match &options.part {
+        Part::Database { socket } => database(config, &options.passwords, socket, reporter).await,
+        Part::Bus { control } => bus(&options.passwords, control, reporter).await,
+    }
+}
+
+async fn database(
+    config: &Config,
+    file: &Path,
+    socket: &Path,
+    reporter: &mut Reporter,
+) -> Result<(Value, Vec<String>), Failure> {
+    let text = match fs::read_to_string(&config.file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.at("read", &config.file)?,
+    };
+    let known: mn_service_config::Config =
+        toml::from_str(&text).map_err(|error| Failure::new(format!("{}: {error}", config.file.display())))?;
+    if known.database.url.is_some() {
+        let line = format!("{} names a database already; nothing was changed", config.file.display());
+        return Ok((json!({"changed": false}), vec![line]));
+    }
+    // The passwords are on the disk before a server knows them: nobody is locked out by a power cut in between.
+    let (root, user) = keep(file, |passwords| {
+        let root = passwords.database_root.get_or_insert_with(generated).clone();
+        (root, passwords.database_zstack.get_or_insert_with(generated).clone())
+    })?;
+    reporter.progress(0.2, "making the database");
+    let url = format!("mysql://{NAME}:{user}@localhost/{NAME}?socket={}", socket.display());
+    let fresh = settings::changed(&config.file, &text, &[format!("database.url={url}")])?;
+    let statements = format!(
+        "CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n\
+         CREATE USER IF NOT EXISTS '{NAME}'@'localhost' IDENTIFIED BY '{user}';\n\
+         ALTER USER '{NAME}'@'localhost' IDENTIFIED BY '{user}';\n\
+         GRANT ALL PRIVILEGES ON {NAME}.* TO '{NAME}'@'localhost';\n\
+         ALTER USER 'root'@'localhost' IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('{root}');\n"
+    );
+    let mut client = Command::new("mariadb");
+    client.args(["--no-defaults", "--batch", "--user=root"]).arg(format!("--socket={}", socket.display()));
+    run(client, "mariadb", &statements).await.map_err(|failure| {
+        failure.hint("systemctl status mariadb shows whether the database server runs; root needs no password there")
+    })?;
+    reporter.progress(0.8, "writing the configuration");
+    if let Some(folder) = config.file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).at("make", folder)?;
+    }
+    settings::write(&config.file, &fresh)?;
+    let lines = vec![
+        format!("the database {NAME} is there, and {} names it", config.file.display()),
+        format!("the password of its root is in {}", file.display()),
+    ];
+    Ok((json!({"changed": true, "configuration": config.file, "passwords": file}), lines))
+}
+
+async fn bus(file: &Path, control: &Path, reporter: &mut Reporter) -> Result<(Value, Vec<String>), Failure> {
+    let password = keep(file, |passwords| passwords.bus_zstack.get_or_insert_with(generated).clone())?;
+    let name = control.display().to_string();
+    let rabbit = |words: &[&str]| {
+        let mut command = Command::new(control);
+        command.arg("--quiet").args(words);
+        command
+    };
+    reporter.progress(0.1, "waiting for the message bus");
+    run(rabbit(&["await_startup", "--timeout", "300"]), &name, "").await?;
+    let users = run(rabbit(&["list_users", "--no-table-headers"]), &name, "").await?;
+    let has = |user: &str| users.lines().any(|line| line.split_whitespace().next() == Some(user));
+    reporter.progress(0.5, "making its user");
+    // With the password on standard input it is in no list of processes.
+    let verb = if has(NAME) { "change_password" } else { "add_user" };
+    run(rabbit(&[verb, NAME]), &name, &format!("{password}\n")).await?;
+    run(rabbit(&["set_permissions", "--vhost", "/", NAME, ".*", ".*", ".*"]), &name, "").await?;
+    if has("guest") {
+        run(rabbit(&["delete_user", "guest"]), &name, "").await?;
+    }
+    let line = format!("the message bus knows the user {NAME}; his password is in {}", file.display());
+    Ok((json!({"user": NAME, "passwords": file}), vec![line]))
+}
+
+/// Runs a program and gives it `input`; what it printed. Its words are part of the failure, the input is not.
+async fn run(mut command: Command, name: &str, input: &str) -> Result<String, Failure> {
+    let failed = |why: String| Failure::new(format!("{name} failed: {why}"));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .env("LC_ALL", "C.UTF-8");
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // Who ends before he has read everything says why on standard error.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let (said, told) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let why = [said.trim(), told.trim()].into_iter().find(|text| !text.is_empty());
+    Err(failed(why.map_or_else(|| output.status.to_string(), str::to_owned)))
+}
+
+/// Changes the file of passwords, and has it on the disk before it returns.
+fn keep<T>(file: &Path, change: impl FnOnce(&mut Passwords) -> T) -> Result<T, Failure> {
+    let mut passwords: Passwords = match fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Passwords::default(),
+        read => toml::from_str(&read.at("read", file)?)
+            // The message of the parser would quote a password.
+            .map_err(|_| Failure::new(format!("{} is no list of passwords; move it away", file.display())))?,
+    };
+    let before = passwords.clone();
+    let result = change(&mut passwords);
+    if passwords == before {
+        return Ok(result);
+    }
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).at("make", folder)?;
+    let fresh = file.with_extension("new");
+    let text = toml::to_string(&passwords).map_err(|error| Failure::new(error.to_string()))?;
+    let text =
+        format!("# Made by this node at its first start; later changes of a password are not written here.\n{text}");
+    let mut open =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).at("write", &fresh)?;
+    open.write_all(text.as_bytes()).and_then(|()| open.sync_all()).at("write", &fresh)?;
+    fs::rename(&fresh, file).at("replace", file)?;
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).at("write", folder)?;
+    Ok(result)
+}
+
+fn generated() -> String {
+    let mut random = rand::rng();
+    (0..LENGTH).map(|_| char::from(random.sample(rand::distr::Alphanumeric))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_made_once_and_kept_for_root_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("etc/passwords.toml");
+        let make = || keep(&file, |all| all.bus_zstack.get_or_insert_with(generated).clone()).unwrap();
+        let first = make();
+        assert_eq!(first.len(), LENGTH);
+        assert_eq!(make(), first);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&file, "bus_zstack = 'geheim").unwrap();
+        let failure = keep(&file, |_| ()).unwrap_err();
+        assert!(!failure.message.contains("geheim"), "{failure}");
+    }
+}
