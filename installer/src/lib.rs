@@ -6,6 +6,7 @@
 pub mod events;
 pub mod execute;
 pub mod front;
+pub mod kickstart;
 pub mod medium;
 pub mod probe;
 pub mod screen;

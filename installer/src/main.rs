@@ -144,7 +144,7 @@ async fn run(command: Command) -> Result<(), Failed> {
         }
         Command::Auto { common } => {
             let line = tool::read(Path::new("/proc/cmdline"))?;
-            let answers = sources::unattended(&line, &common.medium).await?;
+            let answers = sources::unattended(&line, &common.medium, &probe().await?).await?;
             let Some(answers) = answers else {
                 return Ok(leave(screen::run::run(&common.medium).await?).await?);
             };

@@ -32,6 +32,8 @@ pub(crate) enum Feature {
     Database,
     /// What the tests of the agent's rollout speak to: a real SSH server, sudo, a DHCP client.
     Rollout,
+    /// Comparing our kickstart with pykickstart, which comes from a Python package index.
+    Kickstart,
     /// Building the web UI, where no Node.js is.
     Ui,
     /// A browser for the tests of the web UI.
@@ -58,6 +60,7 @@ impl Feature {
             Self::Network => &["iproute2", "iputils-ping", "dnsmasq-base", "nftables"],
             Self::Database => &["mariadb-server-core", "mariadb-client-core"],
             Self::Rollout => &["openssh-server", "sudo", "udhcpc"],
+            Self::Kickstart => &["python3", "python3-venv"],
             Self::Ui => &["nodejs", "npm"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Package => &["dpkg-dev", "binutils", "lintian"],

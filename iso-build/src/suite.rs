@@ -53,6 +53,7 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         Feature::Network,
         Feature::Database,
         Feature::Rollout,
+        Feature::Kickstart,
         Feature::Browser,
     ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;

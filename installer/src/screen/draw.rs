@@ -313,7 +313,8 @@ fn draw_failure(frame: &mut Frame<'_>, app: &App, area: Rect, progress: &Progres
         .map(|text| Line::styled(text, app.look.bad()))
         .collect();
     let state = app.say(if failure.changed { words::CHANGED } else { words::UNCHANGED });
-    said.push(Line::from(format!("{state} {}", words::LOG_AT.fill(app.language, &[&failure.log]))));
+    said.push(Line::from(state));
+    said.push(Line::from(words::LOG_AT.fill(app.language, &[&failure.log])));
     said.push(Line::default());
     for (number, word) in WAYS_OUT.into_iter().enumerate() {
         let (mark, style) = if number == at { ('>', app.look.selected()) } else { (' ', Style::new()) };
