@@ -20,7 +20,7 @@ use crate::{
 
 /// Commands of kickstart that are not read here, and why nobody misses them: they are for hardware and formats that a
 /// machine of this product does not have.
-const OTHERS: [&str; 24] = [
+const OTHERS: [&str; 23] = [
     "autostep",
     "bootc",
     "device",
@@ -40,7 +40,6 @@ const OTHERS: [&str; 24] = [
     "nvdimm",
     "ostreecontainer",
     "ostreesetup",
-    "rdp",
     "stratisfs",
     "stratispool",
     "upgrade",
@@ -139,7 +138,7 @@ commands! {
     Network, Firewall,
     Rootpw, User, Sshkey, Sshpw, Group, Authconfig, Authselect, Realm, Selinux,
     Install, Url, Cdrom, Nfs, Harddrive, Liveimg, Repo, Module, Driverdisk, Updates, Mediacheck, Rhsm,
-    Services, Firstboot, Skipx, Xconfig, DisplayMode, Vnc, Finish, Eula, Rescue, Logging, Syspurpose,
+    Services, Firstboot, Skipx, Xconfig, DisplayMode, Vnc, Rdp, Finish, Eula, Rescue, Logging, Syspurpose,
     UnsupportedHardware,
     Bootloader, Zerombr, Clearpart, Ignoredisk, Autopart, Reqpart, Zipl,
     Part, Raid, Volgroup, Logvol, Btrfs, Mount, Snapshot,

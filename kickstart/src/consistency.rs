@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{commands::Command, document::Item, problem::Report, version::Version};
+use crate::{commands::Command, document::Item, problem::Report};
 
 /// Ways to divide disks that cannot be combined: none of the left with any of the right.
 const APART: [(&[&str], &[&str]); 2] = [
@@ -11,7 +11,7 @@ const APART: [(&[&str], &[&str]); 2] = [
 ];
 
 /// Reports commands that contradict others, at their lines.
-pub(crate) fn check(items: &[Item], lines: &[usize], _version: Version, report: &mut Report) {
+pub(crate) fn check(items: &[Item], lines: &[usize], report: &mut Report) {
     let mut seen: Vec<(&str, usize)> = Vec::new();
     let mut named: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (item, line) in items.iter().zip(lines) {

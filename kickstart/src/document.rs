@@ -84,7 +84,7 @@ impl Kickstart {
                 }
             }
         }
-        consistency::check(&self.items, &places, version, &mut report);
+        consistency::check(&self.items, &places, &mut report);
         if report.errors() == 0 {
             self.check_read_back(&text, version, &mut report);
         }

@@ -175,7 +175,7 @@ impl Packages {
                 PackageItem::Include(path) => format!("%include {}", words::quote(path)),
             };
             let mut read_back = Report::default();
-            if line.contains(words::LINE_ENDS) || read(&line, 1, &mut read_back).as_ref() != Some(item) {
+            if line.contains(words::LINE_ENDS) || read(&line, &mut read_back).as_ref() != Some(item) {
                 report.error(1, "%packages: a name has characters that would be read as something else: correct it.");
             }
             body.push_str(&line);
@@ -186,8 +186,8 @@ impl Packages {
 }
 
 /// Reads a line without its end. `None` for one that says nothing or is wrong; the latter is reported.
-pub(crate) fn read(line: &str, version_column: usize, report: &mut Report) -> Option<PackageItem> {
-    let column = line.chars().take_while(|character| character.is_whitespace()).count() + version_column;
+pub(crate) fn read(line: &str, report: &mut Report) -> Option<PackageItem> {
+    let column = line.chars().take_while(|character| character.is_whitespace()).count() + 1;
     let text = line.trim();
     if text.is_empty() || text.starts_with('#') {
         return None;

@@ -11,7 +11,7 @@ use crate::oracle::Oracle;
 const LINES: usize = 60;
 
 /// Commands of pykickstart that the crate does not read, and says so.
-const NOT_OURS: [&str; 19] = [
+const NOT_OURS: [&str; 18] = [
     "autostep",
     "bootc",
     "device",
@@ -26,7 +26,6 @@ const NOT_OURS: [&str; 19] = [
     "nvdimm",
     "ostreecontainer",
     "ostreesetup",
-    "rdp",
     "upgrade",
     "zfcp",
     "stratisfs",
@@ -82,6 +81,7 @@ fn value(rng: &mut StdRng, action: &Value) -> String {
         "swap",
     ];
     match (action["type"].as_str(), action["dest"].as_str()) {
+        (_, Some("percent" | "reserved_percent")) => pick(rng, &["0", "1", "50", "99", "100", "101", "-1"]),
         // Without servers it says nothing, which the crate refuses.
         (_, Some("ntpservers")) => pick(rng, &["a", "a,b", "a, b,,"]),
         // RHEL 9 ignores whatever stands here, and the crate still refuses what never was a level.
