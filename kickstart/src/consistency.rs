@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{commands::Command, document::Item, problem::Report};
 
-/// Ways to divide disks that cannot be combined: none of the left with any of the right.
-const APART: [(&[&str], &[&str]); 2] = [
+/// Ways to divide disks, and images to install, that cannot be combined: none of the left with any of the right.
+const APART: [(&[&str], &[&str]); 4] = [
     (&["autopart"], &["part", "raid", "volgroup", "logvol", "reqpart"]),
     (&["mount"], &["autopart", "part", "raid", "volgroup", "logvol", "reqpart"]),
+    (&["ostreesetup"], &["ostreecontainer", "bootc"]),
+    (&["ostreecontainer"], &["bootc"]),
 ];
 
 /// Reports commands that contradict others, at their lines.
@@ -61,6 +63,11 @@ fn identity(command: &Command) -> Option<(&'static str, String)> {
         Command::Volgroup(group) => Some(("volgroup", group.name.clone())),
         Command::Logvol(volume) => Some(("logvol", format!("{}/{}", volume.vgname, volume.name))),
         Command::Btrfs(volume) => Some(("btrfs for", volume.mountpoint.as_str().to_owned())),
+        Command::Fcoe(fcoe) => Some(("fcoe for", fcoe.nic.clone())),
+        Command::Zfcp(disk) => {
+            let parts = [Some(disk.devnum.as_str()), disk.wwpn.as_deref(), disk.fcplun.as_deref()];
+            Some(("zfcp", parts.into_iter().flatten().collect::<Vec<_>>().join(" ")))
+        }
         Command::Snapshot(snapshot) => Some(("snapshot", snapshot.name.clone())),
         _ => None,
     }
