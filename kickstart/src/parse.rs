@@ -133,13 +133,13 @@ impl Reader {
         let line = Line { text, first, words: words.collect() };
         let at = self.report.line;
         match line.word() {
-            "%include" | "%ksappend" => match line.words().first() {
-                Some(what) if !what.text.is_empty() => {
-                    let what = what.text.clone();
-                    let item = if line.word() == "%include" { Item::Include(what) } else { Item::KsAppend(what) };
-                    self.push(at, item);
-                }
-                _ => self.report.error(line.column(), format!("{} needs the name of a file.", line.word())),
+            "%include" => match line.words().first() {
+                Some(path) if !path.text.is_empty() => self.push(at, Item::Include(path.text.clone())),
+                _ => self.report.error(line.column(), "%include needs the name of a file."),
+            },
+            "%ksappend" => match packages::appended(text) {
+                Some(path) => self.push(at, Item::KsAppend(path)),
+                None => self.report.error(line.column(), "%ksappend needs the name of a file."),
             },
             word if word.starts_with('%') => {
                 return section::open(&line, self.version, &mut self.report).or_else(|| {
