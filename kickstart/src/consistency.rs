@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::{commands::Command, document::Item, problem::Report, version::Version};
+use crate::{commands::Command, document::Item, problem::Report};
 
-/// Ways to divide disks that cannot be combined: none of the left with any of the right.
-const APART: [(&[&str], &[&str]); 2] = [
+/// Ways to divide disks, and images to install, that cannot be combined: none of the left with any of the right.
+const APART: [(&[&str], &[&str]); 4] = [
     (&["autopart"], &["part", "raid", "volgroup", "logvol", "reqpart"]),
     (&["mount"], &["autopart", "part", "raid", "volgroup", "logvol", "reqpart"]),
+    (&["ostreesetup"], &["ostreecontainer", "bootc"]),
+    (&["ostreecontainer"], &["bootc"]),
 ];
 
 /// Reports commands that contradict others, at their lines.
-pub(crate) fn check(items: &[Item], lines: &[usize], _version: Version, report: &mut Report) {
+pub(crate) fn check(items: &[Item], lines: &[usize], report: &mut Report) {
     let mut seen: Vec<(&str, usize)> = Vec::new();
     let mut named: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (item, line) in items.iter().zip(lines) {
@@ -61,6 +63,11 @@ fn identity(command: &Command) -> Option<(&'static str, String)> {
         Command::Volgroup(group) => Some(("volgroup", group.name.clone())),
         Command::Logvol(volume) => Some(("logvol", format!("{}/{}", volume.vgname, volume.name))),
         Command::Btrfs(volume) => Some(("btrfs for", volume.mountpoint.as_str().to_owned())),
+        Command::Fcoe(fcoe) => Some(("fcoe for", fcoe.nic.clone())),
+        Command::Zfcp(disk) => {
+            let parts = [Some(disk.devnum.as_str()), disk.wwpn.as_deref(), disk.fcplun.as_deref()];
+            Some(("zfcp", parts.into_iter().flatten().collect::<Vec<_>>().join(" ")))
+        }
         Command::Snapshot(snapshot) => Some(("snapshot", snapshot.name.clone())),
         _ => None,
     }

@@ -75,16 +75,11 @@ impl Kickstart {
                     text.push('\n');
                     text.push_str(&section.write(version, &mut report));
                 }
-                Item::Include(path) | Item::KsAppend(path) => {
-                    let word = if matches!(item, Item::Include(_)) { "%include" } else { "%ksappend" };
-                    if path.is_empty() || path.contains(words::LINE_ENDS) {
-                        report.error(1, format!("{word} needs the name of a file on one line."));
-                    }
-                    text.push_str(&format!("{word} {}\n", words::quote(path)));
-                }
+                Item::Include(path) => text.push_str(&format!("%include {}\n", words::quote(path))),
+                Item::KsAppend(path) => text.push_str(&format!("%ksappend {path}\n")),
             }
         }
-        consistency::check(&self.items, &places, version, &mut report);
+        consistency::check(&self.items, &places, &mut report);
         if report.errors() == 0 {
             self.check_read_back(&text, version, &mut report);
         }

@@ -188,6 +188,13 @@ fn classify<'a>(
             if !text.starts_with('-') || text.len() == 1 {
                 return Token::Argument;
             }
+            if text == "--" {
+                report.error(
+                    word.column,
+                    "a lone -- is not supported: remove it, and write values that begin with a dash as --option=VALUE.",
+                );
+                return Token::Unknown { has_value: true };
+            }
             let (typed, value) = match text.split_once('=') {
                 Some((typed, value)) => (typed, Some(value)),
                 None => (text, None),

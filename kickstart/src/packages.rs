@@ -6,7 +6,7 @@ use crate::{
     declare::command,
     options::Rules,
     problem::Report,
-    section::write_header,
+    section::{first_word, write_header},
     version::{
         Support,
         Version::{self, Rhel8, Rhel9, Rhel10},
@@ -90,6 +90,8 @@ pub enum PackageItem {
     ExcludePackage(String),
     /// `%include`: further lines from a file, which whoever reads files puts here.
     Include(String),
+    /// `%ksappend`: further lines from a file or an address, in the same way.
+    KsAppend(String),
 }
 
 /// The section.
@@ -149,7 +151,7 @@ impl Packages {
                     selection.packages.remove(name);
                     selection.excluded_packages.insert(name.clone());
                 }
-                PackageItem::Include(_) => {}
+                PackageItem::Include(_) | PackageItem::KsAppend(_) => {}
             }
         }
         selection
@@ -173,9 +175,10 @@ impl Packages {
                 PackageItem::Package(name) => name.clone(),
                 PackageItem::ExcludePackage(name) => format!("-{name}"),
                 PackageItem::Include(path) => format!("%include {}", words::quote(path)),
+                PackageItem::KsAppend(path) => format!("%ksappend {path}"),
             };
             let mut read_back = Report::default();
-            if line.contains(words::LINE_ENDS) || read(&line, 1, &mut read_back).as_ref() != Some(item) {
+            if line.contains(words::LINE_ENDS) || read(&line, &mut read_back).as_ref() != Some(item) {
                 report.error(1, "%packages: a name has characters that would be read as something else: correct it.");
             }
             body.push_str(&line);
@@ -186,8 +189,8 @@ impl Packages {
 }
 
 /// Reads a line without its end. `None` for one that says nothing or is wrong; the latter is reported.
-pub(crate) fn read(line: &str, version_column: usize, report: &mut Report) -> Option<PackageItem> {
-    let column = line.chars().take_while(|character| character.is_whitespace()).count() + version_column;
+pub(crate) fn read(line: &str, report: &mut Report) -> Option<PackageItem> {
+    let column = line.chars().take_while(|character| character.is_whitespace()).count() + 1;
     let text = line.trim();
     if text.is_empty() || text.starts_with('#') {
         return None;
@@ -214,7 +217,7 @@ pub(crate) fn read(line: &str, version_column: usize, report: &mut Report) -> Op
         PackageItem::Environment(name) | PackageItem::ExcludeEnvironment(name) | PackageItem::ExcludeGroup(name) => {
             (name, false)
         }
-        PackageItem::Group { name, .. } | PackageItem::Include(name) => (name, false),
+        PackageItem::Group { name, .. } | PackageItem::Include(name) | PackageItem::KsAppend(name) => (name, false),
     };
     if name.is_empty() || name.trim() != name {
         report.error(column, "a name has to follow without a blank: write `-name`, `@group` or `@^environment`.");
@@ -231,7 +234,19 @@ pub(crate) fn read(line: &str, version_column: usize, report: &mut Report) -> Op
     Some(item)
 }
 
+/// What a `%ksappend` line asks for: the text between its first two blanks, without regard to quotes.
+pub(crate) fn appended(line: &str) -> Option<String> {
+    line.trim().split(' ').nth(1).filter(|path| !path.is_empty()).map(str::to_owned)
+}
+
 fn include(text: &str, column: usize, report: &mut Report) -> Option<PackageItem> {
+    if first_word(text) == Some("%ksappend") {
+        let appended = appended(text).map(PackageItem::KsAppend);
+        if appended.is_none() {
+            report.error(column, "%ksappend needs the name of a file.");
+        }
+        return appended;
+    }
     let words = match words::split(text, false) {
         Ok(split) => split.words,
         Err(broken) => {

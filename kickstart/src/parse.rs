@@ -83,16 +83,16 @@ pub fn parse_bytes(bytes: &[u8], version: Version) -> Result<Parsed, Problems> {
 /// Everything that is wrong, with its place and the way out.
 pub fn parse(text: &str, version: Version) -> Result<Parsed, Problems> {
     let mut reader = Reader { report: Report::default(), version, items: Vec::new(), lines: Vec::new() };
-    let all: Vec<&str> = section::lines(text).collect();
+    let all: Vec<(usize, &str)> = section::placed_lines(text).collect();
     let mut at = 0;
-    while let Some(line) = all.get(at) {
+    while let Some((_, line)) = all.get(at) {
         at += 1;
         reader.report.line = at;
         if let Some(opened) = reader.line(line) {
             at = reader.section(opened, text, &all, at);
         }
     }
-    consistency::check(&reader.items, &reader.lines, version, &mut reader.report);
+    consistency::check(&reader.items, &reader.lines, &mut reader.report);
     let Reader { report, items, lines, .. } = reader;
     report.into_result().map(|warnings| Parsed { kickstart: Kickstart { items }, lines, warnings })
 }
@@ -133,13 +133,13 @@ impl Reader {
         let line = Line { text, first, words: words.collect() };
         let at = self.report.line;
         match line.word() {
-            "%include" | "%ksappend" => match line.words().first() {
-                Some(what) if !what.text.is_empty() => {
-                    let what = what.text.clone();
-                    let item = if line.word() == "%include" { Item::Include(what) } else { Item::KsAppend(what) };
-                    self.push(at, item);
-                }
-                _ => self.report.error(line.column(), format!("{} needs the name of a file.", line.word())),
+            "%include" => match line.words().first() {
+                Some(path) if !path.text.is_empty() => self.push(at, Item::Include(path.text.clone())),
+                _ => self.report.error(line.column(), "%include needs the name of a file."),
+            },
+            "%ksappend" => match packages::appended(text) {
+                Some(path) => self.push(at, Item::KsAppend(path)),
+                None => self.report.error(line.column(), "%ksappend needs the name of a file."),
             },
             word if word.starts_with('%') => {
                 return section::open(&line, self.version, &mut self.report).or_else(|| {
@@ -157,10 +157,10 @@ impl Reader {
     }
 
     /// Reads the lines of a section up to its `%end`, and returns the number of lines that are read by then.
-    fn section(&mut self, opened: section::Opened, text: &str, all: &[&str], opening: usize) -> usize {
+    fn section(&mut self, opened: section::Opened, text: &str, all: &[(usize, &str)], opening: usize) -> usize {
         let mut at = opening;
         let mut ended = false;
-        while let Some(line) = all.get(at) {
+        while let Some((_, line)) = all.get(at) {
             let word = first_word(line).unwrap_or_default();
             if word == "%end" || OPENINGS.contains(&word) {
                 ended = word == "%end";
@@ -172,10 +172,11 @@ impl Reader {
             self.report.error(1, "this section is not closed: end it with a line `%end`.");
         }
         let within = all.get(opening..at).unwrap_or_default();
-        let body = Body::new(slice(text, all, opening, at));
+        let place = |line: usize| all.get(line).map_or(text.len(), |(place, _)| *place);
+        let body = Body::new(text.get(place(opening)..place(at)).unwrap_or_default());
         let is_packages = matches!(opened, section::Opened::Packages(_));
         if !is_packages {
-            for (line, number) in within.iter().zip(opening + 1..) {
+            for ((_, line), number) in within.iter().zip(opening + 1..) {
                 self.report.line = number;
                 check_include(line, 1, &mut self.report);
             }
@@ -187,22 +188,13 @@ impl Reader {
         let report = &mut self.report;
         let section = section::close(opened, body, |header| {
             let mut items = Vec::new();
-            for (line, number) in within.iter().zip(opening + 1..) {
+            for ((_, line), number) in within.iter().zip(opening + 1..) {
                 report.line = number;
-                items.extend(packages::read(line, 1, report));
+                items.extend(packages::read(line, report));
             }
             Packages { header, items }
         });
         self.push(opening, Item::Section(section));
         at + usize::from(ended)
     }
-}
-
-/// The text of the lines from `from` up to `to`, line ends included.
-fn slice<'a>(text: &'a str, all: &[&str], from: usize, to: usize) -> &'a str {
-    let place = |line: Option<&&str>| match line {
-        Some(line) => line.as_ptr().addr().saturating_sub(text.as_ptr().addr()),
-        None => text.len(),
-    };
-    text.get(place(all.get(from))..place(all.get(to))).unwrap_or_default()
 }

@@ -42,18 +42,24 @@ impl Body {
 
 /// The lines of a text where Python ends them, without their ends.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    placed_lines(text).map(|(_, line)| line)
+}
+
+/// The same with the byte at which each begins.
+pub(crate) fn placed_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
+        let place = text.len() - rest.len();
         let end = rest.find(words::LINE_ENDS).unwrap_or(rest.len());
         let (line, after) = rest.split_at(end);
         rest = match after.strip_prefix("\r\n") {
             Some(after) => after,
             None => after.char_indices().nth(1).map(|(at, _)| after.split_at(at).1).unwrap_or_default(),
         };
-        Some(line)
+        Some((place, line))
     })
 }
 

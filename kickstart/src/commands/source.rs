@@ -127,6 +127,64 @@ command! {
 }
 
 command! {
+    /// `hmc`: install from the medium of a console of IBM Z.
+    Hmc: "hmc"; {}
+}
+
+command! {
+    /// `ostreesetup`: install a tree of OSTree.
+    Ostreesetup: "ostreesetup"; {
+        /// The operating system that the tree is of.
+        pub osname: String = required("--osname");
+        /// The name of the repository; that of the operating system where nothing is said.
+        pub remote: Option<String> = store("--remote");
+        /// The address of the repository.
+        pub url: String = required("--url");
+        /// The branch of the tree.
+        pub reference: String = required("--ref");
+        /// Signatures are not checked.
+        pub nogpg: bool = flag("--nogpg");
+    }
+}
+
+impl Rules for Ostreesetup {
+    fn rules(&self, _version: Version) -> Vec<String> {
+        if ["file:", "http:", "https:"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            return Vec::new();
+        }
+        vec!["ostreesetup --url needs an address that begins with file:, http: or https:.".to_owned()]
+    }
+}
+
+command! {
+    /// `ostreecontainer`: install a tree of OSTree from a container image.
+    Ostreecontainer: "ostreecontainer" in Support::since(Rhel9); {
+        /// The image.
+        pub url: String = required("--url");
+        /// The name of its state.
+        pub stateroot: Option<String> = store("--stateroot");
+        /// How it is fetched, such as `registry`.
+        pub transport: Option<String> = store("--transport");
+        /// The name of the repository; that of the state where nothing is said.
+        pub remote: Option<String> = store("--remote");
+        /// Signatures are not checked.
+        pub no_signature_verification: bool = flag("--no-signature-verification");
+    }
+}
+
+command! {
+    /// `bootc`: install a bootable container image.
+    Bootc: "bootc" in Support::since(Rhel10); {
+        /// The image.
+        pub source_imgref: String = required("--source-imgref");
+        /// The image that updates come from; the same where nothing is said.
+        pub target_imgref: Option<String> = store("--target-imgref");
+        /// The name of its state.
+        pub stateroot: Option<String> = store("--stateroot");
+    }
+}
+
+command! {
     /// `repo`: a further repository of packages.
     Repo: "repo"; {
         /// Its name.
@@ -256,4 +314,4 @@ impl Rules for Rhsm {
     }
 }
 
-no_rules!(Cdrom, Nfs, Liveimg, Module, Mediacheck);
+no_rules!(Cdrom, Nfs, Liveimg, Hmc, Ostreecontainer, Bootc, Module, Mediacheck);

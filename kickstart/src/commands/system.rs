@@ -113,6 +113,16 @@ command! {
     }
 }
 
+command! {
+    /// `rdp`: the installer shows itself over the network by RDP.
+    Rdp: "rdp" in Support::since(Rhel10); {
+        /// The user for connecting.
+        pub username: Option<String> = store("--username");
+        /// The password for connecting.
+        pub password: Option<Secret> = store("--password");
+    }
+}
+
 choices! {
     /// What happens when the installation is done.
     #[derive(Default)]
@@ -230,4 +240,4 @@ command! {
     UnsupportedHardware: "unsupported_hardware" in Support::ALWAYS.removed(Rhel8); {}
 }
 
-no_rules!(Firstboot, Skipx, Xconfig, Vnc, Finish, Syspurpose, UnsupportedHardware);
+no_rules!(Firstboot, Skipx, Xconfig, Vnc, Rdp, Finish, Syspurpose, UnsupportedHardware);

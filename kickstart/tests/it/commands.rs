@@ -11,27 +11,7 @@ use crate::oracle::Oracle;
 const LINES: usize = 60;
 
 /// Commands of pykickstart that the crate does not read, and says so.
-const NOT_OURS: [&str; 19] = [
-    "autostep",
-    "bootc",
-    "device",
-    "deviceprobe",
-    "dmraid",
-    "fcoe",
-    "hmc",
-    "iscsi",
-    "iscsiname",
-    "method",
-    "multipath",
-    "nvdimm",
-    "ostreecontainer",
-    "ostreesetup",
-    "rdp",
-    "upgrade",
-    "zfcp",
-    "stratisfs",
-    "stratispool",
-];
+const NOT_OURS: [&str; 8] = ["autostep", "device", "deviceprobe", "dmraid", "method", "multipath", "nvdimm", "upgrade"];
 
 /// A line and what each side makes of it.
 struct Case {
@@ -82,6 +62,7 @@ fn value(rng: &mut StdRng, action: &Value) -> String {
         "swap",
     ];
     match (action["type"].as_str(), action["dest"].as_str()) {
+        (_, Some("percent" | "reserved_percent")) => pick(rng, &["0", "1", "50", "99", "100", "101", "-1"]),
         // Without servers it says nothing, which the crate refuses.
         (_, Some("ntpservers")) => pick(rng, &["a", "a,b", "a, b,,"]),
         // RHEL 9 ignores whatever stands here, and the crate still refuses what never was a level.
@@ -101,6 +82,7 @@ fn value(rng: &mut StdRng, action: &Value) -> String {
         (_, Some("bridgeopts")) => pick(rng, &["stp=no", "a=1,b=2", "a", "a=1,", "a=b=c"]),
         (_, Some("bindto")) => pick(rng, &["mac", "name"]),
         (_, Some("cache_mode")) => pick(rng, &["writeback", "writethrough", "x"]),
+        (_, Some("url")) => pick(rng, &["http://a/b", "https://a/b?c=d&e", "file:/x", "ftp://a", "", "nothing"]),
         (_, Some("origin")) => pick(rng, &["vg/lv", "vg", "a/b/c", "/x"]),
         _ => pick(rng, &texts),
     }
@@ -187,6 +169,7 @@ fn field_option(word: &str, field: &str) -> Option<String> {
         ("clearpart" | "firstboot" | "selinux" | "zipl", "kind" | "mode" | "secure_boot") => None,
         ("autopart", "kind") => Some("--type".to_owned()),
         ("rhsm", "activation_keys") => Some("--activation-key".to_owned()),
+        ("ostreesetup", "reference") => Some("--ref".to_owned()),
         ("syspurpose", "addons") => Some("--addon".to_owned()),
         _ => Some(format!("--{}", field.replace('_', "-"))),
     }
@@ -222,6 +205,9 @@ fn differences(case: &Case, ours: &Map<String, Value>, theirs: &Value, fresh: &V
             ("mount", "reformat", Value::String(name)) if !name.is_empty() => json!(true),
             ("btrfs" | "logvol" | "raid" | "volgroup", "useexisting", _) if ours["noformat"] == true => json!(true),
             ("btrfs", "noformat", _) if ours["useexisting"] == true => json!(false),
+            ("ostreesetup", "remote", _) if !value.is_string() || *value == "" => ours["osname"].clone(),
+            ("ostreecontainer", "remote", _) if !value.is_string() || *value == "" => continue,
+            ("bootc", "target_imgref", _) if !value.is_string() || *value == "" => ours["source_imgref"].clone(),
             ("bootloader", "iscrypted" | "password", _) if !ours["md5pass"].is_null() => continue,
             ("ignoredisk", "drives", _) if ours["interactive"] == true => continue,
             (_, _, Value::Bool(true)) if action["nargs"] == "0" => action["const"].clone(),

@@ -183,6 +183,23 @@ fn files_mean_what_they_mean_in_pykickstart() {
     }
 }
 
+/// pykickstart fetches what these lines name before it reads the file; here they are left to the caller.
+#[test]
+fn files_that_are_appended_are_items_within_packages_too() {
+    let text = "%ksappend http://a/b.ks\n%packages\n%ksappend payload/a.ks\n%include /tmp/p\nvim\n%end\n";
+    let kickstart = parse(text, Version::Rhel9).unwrap().kickstart;
+    let packages = vec![
+        PackageItem::KsAppend("payload/a.ks".to_owned()),
+        PackageItem::Include("/tmp/p".to_owned()),
+        PackageItem::Package("vim".to_owned()),
+    ];
+    let section = Section::Packages(Packages { header: PackagesHeader::default(), items: packages });
+    assert_eq!(kickstart.items, [Item::KsAppend("http://a/b.ks".to_owned()), Item::Section(section)]);
+    assert_eq!(parse(&kickstart.render(Version::Rhel9).unwrap(), Version::Rhel9).unwrap().kickstart, kickstart);
+    let said = parse("%packages\n%ksappend\n%end\n%ksappend\n", Version::Rhel9).unwrap_err().to_string();
+    assert_eq!(said, "2:1: %ksappend needs the name of a file.\n4:1: %ksappend needs the name of a file.");
+}
+
 /// Texts of all kinds, and some that mean something in a file.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -202,6 +219,7 @@ fn item() -> impl Strategy<Value = Item> {
         text().prop_map(PackageItem::Package),
         text().prop_map(PackageItem::ExcludePackage),
         text().prop_map(PackageItem::Include),
+        text().prop_map(PackageItem::KsAppend),
     ];
     prop_oneof![
         (text(), vec(text(), 0..3)).prop_map(|(lang, addsupport)| Lang { lang, addsupport }.into()),

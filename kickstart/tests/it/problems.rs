@@ -29,7 +29,7 @@ fn everything_wrong_with_a_file_is_said_at_once_with_its_place_and_the_way_out()
 #[test]
 fn versions_differ_and_say_so() {
     let text = "install\nauthconfig --enableshadow\nsshkey --username=root \"ssh-ed25519 AAAA\"\nbtrfs / sda1\n\
-                timezone --isUtc --ntpservers=a Asia/Shanghai\nvnc --password=x\ntimesource --ntp-server=a\niscsi --ipaddr=10.0.0.1\n\
+                timezone --isUtc --ntpservers=a Asia/Shanghai\nvnc --password=x\ntimesource --ntp-server=a\nmultipath --name=a\n\
                 ignoredisk --interactive\nnetwork --device=t --teamslaves=a\nlogging --level=info\n%packages --nobase\n%end\n\
                 %traceback\n%end\n";
     let said: Vec<String> =
