@@ -1,6 +1,7 @@
 //! `zstack-installer`: puts the product on a machine.
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -144,14 +145,19 @@ async fn run(command: Command) -> Result<(), Failed> {
         }
         Command::Auto { common } => {
             let line = tool::read(Path::new("/proc/cmdline"))?;
-            let answers = sources::unattended(&line, &common.medium, &probe().await?).await?;
-            let Some(answers) = answers else {
-                return Ok(leave(screen::run::run(&common.medium).await?).await?);
+            let answers = sources::unattended(&line, &common.medium, &probe().await?).await;
+            let watched = !common.json && std::io::stdout().is_terminal();
+            if watched && common.until.is_none() && common.halt_after.is_none() {
+                let answers = answers.map_err(|cause| cause.to_string()).transpose();
+                return Ok(leave(screen::run::run(&common.medium, answers).await?).await?);
+            }
+            let Some(answers) = answers? else {
+                return Err(tool::Error::Wrong("there are no answers, and no terminal to ask on".to_owned()).into());
             };
             let (plan, medium) = prepare(&answers, &common.medium).await?;
             carry_out(&answers, plan, medium, common).await
         }
-        Command::Screen { medium } => Ok(leave(screen::run::run(&medium).await?).await?),
+        Command::Screen { medium } => Ok(leave(screen::run::run(&medium, None).await?).await?),
         Command::Verify { medium } => Ok(verify(&medium).await?),
     }
 }

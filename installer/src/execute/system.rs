@@ -63,18 +63,13 @@ impl Installation {
         self.put("/etc/machine-id", "", 0o444)?;
         self.remove("/var/lib/dbus/machine-id")?;
         self.remove("/var/lib/systemd/random-seed")?;
+        // A unit of the base layer makes new keys at first boot.
         let ssh = self.at("/etc/ssh");
         for entry in std::fs::read_dir(&ssh).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("ssh_host_") {
                 self.remove(&format!("/etc/ssh/{name}"))?;
             }
-        }
-        if self.at("/usr/sbin/sshd").exists() {
-            // The server refuses to start without keys, so they are made before it is asked.
-            let unit =
-                "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n";
-            self.put("/etc/systemd/system/ssh.service.d/zstack-host-keys.conf", unit, 0o644)?;
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct App {
     pub(super) forms: BTreeMap<Section, Form>,
     /// What is on the screen.
     pub page: Page,
+    /// The answers came from elsewhere: nobody is asked, and the end is as they say.
+    pub unattended: bool,
 }
 
 /// Sections of the main screen, in the order in which they are gone through (OS-INST-010, OS-INST-014).
@@ -195,7 +197,32 @@ impl App {
             answers,
             forms: BTreeMap::new(),
             page: Page::Main { at: 1, said: None },
+            unattended: false,
         }
+    }
+
+    /// The progress of an installation that nobody was asked for; or why it cannot begin, with the ways out.
+    #[must_use]
+    pub fn unattended(mut self, answers: Result<Answers, String>) -> Self {
+        self.unattended = true;
+        self.page = match answers {
+            Ok(answers) => {
+                self.speak(answers.language);
+                self.answers = answers;
+                Page::Running(Progress::default())
+            }
+            Err(cause) => Page::Failed {
+                progress: Progress::default(),
+                failure: Failure {
+                    step: self.say(words::ANSWERS).to_owned(),
+                    cause,
+                    log: crate::execute::LOG.to_owned(),
+                    changed: false,
+                },
+                at: 1,
+            },
+        };
+        self
     }
 
     /// A text in the language of the screens.

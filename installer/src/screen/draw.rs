@@ -308,8 +308,12 @@ fn draw_progress(frame: &mut Frame<'_>, app: &App, area: Rect, progress: &Progre
 }
 
 fn draw_failure(frame: &mut Frame<'_>, app: &App, area: Rect, progress: &Progress, failure: &Failure, at: usize) {
-    let mut said: Vec<Line<'_>> = wrapped(&format!("{}: {}", failure.step, failure.cause), width(area))
-        .into_iter()
+    let cause = format!("{}: {}", failure.step, failure.cause);
+    let mut said: Vec<Line<'_>> = cause
+        .lines()
+        .flat_map(|line| wrapped(line, width(area)))
+        // What can be done stays in sight.
+        .take(usize::from(area.height).saturating_sub(11))
         .map(|text| Line::styled(text, app.look.bad()))
         .collect();
     let state = app.say(if failure.changed { words::CHANGED } else { words::UNCHANGED });

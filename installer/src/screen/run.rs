@@ -39,11 +39,12 @@ const TRIAL: &str = "/run/systemd/network";
 /// An installation that was begun, and the step at which it is to go on.
 type Begun = Arc<Mutex<Option<(Arc<Installation>, usize)>>>;
 
-/// Shows the screens until the installation is over. Returns what to do then.
+/// Shows the screens until the installation is over. With answers (or why there are none) nobody is asked. Returns what to
+/// do then.
 ///
 /// # Errors
 /// The machine or the medium cannot be read, or the terminal is gone.
-pub async fn run(medium: &Path) -> Result<End> {
+pub async fn run(medium: &Path, unattended: Option<std::result::Result<Answers, String>>) -> Result<End> {
     let medium = Medium::open(medium)?;
     let facts = probe().await?;
     let failed = |cause: std::io::Error| Error::Wrong(format!("the terminal cannot be used: {cause}"));
@@ -51,6 +52,12 @@ pub async fn run(medium: &Path) -> Result<End> {
     let mut app = App::new(facts, medium.manifest().clone(), screen.look);
     let (events, mut happened) = mpsc::unbounded_channel();
     let begun = Begun::default();
+    if let Some(answers) = unattended {
+        if let Ok(answers) = &answers {
+            perform(Effect::Install(Box::new(answers.clone())), &medium, &events, &begun);
+        }
+        app = app.unattended(answers);
+    }
     let mut input = EventStream::new();
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +148,7 @@ async fn prepare(answers: &Answers, medium: Medium, events: &UnboundedSender<Eve
     let facts = probe().await?;
     let plan = plan(answers, &facts, medium.manifest()).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Error::Wrong(format!("the machine has changed: {}", lines.join("; ")))
+        Error::Wrong(format!("the answers do not fit this machine:\n{}", lines.join("\n")))
     })?;
     let (said, mut heard) = mpsc::unbounded_channel();
     let events = events.clone();

@@ -73,7 +73,10 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
         }
         Event::Install(event) => {
             installing(app, event);
-            Vec::new()
+            match app.page {
+                Page::Done(_) if app.unattended && app.answers.end != End::Wait => vec![Effect::End(app.answers.end)],
+                _ => Vec::new(),
+            }
         }
     }
 }
@@ -254,7 +257,11 @@ fn on_failure(app: &mut App, key: KeyEvent) -> Vec<Effect> {
             app.page = Page::Running(progress);
             return vec![Effect::Retry];
         }
-        (KeyCode::Enter, 1) => app.page = Page::Main { at: Section::ALL.len(), said: None },
+        (KeyCode::Enter, 1) => {
+            // From here on a person answers, and the summary asks.
+            app.unattended = false;
+            app.page = Page::Main { at: Section::ALL.len(), said: None };
+        }
         (KeyCode::Enter, 2) => return vec![Effect::Shell],
         (KeyCode::Enter, _) => return vec![Effect::End(End::Reboot)],
         (code, _) => {

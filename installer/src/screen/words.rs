@@ -33,6 +33,7 @@ words! {
     BEGIN: "Begin Installation", "开始安装";
     SUMMARY: "SUMMARY", "摘要";
     RUNNING: "INSTALLING", "正在安装";
+    ANSWERS: "the answers", "应答";
     FAILED: "THE INSTALLATION FAILED", "安装失败";
     DONE: "INSTALLED", "安装完成";
 

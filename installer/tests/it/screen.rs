@@ -225,6 +225,21 @@ fn progress_failure_and_end() {
     assert_eq!(screen.press(KeyCode::Enter), [Effect::End(installer_plan::answers::End::Reboot)]);
 }
 
+/// Issue 5: an unattended installation shows the same progress, ends by itself, and stays where it fails.
+#[test]
+fn nobody_is_asked_when_the_answers_are_there() {
+    let app = || App::new(facts(), manifest(), Look::Plain);
+    let mut screen = Screen { app: app().unattended(Ok(Screen::answered(Look::Plain).app.answers)) };
+    let effects = screen.event(Event::Install(events::Event::Done { seconds: 1.0 }));
+    assert_eq!(effects, [Effect::End(installer_plan::answers::End::Reboot)]);
+    let mut screen = Screen { app: app().unattended(Err("disk.erase: one\nlogin: two".to_owned())) };
+    let drawn = screen.drawn(80, 24);
+    assert!(drawn.contains("disk.erase: one") && drawn.contains("login: two"), "{drawn}");
+    assert!(drawn.contains("Nothing was changed"), "{drawn}");
+    assert_eq!(screen.press(KeyCode::Enter), []);
+    assert!(matches!(screen.app.page, Page::Main { .. }) && !screen.app.unattended);
+}
+
 /// OS-INST-003: a serial line gets ASCII alone; Chinese is for terminals that have its glyphs.
 #[test]
 fn other_terminals_get_ascii_or_chinese() {
