@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::{
     kernel::{Kernel, KernelError, Result, address, device, link::LinkFacts},
-    live::Live,
+    live::{Live, Sight},
     model::Network,
     plan::{Plan, plan},
     state::State,
@@ -47,17 +47,18 @@ pub trait Watch {
 /// How often the difference to what is wanted is looked for: steps have side effects that only the kernel knows.
 const ROUNDS: usize = 4;
 
-/// Brings the node to the new document, and makes sure by reading it back.
+/// Brings the node to the new document, and makes sure by reading it back. `sight` must have every link of both documents.
 ///
 /// # Errors
 /// [`ApplyError`]; the node then is somewhere between.
 pub async fn apply(
     kernel: &Kernel,
+    sight: &Sight,
     old: &Network,
     new: &Network,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
-    settle(kernel, |live| live.state(old, new), &State::from(new), watch).await
+    settle(kernel, sight, |live| live.state(old, new), &State::from(new), watch).await
 }
 
 /// Brings the node back to a state that was read before the change from `old` to `new`.
@@ -66,23 +67,25 @@ pub async fn apply(
 /// [`ApplyError`]; the node then is somewhere between.
 pub async fn restore(
     kernel: &Kernel,
+    sight: &Sight,
     old: &Network,
     new: &Network,
     before: &State,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
-    settle(kernel, |live| live.state(old, new), before, watch).await
+    settle(kernel, sight, |live| live.state(old, new), before, watch).await
 }
 
 async fn settle(
     kernel: &Kernel,
+    sight: &Sight,
     look: impl Fn(&Live) -> State,
     wanted: &State,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
     let mut left = Plan::default();
     for round in 0..ROUNDS {
-        let live = Live::read(kernel).await?;
+        let live = sight.look(kernel).await?;
         let mut present = look(&live);
         // The kernel knows nothing of these; the files that follow do.
         present.management.clone_from(&wanted.management);
@@ -152,7 +155,7 @@ impl Hand<'_> {
             what: format!("there is no {name}"),
             cause: std::io::Error::from_raw_os_error(Errno::ENODEV as i32),
         };
-        self.live.links().get(name).map(|link| link.index).ok_or_else(missing)
+        self.live.link(name).map(|link| link.index).ok_or_else(missing)
     }
 
     /// Index of the interface that has the addresses of a link.

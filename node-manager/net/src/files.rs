@@ -12,6 +12,7 @@ mod render;
 mod rivals;
 pub mod store;
 
+pub(crate) use parse::parse_part;
 pub use parse::{Note, Parsed, parse};
 pub use render::render;
 pub(crate) use rivals::{Rivals, rivals};

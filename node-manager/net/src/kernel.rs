@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::AddressMessage,
-        link::{InfoBridgePort, LinkMessage},
+        link::{InfoBridgePort, LinkAttribute, LinkMessage},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
         route::{RouteAttribute, RouteMessage},
     },
@@ -22,6 +22,7 @@ use rtnetlink::{
 pub mod address;
 pub mod device;
 pub mod link;
+pub mod vlans;
 
 use address::AddressFacts;
 use link::LinkFacts;
@@ -101,6 +102,20 @@ impl Kernel {
         let messages: Vec<LinkMessage> =
             self.ask().link().get().execute().try_collect().await.map_err(failed("cannot list interfaces"))?;
         Ok(messages.iter().map(link::facts).collect())
+    }
+
+    /// Members of a bond, ports of a bridge, without looking at the others.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn ports(&self, master: u32) -> Result<Vec<LinkFacts>> {
+        let mut request = self.ask().link().get();
+        request.message_mut().attributes.push(LinkAttribute::Controller(master));
+        let messages: Vec<LinkMessage> =
+            request.execute().try_collect().await.map_err(failed("cannot list the ports of an interface"))?;
+        let facts = messages.iter().map(link::facts);
+        // A kernel that does not know the filter answers about everything.
+        Ok(facts.filter(|link| link.master == Some(master)).collect())
     }
 
     /// One interface, without looking at the others.
