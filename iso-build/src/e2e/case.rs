@@ -30,9 +30,10 @@ macro_rules! case {
     };
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
+    case!("net-random", 1, cases::random::changes, "random networks are taken back, or kept, to the last setting"),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
     case!("net-failover", 2, cases::bond::failover, "a pulled cable costs a ping or two, a member's new name nothing"),
     case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),

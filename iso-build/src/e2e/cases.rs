@@ -7,6 +7,7 @@ pub(super) mod console;
 pub(super) mod guest;
 pub(super) mod network;
 pub(super) mod power;
+pub(super) mod random;
 pub(super) mod rename;
 pub(super) mod revert;
 pub(super) mod tunnel;

@@ -205,6 +205,11 @@ impl Node {
         Ok(())
     }
 
+    /// The change was decided with everything in view, and not with a part of the node.
+    pub fn looked_at_everything(&self) -> bool {
+        matches!(self.sight, Sight::Whole)
+    }
+
     /// What the kernel has now, of what the node was looked at for.
     ///
     /// # Errors

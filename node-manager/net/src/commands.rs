@@ -235,6 +235,7 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     let about = command.about().filter(|_| !flags.whole);
     let prepared = Node::prepare(places.clone(), typed, about, |editor| command.edit(editor)).await?;
     let Prepared { node, change, mut notes } = prepared;
+    let everything = node.looked_at_everything();
     notes.extend(change.lost.iter().map(|lost| format!("{lost}, and goes, because this command writes the file anew")));
     notes.extend(
         change.superseded.iter().map(|lost| format!("{lost} goes, because our file for this link comes first")),
@@ -245,7 +246,7 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     if flags.dry_run {
         print(change.plan.to_string().trim_end());
         if flags.json {
-            print(&object(&change, "planned", &notes, None).to_string());
+            print(&object(&change, everything, "planned", &notes, None).to_string());
         } else if change.touches_management {
             say("This touches the management network: the change waits for its confirmation.");
         }
@@ -287,7 +288,7 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     };
     if flags.json {
         let seconds = (state == "waiting").then_some(flags.seconds);
-        let mut object = object(&change, state, &notes, seconds);
+        let mut object = object(&change, everything, state, &notes, seconds);
         object["leases"] = leases.into_iter().collect();
         print(&object.to_string());
     }
@@ -324,7 +325,7 @@ async fn ask(places: &Places, seconds: u64) -> Result<ExitCode, ChangeError> {
     }
 }
 
-fn object(change: &Change, state: &str, notes: &[String], seconds: Option<u64>) -> Value {
+fn object(change: &Change, everything: bool, state: &str, notes: &[String], seconds: Option<u64>) -> Value {
     json!({
         "command": change.command,
         "state": state,
@@ -334,6 +335,7 @@ fn object(change: &Change, state: &str, notes: &[String], seconds: Option<u64>) 
         "files": change.files().collect::<Vec<_>>(),
         "steps": change.plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": notes,
+        "looked_at": if everything { "everything" } else { "part" },
         "confirm_within_seconds": seconds,
     })
 }

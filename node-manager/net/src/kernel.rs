@@ -173,6 +173,23 @@ impl Kernel {
         self.ask().link().change(message).execute().await.map_err(failed(what))
     }
 
+    /// Takes an alternative name from the card that has it; nothing to do when no card has. udev gives cards the names
+    /// that they would have without a file of ours, and nobody else can have such a name.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn free_alternative(&self, name: &str) -> Result<bool> {
+        // The kernel finds an interface by any of its names.
+        let Some(card) = self.link(name).await?.filter(|card| card.name != name && card.permanent.is_some()) else {
+            return Ok(false);
+        };
+        match self.ask().link().property_del(card.index).alt_ifname(&[name]).execute().await {
+            // The kernel's word that it is done.
+            Err(rtnetlink::Error::NetlinkError(message)) if message.code.is_none() => Ok(true),
+            answer => answer.map(|()| true).map_err(failed(format!("cannot take the name {name} from {}", card.name))),
+        }
+    }
+
     /// Removes an interface.
     ///
     /// # Errors
