@@ -244,11 +244,9 @@ impl Hand<'_> {
 /// Gives an interface another name. Kernels before 6.2 do that only while it is off: then it is switched off for a
 /// moment, and gets back what it loses by that.
 async fn rename(kernel: &Kernel, index: u32, to: &str, what: &str) -> Result<()> {
-    let mut answer = kernel.change(index, what, |link| link.name(to)).await;
-    if matches!(&answer, Err(error) if error.errno() == Some(Errno::EEXIST)) && kernel.free_alternative(to).await? {
-        answer = kernel.change(index, what, |link| link.name(to)).await;
-    }
-    match answer {
+    // udev may have given the name to the card as an alternative one.
+    kernel.free_alternative(to).await?;
+    match kernel.change(index, what, |link| link.name(to)).await {
         Err(error) if error.errno() == Some(Errno::EBUSY) => {}
         answer => return answer,
     }

@@ -180,7 +180,8 @@ impl Kernel {
     /// The kernel's.
     pub async fn free_alternative(&self, name: &str) -> Result<bool> {
         // The kernel finds an interface by any of its names.
-        let Some(card) = self.link(name).await?.filter(|card| card.name != name && card.permanent.is_some()) else {
+        let is_card = |link: &LinkFacts| matches!(link.device, Some(crate::state::Device::Nic { .. }));
+        let Some(card) = self.link(name).await?.filter(|link| link.name != name && is_card(link)) else {
             return Ok(false);
         };
         match self.ask().link().property_del(card.index).alt_ifname(&[name]).execute().await {

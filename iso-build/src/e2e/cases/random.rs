@@ -107,6 +107,7 @@ async fn same(node: &Machine, command: &str) -> Result<bool> {
         said.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(both.len() == 2, "two answers are expected: {said}");
     let views: Vec<Value> = both.iter_mut().map(|one| one["looked_at"].take()).collect();
+    both.iter_mut().for_each(|one| drop(one["command"].take()));
     ensure!(both[0] == both[1], "a part of the node decides\n{:#}\nand everything\n{:#}", both[0], both[1]);
     if both[0]["state"] != "planned" {
         return Ok(false);
@@ -146,6 +147,7 @@ fn document(dice: &mut Dice, node: &Machine) -> String {
         let _ = write!(links, "[links.{name}]\nkind.nic = {{ mac = '{}' }}\n", node.mac(card));
         free.push(name);
     }
+    let mut bonds = Vec::new();
     for bond in 1..=dice.below(3) {
         let members: Vec<String> = (0..1 + dice.below(2)).map(|_| free.swap_remove(dice.below(free.len()))).collect();
         let mode = dice.of(&["balance-rr", "active-backup", "802.3ad", "balance-xor", "balance-tlb"]);
@@ -159,8 +161,10 @@ fn document(dice: &mut Dice, node: &Machine) -> String {
             links,
             "[links.bond{bond}]\n{mtu}kind.bond = {{ mode = '{mode}', members = [{members}]{primary} }}\n"
         );
-        free.push(format!("bond{bond}"));
+        bonds.push(format!("bond{bond}"));
     }
+    // Only cards join bonds.
+    free.extend(bonds);
     let mut vlans = Vec::new();
     for number in 0..dice.below(4) {
         let (parent, id) = (free[dice.below(free.len())].clone(), [10, 20, 30, 4094][number]);
