@@ -18,6 +18,7 @@ mod report;
 mod wait;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -32,7 +33,13 @@ use tokio::{
 };
 
 pub(crate) use self::image::Extra;
-use self::{case::Case, image::Image, lab::Lab, machine::Boots, report::Outcome};
+use self::{
+    case::{Case, Kit},
+    image::Image,
+    lab::Lab,
+    machine::Boots,
+    report::Outcome,
+};
 use crate::{
     packages::{self, Feature},
     progress::Progress,
@@ -85,28 +92,28 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// What the machines of the chosen cases boot. Those with a text console are larger, so the others go without.
-struct Images {
-    plain: Option<Image>,
-    console: Option<Image>,
-}
+/// What the machines of the chosen cases boot. Every boot unpacks all that is in it, so most go without what few need.
+struct Images(BTreeMap<Kit, Image>);
 
 impl Images {
     async fn build(cases: &[&Case], folder: &Path, progress: &Progress) -> Result<Self> {
-        let (mut plain, mut console) = (None, None);
-        if cases.iter().any(|case| !case.has_console()) {
-            plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
+        let kits: BTreeSet<Kit> = cases.iter().map(|case| case.kit()).collect();
+        let mut images = BTreeMap::new();
+        for kit in kits {
+            let extra = match kit {
+                Kit::Plain => Extra::default(),
+                Kit::Console => image::console(progress).await?,
+                Kit::Dhcp => {
+                    Extra { packaged: vec![("dnsmasq-base", "usr/sbin/dnsmasq")], memory: 32, ..Extra::default() }
+                }
+            };
+            images.insert(kit, image::image(folder, kit.word(), &extra, progress).await?);
         }
-        if cases.iter().any(|case| case.has_console()) {
-            let extra = image::console(progress).await?;
-            console = Some(image::image(folder, "console", &extra, progress).await?);
-        }
-        Ok(Self { plain, console })
+        Ok(Self(images))
     }
 
     fn of(&self, case: &Case) -> Result<&Image> {
-        let image = if case.has_console() { &self.console } else { &self.plain };
-        image.as_ref().with_context(|| format!("the machine of {} was not built", case.name))
+        self.0.get(&case.kit()).with_context(|| format!("the machine of {} was not built", case.name))
     }
 }
 

@@ -17,10 +17,36 @@ pub(super) struct Case {
     pub(super) run: for<'a> fn(&'a Lab) -> LocalBoxFuture<'a, Result<()>>,
 }
 
+/// What the machines of a case have beyond the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kit {
+    /// Nothing.
+    Plain,
+    /// The text console on their screen.
+    Console,
+    /// A server that gives addresses of both families.
+    Dhcp,
+}
+
+impl Kit {
+    /// For file names.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Console => "console",
+            Self::Dhcp => "dhcp",
+        }
+    }
+}
+
 impl Case {
-    /// Its machines have the text console on their screen.
-    pub(super) fn has_console(&self) -> bool {
-        self.name.starts_with("tui-")
+    /// What its machines have.
+    pub(super) fn kit(&self) -> Kit {
+        match self.name {
+            "net-dhcp" => Kit::Dhcp,
+            name if name.starts_with("tui-") => Kit::Console,
+            _ => Kit::Plain,
+        }
     }
 }
 
@@ -36,7 +62,7 @@ const CASES: [Case; 20] = [
     case!("net-random", 1, cases::random::changes, "random networks are taken back, or kept, to the last setting"),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
     case!("net-failover", 2, cases::bond::failover, "a pulled cable costs a ping or two, a member's new name nothing"),
-    case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),
+    case!("net-dhcp", 2, cases::bridge::dhcp, "addresses of both families arrive by DHCP, now and at the next boot"),
     case!("net-cloud", 2, cases::cloud::restart, "a network of the cloud stays when networkd starts anew"),
     case!("net-bridge", 2, cases::bridge::stack, "a bridge over a VLAN of a bond, with everything addresses can be"),
     case!("net-rename", 2, cases::rename::card, "a card gets another name for good, and everything that names it"),

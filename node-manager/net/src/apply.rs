@@ -1,6 +1,6 @@
 //! Steps done in the kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use nix::errno::Errno;
 
@@ -46,6 +46,8 @@ pub trait Watch {
 
 /// How often the difference to what is wanted is looked for: steps have side effects that only the kernel knows.
 const ROUNDS: usize = 4;
+/// How long a step waits that could not be done for a reason that passes.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Brings the node to the new document, and makes sure by reading it back. `sight` must have every link of both documents.
 ///
@@ -84,7 +86,7 @@ async fn settle(
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
     let mut left = Plan::default();
-    for round in 0..ROUNDS {
+    'rounds: for round in 0..ROUNDS {
         let live = sight.look(kernel).await?;
         let mut present = look(&live);
         // The kernel knows nothing of these; the files that follow do.
@@ -106,10 +108,25 @@ async fn settle(
             if round == 0 && !watch.before(step, done + 1, all) {
                 return Err(ApplyError::Stopped);
             }
-            hand.step(step).await.map_err(|cause| explain(step, cause))?;
+            match hand.step(step).await {
+                // networkd knows nothing of the change yet, and may have taken for a moment what the step needs.
+                Err(cause) if round + 1 < ROUNDS && is_passing(step, &cause) => {
+                    tracing::debug!(%step, %cause, "looking at the node again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue 'rounds;
+                }
+                answer => answer.map_err(|cause| explain(step, cause))?,
+            }
         }
     }
     Err(ApplyError::Unsettled(left))
+}
+
+/// A router that is in a network of the link, as every wanted one is, cannot be reached only while the link loses its
+/// address or comes up.
+fn is_passing(step: &Step, cause: &KernelError) -> bool {
+    let unreachable = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ENETDOWN];
+    matches!(step, Step::SetRoute { .. }) && cause.errno().is_some_and(|errno| unreachable.contains(&errno))
 }
 
 /// The kernel has a part in the step.

@@ -265,6 +265,10 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     for (link, addresses) in leases.iter().filter(|(_, addresses)| !addresses.is_empty()) {
         say(&format!("{link} has {} by DHCP", addresses.join(", ")));
     }
+    for late in lease::late(&live, &change.plan) {
+        say(&format!("note: {late}"));
+        notes.push(late);
+    }
     let table = command.done(&live);
     if !table.is_empty() {
         print(table.trim_end_matches('\n'));
