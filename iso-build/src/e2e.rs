@@ -13,6 +13,7 @@ mod emulator;
 mod image;
 mod lab;
 mod machine;
+mod moment;
 mod qmp;
 mod report;
 mod wait;
@@ -20,6 +21,7 @@ mod wait;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -38,6 +40,7 @@ use self::{
     image::Image,
     lab::Lab,
     machine::Boots,
+    moment::Moments,
     report::Outcome,
 };
 use crate::{
@@ -124,7 +127,7 @@ pub(crate) async fn alone(extra: &Extra, script: &str, limit: Duration, progress
     let image = image::image(work.path(), "alone", extra, progress).await?;
     let mut terminated = signal(SignalKind::terminate())?;
     let run = async {
-        let lab = Lab::new(&image, &logs()?.join("alone"))?;
+        let lab = Lab::new(&image, None, &logs()?.join("alone"))?;
         let machine = progress.phase("boot", "the machine", lab.boot("alone", &[])).await?;
         let done = machine.run_for(limit, script).await?;
         let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -155,16 +158,17 @@ async fn run_all(
     // A machine waits for its timers most of the time.
     let room = u32::try_from(processors * 3)?.max(2);
     let permits = Semaphore::new(room as usize);
+    let moments = Arc::new(Moments::new()?);
     let mut running: FuturesUnordered<_> = cases
         .iter()
         .enumerate()
         .map(|(at, case)| {
-            let permits = &permits;
+            let (permits, moments) = (&permits, moments.clone());
             async move {
                 let _permit = permits.acquire_many(case.machines.min(room)).await?;
                 Ok::<_, anyhow::Error>((
                     at,
-                    run_one(case, images.of(case)?, &logs.join(case.name), keep, progress).await,
+                    run_one(case, images.of(case)?, moments, &logs.join(case.name), keep, progress).await,
                 ))
             }
         })
@@ -179,7 +183,14 @@ async fn run_all(
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
+async fn run_one(
+    case: &'static Case,
+    image: &Image,
+    moments: Arc<Moments>,
+    logs: &Path,
+    keep: bool,
+    progress: &Progress,
+) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome {
         name: case.name,
@@ -190,7 +201,7 @@ async fn run_one(case: &'static Case, image: &Image, logs: &Path, keep: bool, pr
         error: None,
         logs: logs.to_owned(),
     };
-    match Lab::new(image, logs) {
+    match Lab::new(image, Some(moments), logs) {
         Ok(lab) => {
             let result = timeout(CASE, (case.run)(&lab)).await;
             let result = result.unwrap_or_else(|_| bail!("the case did not end within {} s", CASE.as_secs()));

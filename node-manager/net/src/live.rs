@@ -131,14 +131,11 @@ impl Live {
         self.asked.fetch_max(view as u8, Ordering::Relaxed);
     }
 
-    /// A view that could have answered every question so far; none when this one could.
+    /// The next wider view, where a question could not be answered in this one. What was asked after that question was
+    /// perhaps asked because of the answer, so the next one is not skipped.
     pub(crate) fn asked(&self) -> Option<View> {
-        let wanted = match self.asked.load(Ordering::Relaxed) {
-            asked if asked == View::Whole as u8 => View::Whole,
-            asked if asked == View::Guarded as u8 => View::Guarded,
-            _ => View::Near,
-        };
-        (wanted > self.view).then_some(wanted)
+        let more = self.asked.load(Ordering::Relaxed) > self.view as u8;
+        more.then_some(if self.view == View::Near { View::Guarded } else { View::Whole })
     }
 
     /// Every interface by name.

@@ -134,7 +134,8 @@ pub(crate) async fn dhcp(lab: &Lab) -> Result<()> {
             node.reboot().await?;
         }
     }
-    // Asked for anew while both answer, both are there when the command ends.
+    // Asked for anew while both answer, both are there when the command ends. (That folder is not on the disk.)
+    node.write("/root/both.toml", both.as_bytes()).await?;
     change(&node, "zs-network-setting -i ens16 10.9.0.9 255.255.255.0 10.9.0.254").await?;
     let done = zs(&node, "zs-network-setting --apply /root/both.toml --confirm").await?;
     let leases = done["leases"].to_string();

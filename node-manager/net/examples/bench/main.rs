@@ -63,7 +63,6 @@ fn run(words: &[String]) -> Result<String> {
             let mut object = serde_json::json!({
                 "networks": networks,
                 "kernel": kernel.trim(),
-                "build": if cfg!(debug_assertions) { "debug" } else { "release" },
                 "document": document,
             });
             if let (Some(object), Some(attached)) = (object.as_object_mut(), attached.as_object()) {

@@ -75,7 +75,7 @@ impl Node {
                     let (change, notes) = made?;
                     return Ok(Prepared { node, change, notes });
                 }
-                Err(ChangeError::Problems(_)) => View::Whole,
+                Err(ChangeError::Problems(_)) => node.live.asked().unwrap_or(View::Whole),
                 Err(_) => return made.map(|(change, notes)| Prepared { node, change, notes }),
                 Ok((change, _)) => match node.live.asked().max(node.undecided(change, view)) {
                     Some(wider) => wider,
