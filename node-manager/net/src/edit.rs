@@ -387,7 +387,7 @@ impl<'a> Editor<'a> {
             _ => None,
         });
         let cards = cards.map(|card| card.name.clone());
-        let present = wanted.links.keys().filter(|name| self.live.link(*name).is_some()).cloned();
+        let present = wanted.links.keys().filter(|name| self.live.link(name).is_some()).cloned();
         let found: BTreeSet<String> = present.chain(cards).collect();
         let mut problems = Vec::new();
         for name in found {

@@ -127,7 +127,7 @@ impl Host<'_> {
         let store = self.places.store();
         let old: Network = parse(&store.ours()?).network;
         let mut new = old.clone();
-        for (name, link) in wanted(Means::Vlan, FIRST + SAMPLES + 1..=networks)?.links {
+        for (name, link) in wanted(Means::Vlan, FIRST + SAMPLES + 1..networks + 1)?.links {
             new.links.entry(name).or_insert(link);
         }
         // It would look at every link again for each that comes.

@@ -1,6 +1,6 @@
 //! What the commands do with a document of all networks at once.
 
-use std::{ops::RangeInclusive, time::Instant};
+use std::{ops::Range, time::Instant};
 
 use anyhow::{Result, bail};
 use node_manager_net::{
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::host::{Means, card, cost, since, tunnel_ends};
 
 /// Networks of a host, each a VLAN or VXLAN and a bridge.
-pub(crate) fn wanted(means: Means, networks: RangeInclusive<u32>) -> Result<Network> {
+pub(crate) fn wanted(means: Means, networks: Range<u32>) -> Result<Network> {
     let mut network = Network::default();
     let mut card = Link::new(Kind::Nic(Nic::default()));
     card.ip.addresses.insert("192.0.2.10/24".parse()?);
@@ -52,7 +52,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 pub(crate) async fn measure(networks: u32) -> Result<Value> {
     let kernel = Kernel::open()?;
     let means = card(&kernel).await?;
-    let (empty, full) = (wanted(means, 1..=0)?, wanted(means, 1..=networks)?);
+    let (empty, full) = (wanted(means, 0..0)?, wanted(means, 1..networks + 1)?);
     let (problems, validate_ms) = timed(|| validate(&full));
     if let Some(problem) = problems.first() {
         bail!("the document of the benchmark is wrong: {problem}");

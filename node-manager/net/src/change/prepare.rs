@@ -26,6 +26,7 @@ use crate::{
     plan::{Plan, plan},
     state::{Device, State},
     step::Step,
+    validate::LONGEST_NAME,
 };
 
 /// A change that can be shown or carried out, on the node that it was prepared for.
@@ -105,6 +106,10 @@ impl Node {
     /// Looks at some links and what is around them. Returns whether that is a part of the node that stands for itself:
     /// every link of it is ours or new, and is as its files say.
     async fn look_near(&mut self, about: &BTreeSet<String>, guarded: bool) -> Result<bool> {
+        // The kernel cannot be asked for names that it does not take.
+        if !about.iter().all(|name| (1..=LONGEST_NAME).contains(&name.len())) {
+            return Ok(false);
+        }
         let store = self.places.store();
         let unread = || file_error(format!("cannot read {}", store.folder().display()));
         let Index { links: ours, cards } = store.index().map_err(unread())?;
