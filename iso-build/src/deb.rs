@@ -186,7 +186,8 @@ fn inputs(source: Source, target: &Path, epoch: u64) -> Result<String> {
 }
 
 async fn pack(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64) -> Result<PathBuf> {
-    let mut command = Program::new(tool).args(["--no-build", "--strip", "--fast", "--quiet", "-p", source.krate, "-o"]).arg(out);
+    let mut command =
+        Program::new(tool).args(["--no-build", "--strip", "--fast", "--quiet", "-p", source.krate, "-o"]).arg(out);
     if let Some(variant) = source.variant {
         command = command.args(["--variant", variant]);
     }

@@ -15,12 +15,15 @@ mod emulator;
 mod image;
 mod lab;
 mod machine;
+mod moment;
 mod qmp;
 mod report;
 mod wait;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -38,11 +41,12 @@ use tokio::{
 
 pub(crate) use self::image::Extra;
 use self::{
-    case::{Case, Run},
+    case::{Case, Kit, Run},
     desk::Desk,
     image::Image,
     lab::Lab,
     machine::Boots,
+    moment::Moments,
     report::Outcome,
 };
 use crate::{
@@ -103,18 +107,16 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// What the machines of the chosen cases boot. Those with a text console are larger, so the others go without.
+/// What the machines of the chosen cases boot. Every boot unpacks all that is in it, so most go without what few need.
 struct Images {
-    plain: Option<Image>,
-    console: Option<Image>,
-    installer: Option<Image>,
+    kits: BTreeMap<Kit, Image>,
     /// The product's own medium.
     medium: Option<PathBuf>,
 }
 
 impl Images {
     async fn build(cases: &[&Case], medium: Option<&Path>, folder: &Path, progress: &Progress) -> Result<Self> {
-        let (mut plain, mut console, mut installer, mut found) = (None, None, None, None);
+        let mut found = None;
         if cases.iter().any(|case| case.has_medium()) {
             packages::ensure(&[Feature::Install], progress).await?;
             found = Some(match medium {
@@ -122,28 +124,28 @@ impl Images {
                 None => iso::medium(&crate::target()?.join("iso"), progress).await?,
             });
         }
-        if cases.iter().any(|case| case.is_plain()) {
-            plain = Some(image::image(folder, "plain", &Extra::default(), progress).await?);
+        let wanted: BTreeSet<Kit> = cases.iter().filter_map(|case| case.kit()).collect();
+        let mut kits = BTreeMap::new();
+        for kit in wanted {
+            let extra = match kit {
+                Kit::Plain => Extra::default(),
+                Kit::Console => image::console(progress).await?,
+                Kit::Dhcp => {
+                    Extra { packaged: vec![("dnsmasq-base", "usr/sbin/dnsmasq")], memory: 32, ..Extra::default() }
+                }
+                Kit::Installer => {
+                    packages::ensure(&[Feature::Layers], progress).await?;
+                    image::installer(folder, progress).await?
+                }
+            };
+            kits.insert(kit, image::image(folder, kit.word(), &extra, progress).await?);
         }
-        if cases.iter().any(|case| case.has_console()) {
-            let extra = image::console(progress).await?;
-            console = Some(image::image(folder, "console", &extra, progress).await?);
-        }
-        if cases.iter().any(|case| case.has_installer()) {
-            packages::ensure(&[Feature::Layers], progress).await?;
-            let extra = image::installer(folder, progress).await?;
-            installer = Some(image::image(folder, "installer", &extra, progress).await?);
-        }
-        Ok(Self { plain, console, installer, medium: found })
+        Ok(Self { kits, medium: found })
     }
 
     fn of(&self, case: &Case) -> Result<&Image> {
-        let image = match case {
-            case if case.has_console() => &self.console,
-            case if case.has_installer() => &self.installer,
-            _ => &self.plain,
-        };
-        image.as_ref().with_context(|| format!("the machine of {} was not built", case.name))
+        let image = case.kit().and_then(|kit| self.kits.get(&kit));
+        image.with_context(|| format!("the machine of {} was not built", case.name))
     }
 }
 
@@ -154,7 +156,7 @@ pub(crate) async fn alone(extra: &Extra, script: &str, limit: Duration, progress
     let image = image::image(work.path(), "alone", extra, progress).await?;
     let mut terminated = signal(SignalKind::terminate())?;
     let run = async {
-        let lab = Lab::new(&image, &logs()?.join("alone"))?;
+        let lab = Lab::new(&image, None, &logs()?.join("alone"))?;
         let machine = progress.phase("boot", "the machine", lab.boot("alone", &[])).await?;
         let done = machine.run_for(limit, script).await?;
         let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -185,14 +187,18 @@ async fn run_all(
     // A machine waits for its timers most of the time.
     let room = u32::try_from(processors * 3)?.max(2);
     let permits = Semaphore::new(room as usize);
+    let moments = Arc::new(Moments::new()?);
     let mut running: FuturesUnordered<_> = cases
         .iter()
         .enumerate()
         .map(|(at, case)| {
-            let permits = &permits;
+            let (permits, moments) = (&permits, moments.clone());
             async move {
                 let _permit = permits.acquire_many(case.machines.min(room)).await?;
-                Ok::<_, anyhow::Error>((at, run_one(case, images, &logs.join(case.name), keep, progress).await))
+                Ok::<_, anyhow::Error>((
+                    at,
+                    run_one(case, images, moments, &logs.join(case.name), keep, progress).await,
+                ))
             }
         })
         .collect();
@@ -206,7 +212,14 @@ async fn run_all(
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-async fn run_one(case: &'static Case, images: &Images, logs: &Path, keep: bool, progress: &Progress) -> Outcome {
+async fn run_one(
+    case: &'static Case,
+    images: &Images,
+    moments: Arc<Moments>,
+    logs: &Path,
+    keep: bool,
+    progress: &Progress,
+) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome {
         name: case.name,
@@ -218,7 +231,7 @@ async fn run_one(case: &'static Case, images: &Images, logs: &Path, keep: bool, 
         logs: logs.to_owned(),
     };
     let done = match case.run {
-        Run::Lab(run) => in_lab(run, images.of(case), &mut outcome, keep, progress).await,
+        Run::Lab(run) => in_lab(run, images.of(case), moments, &mut outcome, keep, progress).await,
         Run::Desk(run) => at_desk(run, images.medium.as_deref(), &mut outcome).await,
     };
     outcome.error = done.err().map(|error| format!("{error:#}"));
@@ -236,11 +249,12 @@ type AtDesk = for<'a> fn(&'a Desk) -> LocalBoxFuture<'a, Result<()>>;
 async fn in_lab(
     run: InLab,
     image: Result<&Image>,
+    moments: Arc<Moments>,
     outcome: &mut Outcome,
     keep: bool,
     progress: &Progress,
 ) -> Result<()> {
-    let lab = Lab::new(image?, &outcome.logs)?;
+    let lab = Lab::new(image?, Some(moments), &outcome.logs)?;
     let result = within(CASE, run(&lab)).await;
     (outcome.notes, outcome.processor) = (lab.notes(), lab.processor_seconds());
     outcome.boots = lab.boots();

@@ -82,7 +82,7 @@ fn by_default(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Proble
     let mut link = Link::new(Kind::Nic(Nic { mac: card.mac }));
     link.ip.dhcp = Dhcp::Ipv4;
     let links = [(card.name.clone(), link)].into();
-    (Network { management: Some(card.name.clone()), links }, Vec::new())
+    (Network { management: Some(card.name.clone()), links, ..Network::default() }, Vec::new())
 }
 
 fn cards(facts: &Facts) -> String {

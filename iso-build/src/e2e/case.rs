@@ -26,25 +26,46 @@ pub(super) enum Run {
     Desk(for<'a> fn(&'a Desk) -> LocalBoxFuture<'a, Result<()>>),
 }
 
+/// What the machines of a case have beyond the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kit {
+    /// Nothing.
+    Plain,
+    /// The text console on their screen.
+    Console,
+    /// A server that gives addresses of both families.
+    Dhcp,
+    /// The installer, a small medium and an empty disk.
+    Installer,
+}
+
+impl Kit {
+    /// For file names.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Console => "console",
+            Self::Dhcp => "dhcp",
+            Self::Installer => "installer",
+        }
+    }
+}
+
 impl Case {
-    /// Its machines have the text console on their screen.
-    pub(super) fn has_console(&self) -> bool {
-        self.name.starts_with("tui-")
+    /// What its machines have; none for a case with whole computers.
+    pub(super) fn kit(&self) -> Option<Kit> {
+        match self.name {
+            _ if self.has_medium() => None,
+            "net-dhcp" => Some(Kit::Dhcp),
+            "install-executor" => Some(Kit::Installer),
+            name if name.starts_with("tui-") => Some(Kit::Console),
+            _ => Some(Kit::Plain),
+        }
     }
 
     /// It needs the product's medium.
     pub(super) fn has_medium(&self) -> bool {
         matches!(self.run, Run::Desk(_))
-    }
-
-    /// Its machines have the installer, a small medium and an empty disk.
-    pub(super) fn has_installer(&self) -> bool {
-        self.name == "install-executor"
-    }
-
-    /// Its machines have nothing of that.
-    pub(super) fn is_plain(&self) -> bool {
-        !self.has_console() && !self.has_medium() && !self.has_installer()
     }
 }
 
@@ -61,7 +82,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -70,9 +91,10 @@ const CASES: [Case; 24] = [
         cases::install::executor,
         "the installer on a disk with leftovers: damaged medium, power cuts, and what is on the disk at the end"
     ),
+    case!("net-random", 1, cases::random::changes, "random networks are taken back, or kept, to the last setting"),
     case!("net-revert", 2, cases::revert::unconfirmed, "a change that cuts off whoever made it is taken back"),
     case!("net-failover", 2, cases::bond::failover, "a pulled cable costs a ping or two, a member's new name nothing"),
-    case!("net-dhcp", 2, cases::bridge::dhcp, "an address by DHCP arrives now and at the next boot"),
+    case!("net-dhcp", 2, cases::bridge::dhcp, "addresses of both families arrive by DHCP, now and at the next boot"),
     case!("net-cloud", 2, cases::cloud::restart, "a network of the cloud stays when networkd starts anew"),
     case!("net-bridge", 2, cases::bridge::stack, "a bridge over a VLAN of a bond, with everything addresses can be"),
     case!("net-rename", 2, cases::rename::card, "a card gets another name for good, and everything that names it"),

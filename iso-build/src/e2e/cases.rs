@@ -9,6 +9,7 @@ pub(super) mod install;
 pub(super) mod medium;
 pub(super) mod network;
 pub(super) mod power;
+pub(super) mod random;
 pub(super) mod rename;
 pub(super) mod revert;
 pub(super) mod tunnel;

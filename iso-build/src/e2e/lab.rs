@@ -14,12 +14,14 @@ use super::{
     cable::{Cable, Socket},
     image::Image,
     machine::{Boots, Machine, Places},
+    moment::Moments,
 };
 
 /// The room of one case.
 #[derive(Debug)]
 pub(crate) struct Lab {
     image: Image,
+    moments: Option<Arc<Moments>>,
     folder: tempfile::TempDir,
     logs: PathBuf,
     machines: Mutex<Vec<Arc<Machine>>>,
@@ -29,13 +31,14 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// An empty room; what is kept goes to `logs`.
-    pub(super) fn new(image: &Image, logs: &Path) -> Result<Self> {
+    /// An empty room; what is kept goes to `logs`. With `moments` machines go on where others of their kind had booted.
+    pub(super) fn new(image: &Image, moments: Option<Arc<Moments>>, logs: &Path) -> Result<Self> {
         let _ = std::fs::remove_dir_all(logs);
         std::fs::create_dir_all(logs).with_context(|| format!("{} cannot be created", logs.display()))?;
         let folder = tempfile::Builder::new().prefix("zs-e2e-").tempdir()?;
         Ok(Self {
             image: image.clone(),
+            moments,
             folder,
             logs: logs.to_owned(),
             machines: Mutex::default(),
@@ -58,7 +61,8 @@ impl Lab {
         std::fs::create_dir_all(&places.folder)?;
         let sockets: Result<Vec<Socket>> =
             cards.iter().map(|cable| cable.map_or(Ok(Socket::Empty), |cable| cable.plug())).collect();
-        let machine = Arc::new(Machine::boot(name, number, &self.image, &sockets?, places).await?);
+        let machine =
+            Arc::new(Machine::boot(name, number, &self.image, &sockets?, places, self.moments.as_deref()).await?);
         for (nic, cable) in cards.iter().enumerate() {
             if let Some(cable) = cable {
                 cable.belongs(machine.clone(), nic);

@@ -18,6 +18,7 @@ use super::{
     disk,
     emulator::{self, Emulator},
     image::Image,
+    moment::{Kind, Moments},
     wait::until,
 };
 pub(crate) use super::{channel::Output, disk::Files};
@@ -84,14 +85,45 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine and waits until it is up. `number` tells the machines of a case apart.
+    /// Starts a machine that has just booted when this returns. `number` tells the machines of a case apart. With
+    /// `moments` only the first of its kind boots.
     pub(super) async fn boot(
         name: &str,
         number: u8,
         image: &Image,
         sockets: &[Socket],
         places: Places,
+        moments: Option<&Moments>,
     ) -> Result<Self> {
+        let kind = Kind { image: image.initramfs.clone(), number, cards: sockets.len() };
+        let Some(moments) = moments else { return Self::switched_on(name, number, image, sockets, places).await };
+        let (cell, mut places, mut first) = (moments.of(&kind), Some(places), None);
+        let moment = cell
+            .get_or_try_init(async || {
+                let places = places.take().context("a machine is started once")?;
+                let machine = Self::switched_on(name, number, image, sockets, places).await?;
+                let moment = moments.keep(&kind, &machine.emulator(), &machine.places.folder.join("disk")).await?;
+                first = Some(machine);
+                Ok::<_, anyhow::Error>(moment)
+            })
+            .await?;
+        if let Some(machine) = first {
+            return Ok(machine);
+        }
+        let places = places.context("whoever kept the moment has its machine")?;
+        std::fs::copy(&moment.disk, places.folder.join("disk"))?;
+        let arguments = emulator::arguments(name, number, image, sockets, &places);
+        let waiting: Vec<String> =
+            arguments.iter().cloned().chain(["-incoming".to_owned(), "defer".to_owned()]).collect();
+        let emulator = Self::start(name, &waiting, &places).await?;
+        moment.enter(&emulator).await.with_context(|| format!("{name} did not start"))?;
+        let machine = Self::of(name, number, places, arguments, emulator);
+        // It was named for the first of its kind.
+        machine.ok(&format!("hostname {name}")).await?;
+        Ok(machine)
+    }
+
+    async fn switched_on(name: &str, number: u8, image: &Image, sockets: &[Socket], places: Places) -> Result<Self> {
         let disk = places.folder.join("disk");
         Program::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
@@ -105,7 +137,13 @@ impl Machine {
         }
         let arguments = emulator::arguments(name, number, image, sockets, &places);
         let emulator = Self::start(name, &arguments, &places).await?;
-        let machine = Self {
+        let machine = Self::of(name, number, places, arguments, emulator);
+        machine.wait_until_up().await?;
+        Ok(machine)
+    }
+
+    fn of(name: &str, number: u8, places: Places, arguments: Vec<String>, emulator: Emulator) -> Self {
+        Self {
             name: name.to_owned(),
             number,
             places,
@@ -114,9 +152,7 @@ impl Machine {
             pulled: Mutex::default(),
             spent: Mutex::default(),
             boots: Mutex::default(),
-        };
-        machine.wait_until_up().await?;
-        Ok(machine)
+        }
     }
 
     async fn start(name: &str, arguments: &[String], places: &Places) -> Result<Emulator> {

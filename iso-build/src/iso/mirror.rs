@@ -193,7 +193,10 @@ mod tests {
     fn files_of_apts_cache_are_named_from_its_plan() {
         let line = "Inst qemu-utils (1:10.0.13+ds-0+deb13u1 Debian:13.7/stable, Debian-Security:13/stable [amd64])";
         assert_eq!(file_name(line).unwrap(), "qemu-utils_1%3a10.0.13+ds-0+deb13u1_amd64.deb");
-        assert_eq!(file_name("Inst tzdata (2026a-0 Debian:13.7/stable [all]) [apt:amd64 ]").unwrap(), "tzdata_2026a-0_all.deb");
+        assert_eq!(
+            file_name("Inst tzdata (2026a-0 Debian:13.7/stable [all]) [apt:amd64 ]").unwrap(),
+            "tzdata_2026a-0_all.deb"
+        );
         assert_eq!(file_name("Conf tzdata (2026a-0 Debian:13.7/stable [all])"), None);
     }
 

@@ -38,7 +38,8 @@ impl Key {
         let known = key.gpg().args(["--list-secret-keys", "--with-colons"]).stdout().await?;
         if !known.lines().any(|line| line.starts_with("sec:")) {
             // Older than anything that it will sign: signatures bear the time of the sources.
-            let make = ["--faked-system-time", KEY_TIME, "--passphrase", "", "--quick-generate-key", NAME, "ed25519", "sign"];
+            let make =
+                ["--faked-system-time", KEY_TIME, "--passphrase", "", "--quick-generate-key", NAME, "ed25519", "sign"];
             let make = make.into_iter().chain(["never"]);
             key.gpg().args(make).stdout().await.context("a key that signs the repository cannot be made")?;
         }

@@ -1,12 +1,12 @@
 //! Steps done in the kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use nix::errno::Errno;
 
 use crate::{
     kernel::{Kernel, KernelError, Result, address, device, link::LinkFacts},
-    live::Live,
+    live::{Live, Sight},
     model::Network,
     plan::{Plan, plan},
     state::State,
@@ -46,18 +46,21 @@ pub trait Watch {
 
 /// How often the difference to what is wanted is looked for: steps have side effects that only the kernel knows.
 const ROUNDS: usize = 4;
+/// How long a step waits that could not be done for a reason that passes.
+const PAUSE: Duration = Duration::from_millis(300);
 
-/// Brings the node to the new document, and makes sure by reading it back.
+/// Brings the node to the new document, and makes sure by reading it back. `sight` must have every link of both documents.
 ///
 /// # Errors
 /// [`ApplyError`]; the node then is somewhere between.
 pub async fn apply(
     kernel: &Kernel,
+    sight: &Sight,
     old: &Network,
     new: &Network,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
-    settle(kernel, |live| live.state(old, new), &State::from(new), watch).await
+    settle(kernel, sight, |live| live.state(old, new), &State::from(new), watch).await
 }
 
 /// Brings the node back to a state that was read before the change from `old` to `new`.
@@ -66,23 +69,25 @@ pub async fn apply(
 /// [`ApplyError`]; the node then is somewhere between.
 pub async fn restore(
     kernel: &Kernel,
+    sight: &Sight,
     old: &Network,
     new: &Network,
     before: &State,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
-    settle(kernel, |live| live.state(old, new), before, watch).await
+    settle(kernel, sight, |live| live.state(old, new), before, watch).await
 }
 
 async fn settle(
     kernel: &Kernel,
+    sight: &Sight,
     look: impl Fn(&Live) -> State,
     wanted: &State,
     watch: &mut dyn Watch,
 ) -> std::result::Result<(), ApplyError> {
     let mut left = Plan::default();
-    for round in 0..ROUNDS {
-        let live = Live::read(kernel).await?;
+    'rounds: for round in 0..ROUNDS {
+        let live = sight.look(kernel).await?;
         let mut present = look(&live);
         // The kernel knows nothing of these; the files that follow do.
         present.management.clone_from(&wanted.management);
@@ -103,10 +108,25 @@ async fn settle(
             if round == 0 && !watch.before(step, done + 1, all) {
                 return Err(ApplyError::Stopped);
             }
-            hand.step(step).await.map_err(|cause| explain(step, cause))?;
+            match hand.step(step).await {
+                // networkd knows nothing of the change yet, and may have taken for a moment what the step needs.
+                Err(cause) if round + 1 < ROUNDS && is_passing(step, &cause) => {
+                    tracing::debug!(%step, %cause, "looking at the node again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue 'rounds;
+                }
+                answer => answer.map_err(|cause| explain(step, cause))?,
+            }
         }
     }
     Err(ApplyError::Unsettled(left))
+}
+
+/// A router that is in a network of the link, as every wanted one is, cannot be reached only while the link loses its
+/// address or comes up.
+fn is_passing(step: &Step, cause: &KernelError) -> bool {
+    let unreachable = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ENETDOWN];
+    matches!(step, Step::SetRoute { .. }) && cause.errno().is_some_and(|errno| unreachable.contains(&errno))
 }
 
 /// The kernel has a part in the step.
@@ -152,7 +172,7 @@ impl Hand<'_> {
             what: format!("there is no {name}"),
             cause: std::io::Error::from_raw_os_error(Errno::ENODEV as i32),
         };
-        self.live.links().get(name).map(|link| link.index).ok_or_else(missing)
+        self.live.link(name).map(|link| link.index).ok_or_else(missing)
     }
 
     /// Index of the interface that has the addresses of a link.
@@ -241,6 +261,8 @@ impl Hand<'_> {
 /// Gives an interface another name. Kernels before 6.2 do that only while it is off: then it is switched off for a
 /// moment, and gets back what it loses by that.
 async fn rename(kernel: &Kernel, index: u32, to: &str, what: &str) -> Result<()> {
+    // udev may have given the name to the card as an alternative one.
+    kernel.free_alternative(to).await?;
     match kernel.change(index, what, |link| link.name(to)).await {
         Err(error) if error.errno() == Some(Errno::EBUSY) => {}
         answer => return answer,

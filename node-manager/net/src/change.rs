@@ -18,7 +18,7 @@ use crate::{
     apply::{self, Watch},
     files::{Files, Note, Parsed, parse, render, rivals, store},
     kernel::Kernel,
-    live::Live,
+    live::{Live, Sight, View},
     model::Network,
     plan::{Plan, plan},
     state::State,
@@ -33,16 +33,19 @@ pub mod keeper;
 pub mod lease;
 pub mod networkd;
 pub mod places;
+mod prepare;
 
 pub use error::ChangeError;
 pub(crate) use error::file_error;
 use journal::{Journal, Phase};
 use places::Places;
+use prepare::Elsewhere;
+pub use prepare::Prepared;
 
 /// What changes do.
 pub type Result<T> = std::result::Result<T, ChangeError>;
 
-/// The node as a command finds it.
+/// The node as a command finds it, whole or as far as the command is about it.
 pub struct Node {
     /// Where its files are.
     pub places: Places,
@@ -59,6 +62,10 @@ pub struct Node {
     login: Option<IpAddr>,
     /// What our files say beyond what the commands know: somebody has edited them.
     edited: Vec<Note>,
+    /// What files of ours that are not among these say and may clash with a change.
+    elsewhere: Elsewhere,
+    /// What is looked at again.
+    sight: Sight,
     _lock: Flock<std::fs::File>,
 }
 
@@ -78,6 +85,13 @@ pub struct Change {
     pub lost: Vec<Note>,
     /// What files of others say about links that are managed from now on, and goes because ours come before them.
     pub superseded: Vec<String>,
+}
+
+impl Change {
+    /// Names of the files that it writes or removes.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(store::Change::file)
+    }
 }
 
 /// How a change is carried out.
@@ -146,6 +160,10 @@ impl Node {
     /// # Errors
     /// [`ChangeError`].
     pub async fn open(places: Places) -> Result<Self> {
+        Self::begin(places, true).await
+    }
+
+    async fn begin(places: Places, look: bool) -> Result<Self> {
         let lock = lock(&places, PATIENCE).await?;
         if let Some(journal) = Journal::read(&places)? {
             if let Some(seconds) = journal.seconds_left()
@@ -156,21 +174,54 @@ impl Node {
             revert(&places, journal.clone()).await?;
             return Err(ChangeError::TakenBack { command: journal.command });
         }
-        let kernel = Kernel::open()?;
-        let mut live = Live::read(&kernel).await?;
-        live.rivals = rivals(places.root(), networkd::runs(&places), live.links().values());
-        let store = places.store();
-        let ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
-        let Parsed { network: old, notes: edited } = parse(&ours);
-        let (managed, login) = (old.clone(), guard::login());
-        Ok(Self { places, kernel, live, old, ours, managed, login, edited, _lock: lock })
+        let mut node = Self {
+            kernel: Kernel::open()?,
+            live: Live::nothing(View::Near),
+            old: Network::default(),
+            ours: Files::new(),
+            managed: Network::default(),
+            login: guard::login(),
+            edited: Vec::new(),
+            elsewhere: Elsewhere::default(),
+            sight: Sight::Whole,
+            places,
+            _lock: lock,
+        };
+        if look {
+            node.look().await?;
+        }
+        Ok(node)
+    }
+
+    /// Looks at everything.
+    async fn look(&mut self) -> Result<()> {
+        self.live = Live::read(&self.kernel).await?;
+        self.live.rivals = rivals(self.places.root(), networkd::runs(&self.places), self.live.links().values());
+        let store = self.places.store();
+        self.ours = store.ours().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
+        let Parsed { network, notes } = parse(&self.ours);
+        (self.old, self.managed, self.edited) = (network.clone(), network, notes);
+        (self.elsewhere, self.sight) = (Elsewhere::default(), Sight::Whole);
+        Ok(())
+    }
+
+    /// The change was decided with everything in view, and not with a part of the node.
+    pub fn looked_at_everything(&self) -> bool {
+        matches!(self.sight, Sight::Whole)
+    }
+
+    /// What the kernel has now, of what the node was looked at for.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn live_now(&self) -> Result<Live> {
+        Ok(self.sight.look(&self.kernel).await?)
     }
 
     /// What files of others say that would win over ours.
     fn rivals(&self, new: &Network) -> Result<Vec<Problem>> {
         let store = self.places.store();
-        let others = store.others().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
-        let earlier = others.into_iter().filter(|(name, _)| name.as_str() < crate::files::OURS);
+        let earlier = store.earlier().map_err(file_error(format!("cannot read {}", store.folder().display())))?;
         let mut problems = Vec::new();
         for (name, text) in earlier {
             let theirs = parse(&[(name.clone(), text)].into()).network;
@@ -229,7 +280,7 @@ impl Node {
 
     /// Files that must be written anew. What somebody edited stays as it is while it means the same.
     fn rewritten(&self, new: &Network) -> Vec<store::Change> {
-        let (meant, wanted) = (render(&parse(&self.ours).network), render(new));
+        let (meant, wanted) = (render(&self.managed), render(new));
         let edited = |file: &str| self.edited.iter().any(|note| note.file == file);
         let stays = |file: &str| edited(file) && meant.contains_key(file) && meant.get(file) == wanted.get(file);
         let mut changes = store::changes(&self.ours, &wanted);
@@ -261,6 +312,10 @@ impl Node {
             new: change.new.clone(),
             before: change.before.clone(),
             files: self.ours.clone(),
+            near: match &self.sight {
+                Sight::Whole => None,
+                Sight::Near(links) => Some(links.clone()),
+            },
         };
         let mut actions = Actions { done: 0, halt_after: conduct.halt_after };
         let keeper = keeper::start(&journal.id).map_err(ChangeError::Keeper)?;
@@ -298,14 +353,15 @@ impl Node {
     }
 
     async fn steps_and_files(&self, change: &Change, actions: &mut Actions, watch: &mut dyn Watch) -> Result<()> {
-        apply::apply(&self.kernel, &self.old, &change.new, &mut Counted { actions, watch }).await?;
+        let (kernel, sight) = (&self.kernel, &self.sight);
+        apply::apply(kernel, sight, &self.old, &change.new, &mut Counted { actions, watch }).await?;
         let store = self.places.store();
         for file in &change.files {
             let path = store.folder().join(file.file());
             store.change(file).map_err(file_error(format!("cannot write {}", path.display())))?;
             actions.done();
         }
-        let again = async || apply::apply(&self.kernel, &self.old, &change.new, &mut Silent).await;
+        let again = async || apply::apply(kernel, sight, &self.old, &change.new, &mut Silent).await;
         Ok(networkd::follow(&self.places, again).await?)
     }
 }
@@ -316,7 +372,7 @@ impl Node {
         let begin = tokio::time::Instant::now();
         for (link, dhcp) in lease::asked(plan) {
             loop {
-                let given = lease::given(&Live::read(&self.kernel).await?, link, dhcp);
+                let given = lease::given(&self.live_now().await?, link, dhcp);
                 match lease::judged(&given, dhcp, begin.elapsed()) {
                     lease::Judged::Enough => break,
                     lease::Judged::Wait => tokio::time::sleep(lease::PACE).await,
@@ -378,8 +434,9 @@ async fn revert(places: &Places, mut journal: Journal) -> Result<()> {
     restore_files(places, &journal)?;
     if journal.boot == places::boot_id() {
         let kernel = Kernel::open()?;
-        apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await?;
-        let again = async || apply::restore(&kernel, &journal.old, &journal.new, &journal.before, &mut Silent).await;
+        let (sight, Journal { old, new, before, .. }) = (journal.sight(), &journal);
+        apply::restore(&kernel, &sight, old, new, before, &mut Silent).await?;
+        let again = async || apply::restore(&kernel, &sight, old, new, before, &mut Silent).await;
         networkd::follow(places, again).await?;
     }
     Journal::remove(places)
@@ -388,7 +445,11 @@ async fn revert(places: &Places, mut journal: Journal) -> Result<()> {
 fn restore_files(places: &Places, journal: &Journal) -> Result<()> {
     let store = places.store();
     let folder = store.folder().display().to_string();
-    let ours = store.ours().map_err(file_error(format!("cannot read {folder}")))?;
+    let ours = match &journal.near {
+        None => store.ours(),
+        Some(links) => store.ours_of(links),
+    };
+    let ours = ours.map_err(file_error(format!("cannot read {folder}")))?;
     for change in store::changes(&ours, &journal.files) {
         store.change(&change).map_err(file_error(format!("cannot restore {folder}/{}", change.file())))?;
     }

@@ -1,6 +1,7 @@
 //! What is the same for every command: flags, progress, confirmation, exit codes.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::{BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
@@ -10,7 +11,7 @@ use std::{
 use clap::{Args, Parser};
 use node_manager_net::{
     apply::Watch,
-    change::{self, Change, ChangeError, Conduct, Node, Outcome, keeper, lease, places::Places},
+    change::{self, Change, ChangeError, Conduct, Node, Outcome, Prepared, keeper, lease, places::Places},
     edit::Editor,
     live::Live,
     step::Step,
@@ -106,6 +107,9 @@ pub(crate) struct Flags {
     /// Keep a change to DHCP also when no server answers within 30 s
     #[arg(long)]
     without_lease: bool,
+    /// Look at the whole node also where a part of it decides, for comparison
+    #[arg(long, hide = true)]
+    whole: bool,
     /// Stop this process (SIGSTOP) after its Nth durable action, or with 0 after each, to rehearse a power cut there
     #[arg(long, value_name = "N", hide = true)]
     halt_after: Option<usize>,
@@ -126,6 +130,9 @@ pub(crate) trait Edit: Parser {
 
     /// Something is to be changed, beyond what the flags say.
     fn is_asked(&self) -> bool;
+
+    /// Every link that it names or makes, existing or not; none when only a look at everything says which.
+    fn about(&self) -> Option<BTreeSet<String>>;
 
     /// Changes the document.
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>>;
@@ -225,12 +232,10 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
         return Ok(ExitCode::from(USAGE));
     }
 
-    let mut node = Node::open(places.clone()).await?;
-    let mut editor = Editor::new(&node.old, &node.live);
-    command.edit(&mut editor).map_err(ChangeError::Problems)?;
-    let Editor { network, before, mut notes, .. } = editor;
-    node.old = before;
-    let change = node.plan(typed, network)?;
+    let about = command.about().filter(|_| !flags.whole);
+    let prepared = Node::prepare(places.clone(), typed, about, |editor| command.edit(editor)).await?;
+    let Prepared { node, change, mut notes } = prepared;
+    let everything = node.looked_at_everything();
     notes.extend(change.lost.iter().map(|lost| format!("{lost}, and goes, because this command writes the file anew")));
     notes.extend(
         change.superseded.iter().map(|lost| format!("{lost} goes, because our file for this link comes first")),
@@ -241,7 +246,7 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     if flags.dry_run {
         print(change.plan.to_string().trim_end());
         if flags.json {
-            print(&object(&change, "planned", &notes, None).to_string());
+            print(&object(&change, everything, "planned", &notes, None).to_string());
         } else if change.touches_management {
             say("This touches the management network: the change waits for its confirmation.");
         }
@@ -254,11 +259,15 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
         halt_after: flags.halt_after,
     };
     let outcome = node.carry_out(&change, conduct, &mut Progress).await?;
-    let live = Live::read(&node.kernel).await?;
+    let live = node.live_now().await?;
     drop(node);
     let leases = lease::leases(&live, &change.new);
     for (link, addresses) in leases.iter().filter(|(_, addresses)| !addresses.is_empty()) {
         say(&format!("{link} has {} by DHCP", addresses.join(", ")));
+    }
+    for late in lease::late(&live, &change.plan) {
+        say(&format!("note: {late}"));
+        notes.push(late);
     }
     let table = command.done(&live);
     if !table.is_empty() {
@@ -283,7 +292,7 @@ async fn dispatch<E: Edit>(applet: Applet, command: &E, typed: String) -> Result
     };
     if flags.json {
         let seconds = (state == "waiting").then_some(flags.seconds);
-        let mut object = object(&change, state, &notes, seconds);
+        let mut object = object(&change, everything, state, &notes, seconds);
         object["leases"] = leases.into_iter().collect();
         print(&object.to_string());
     }
@@ -320,15 +329,17 @@ async fn ask(places: &Places, seconds: u64) -> Result<ExitCode, ChangeError> {
     }
 }
 
-fn object(change: &Change, state: &str, notes: &[String], seconds: Option<u64>) -> Value {
+fn object(change: &Change, everything: bool, state: &str, notes: &[String], seconds: Option<u64>) -> Value {
     json!({
         "command": change.command,
         "state": state,
         "changed": !change.plan.is_empty(),
         "touches_management": change.touches_management,
         "plan": change.plan.steps,
+        "files": change.files().collect::<Vec<_>>(),
         "steps": change.plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": notes,
+        "looked_at": if everything { "everything" } else { "part" },
         "confirm_within_seconds": seconds,
     })
 }

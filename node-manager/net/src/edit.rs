@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    live::Live,
+    live::{Live, View},
     mac::Mac,
     model::{Bond, Bridge, Dhcp, Kind, Link, Network, Route, Vlan},
     validate::{LONGEST_NAME, Problem},
@@ -96,8 +96,8 @@ impl<'a> Editor<'a> {
         match self.network.links.get(name).map(|link| &link.kind) {
             Some(Kind::Bond(Bond { mac: Some(mac), .. }) | Kind::Bridge(Bridge { mac: Some(mac), .. })) => Some(*mac),
             Some(Kind::Vlan(vlan)) => self.mac(&vlan.parent),
-            Some(Kind::Nic(nic)) => nic.mac.or_else(|| self.live.links().get(name)?.mac),
-            _ => self.live.links().get(name)?.mac,
+            Some(Kind::Nic(nic)) => nic.mac.or_else(|| self.live.link(name)?.mac),
+            _ => self.live.link(name)?.mac,
         }
     }
 
@@ -107,6 +107,8 @@ impl<'a> Editor<'a> {
     /// When the link cannot have addresses.
     pub fn set_address(&mut self, name: &str, address: IpNet, via: IpAddr) -> Result<()> {
         self.top(name)?;
+        // Other default routes, and the mark of the management network.
+        self.live.ask(View::Guarded);
         let v4 = address.addr().is_ipv4();
         let metric = self.free_metric(name, v4);
         let ip = &mut self.link(name)?.ip;
@@ -213,7 +215,7 @@ impl<'a> Editor<'a> {
             ));
         }
         let (bridge, mac) = (bridge_name(name), self.mac(name));
-        if self.network.links.contains_key(&bridge) || self.live.links().contains_key(&bridge) {
+        if self.network.links.contains_key(&bridge) || self.live.link(&bridge).is_some() {
             let rule = format!("the bridge over it would be named {bridge}, and there is such an interface already");
             return Err(problem(name, rule, format!("see zs-show-network; rename or remove {bridge}")));
         }
@@ -247,6 +249,7 @@ impl<'a> Editor<'a> {
     }
 
     fn not_management(&self, name: &str, rule: &str) -> Result<()> {
+        self.live.ask(View::Guarded);
         let marked = match self.network.management.as_deref() {
             Some(marked) => marked == name,
             None => [true, false].into_iter().any(|v4| self.live.default_link(v4) == Some(name)),
@@ -263,6 +266,7 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When it has no address.
     pub fn set_management(&mut self, name: &str) -> Result<()> {
+        self.live.ask(View::Guarded);
         let link = self.top(name)?;
         if link.ip.addresses.is_empty() && link.ip.dhcp.is_off() {
             let way_out = format!("give it one first: zs-network-setting -i {name} ADDRESS NETMASK GATEWAY");
@@ -287,7 +291,7 @@ impl<'a> Editor<'a> {
                 format!("give {parent} a shorter name first: zs-change-nic -c {parent} em01"),
             ));
         }
-        if self.live.links().contains_key(&name) || self.network.links.contains_key(&name) {
+        if self.live.link(&name).is_some() || self.network.links.contains_key(&name) {
             self.link(&name)?;
         }
         let wanted = Kind::Vlan(Vlan { parent: parent.to_owned(), id });
@@ -307,6 +311,8 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When there is none, or something is built on it.
     pub fn delete_vlan(&mut self, parent: &str, id: u16) -> Result<String> {
+        // It may have any name.
+        self.live.ask(View::Whole);
         let name = format!("{parent}.{id}");
         let known = self
             .network
@@ -349,6 +355,7 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When it is none, or the name is taken.
     pub fn rename(&mut self, old: &str, new: &str) -> Result<()> {
+        self.live.ask(View::Whole);
         let link = self.link(old)?;
         let kind = link.kind.word();
         let Kind::Nic(nic) = &link.kind else {
@@ -358,7 +365,7 @@ impl<'a> Editor<'a> {
             let rule = "it has no permanent hardware address, and a new name would be lost at the next reboot";
             return Err(problem(old, rule, "name a physical NIC"));
         }
-        if old != new && (self.network.links.contains_key(new) || self.live.links().contains_key(new)) {
+        if old != new && (self.network.links.contains_key(new) || self.live.link(new).is_some()) {
             return Err(problem(new, "another interface of this node has the name already", "choose another name"));
         }
         if let Err((rule, way_out)) = crate::validate::link_name(new) {
@@ -374,12 +381,13 @@ impl<'a> Editor<'a> {
     /// Links that belong to a bond or bridge that the document does not know; what else it breaks is found when it is
     /// planned.
     pub fn replace(&mut self, wanted: Network) -> Result<()> {
+        self.live.ask(View::Whole);
         let cards = wanted.links.values().filter_map(|link| match &link.kind {
             Kind::Nic(nic) => self.live.card(nic.mac?),
             _ => None,
         });
         let cards = cards.map(|card| card.name.clone());
-        let present = wanted.links.keys().filter(|name| self.live.links().contains_key(*name)).cloned();
+        let present = wanted.links.keys().filter(|name| self.live.link(name).is_some()).cloned();
         let found: BTreeSet<String> = present.chain(cards).collect();
         let mut problems = Vec::new();
         for name in found {

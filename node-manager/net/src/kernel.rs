@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::AddressMessage,
-        link::{InfoBridgePort, LinkMessage},
+        link::{InfoBridgePort, LinkAttribute, LinkMessage},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
         route::{RouteAttribute, RouteMessage},
     },
@@ -22,6 +22,7 @@ use rtnetlink::{
 pub mod address;
 pub mod device;
 pub mod link;
+pub mod vlans;
 
 use address::AddressFacts;
 use link::LinkFacts;
@@ -103,6 +104,20 @@ impl Kernel {
         Ok(messages.iter().map(link::facts).collect())
     }
 
+    /// Members of a bond, ports of a bridge, without looking at the others.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn ports(&self, master: u32) -> Result<Vec<LinkFacts>> {
+        let mut request = self.ask().link().get();
+        request.message_mut().attributes.push(LinkAttribute::Controller(master));
+        let messages: Vec<LinkMessage> =
+            request.execute().try_collect().await.map_err(failed("cannot list the ports of an interface"))?;
+        let facts = messages.iter().map(link::facts);
+        // A kernel that does not know the filter answers about everything.
+        Ok(facts.filter(|link| link.master == Some(master)).collect())
+    }
+
     /// One interface, without looking at the others.
     ///
     /// # Errors
@@ -156,6 +171,24 @@ impl Kernel {
     /// The kernel's.
     pub async fn change_device(&self, message: LinkMessage, what: &str) -> Result<()> {
         self.ask().link().change(message).execute().await.map_err(failed(what))
+    }
+
+    /// Takes an alternative name from the card that has it; nothing to do when no card has. udev gives cards the names
+    /// that they would have without a file of ours, and nobody else can have such a name.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn free_alternative(&self, name: &str) -> Result<bool> {
+        // The kernel finds an interface by any of its names.
+        let is_card = |link: &LinkFacts| matches!(link.device, Some(crate::state::Device::Nic { .. }));
+        let Some(card) = self.link(name).await?.filter(|link| link.name != name && is_card(link)) else {
+            return Ok(false);
+        };
+        match self.ask().link().property_del(card.index).alt_ifname(&[name]).execute().await {
+            // The kernel's word that it is done.
+            Err(rtnetlink::Error::NetlinkError(message)) if message.code.is_none() => Ok(true),
+            answer => answer.map(|()| true).map_err(failed(format!("cannot take the name {name} from {}", card.name))),
+        }
     }
 
     /// Removes an interface.

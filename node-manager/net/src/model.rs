@@ -26,6 +26,9 @@ pub struct Network {
     /// Links by name.
     #[serde(default)]
     pub links: BTreeMap<String, Link>,
+    /// VLANs that this document leaves out, where it is a part of another: by name, under the link that they are on.
+    #[serde(skip)]
+    pub beyond: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A managed link.
@@ -280,15 +283,19 @@ impl Network {
                 found.entry(&vlan.parent).or_default().push(name);
             }
         }
+        for (parent, vlans) in &self.beyond {
+            let all = found.entry(parent).or_default();
+            all.extend(vlans.iter().map(String::as_str));
+            all.sort_unstable();
+        }
         found
     }
 
     /// VLANs on a link.
     pub fn vlans_on<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.links
-            .iter()
-            .filter(move |(_, link)| matches!(&link.kind, Kind::Vlan(vlan) if vlan.parent == name))
-            .map(|(name, _)| name.as_str())
+        let on_it = move |(_, link): &(&String, &Link)| matches!(&link.kind, Kind::Vlan(vlan) if vlan.parent == name);
+        let here = self.links.iter().filter(on_it).map(|(name, _)| name.as_str());
+        here.chain(self.beyond.get(name).into_iter().flatten().map(String::as_str))
     }
 
     /// Largest packet of a link once every rule of inheritance is applied (see [`Link::mtu`]).

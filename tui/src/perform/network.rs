@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use node_manager_net::{
     apply::Watch,
-    change::{self, Change, ChangeError, Conduct, Node, Outcome as Ending, places::Places},
-    edit::Editor,
+    change::{self, Change, ChangeError, Conduct, Node, Outcome as Ending, Prepared, places::Places},
+    edit::{Editor, bridge_name},
     files::parse,
     kernel::{Kernel, link::LinkFacts},
     live::Live,
@@ -85,13 +85,26 @@ pub(super) async fn plan(places: &Places, edit: &Edit) -> Result<Planned, String
 }
 
 async fn prepared(places: &Places, edit: &Edit) -> Result<(Node, Change, Vec<String>), ChangeError> {
-    let mut node = Node::open(places.clone()).await?;
-    let mut editor = Editor::new(&node.old, &node.live);
-    apply(&mut editor, edit).map_err(ChangeError::Problems)?;
-    let Editor { network, before, notes, .. } = editor;
-    node.old = before;
-    let change = node.plan(described(edit), network)?;
+    let change = |editor: &mut Editor<'_>| apply(editor, edit);
+    let Prepared { node, change, notes } = Node::prepare(places.clone(), described(edit), about(edit), change).await?;
     Ok((node, change, notes))
+}
+
+/// The links that an edit names or makes, where a look at them and at what is around them may decide.
+fn about(edit: &Edit) -> Option<BTreeSet<String>> {
+    let links = match edit {
+        Edit::Address { link, .. } | Edit::Dhcp(link) | Edit::Clear(link) | Edit::Management(link) => {
+            vec![link.clone()]
+        }
+        Edit::CreateVlan { parent, id } => vec![parent.clone(), format!("{parent}.{id}")],
+        Edit::Bridge(under) => vec![under.clone(), bridge_name(under)],
+        Edit::CreateBond { .. }
+        | Edit::ChangeBond { .. }
+        | Edit::DeleteBond(_)
+        | Edit::DeleteVlan { .. }
+        | Edit::Rename(_) => return None,
+    };
+    Some(links.into_iter().collect())
 }
 
 /// What the journal of the change says of it.

@@ -1,6 +1,6 @@
-//! What the commands do with a document of all networks at once, and with one more.
+//! What the commands do with a document of all networks at once.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use anyhow::{Result, bail};
 use node_manager_net::{
@@ -8,7 +8,7 @@ use node_manager_net::{
     change::Silent,
     files::{Files, render, store},
     kernel::Kernel,
-    live::Live,
+    live::{Live, Sight},
     model::{Bridge, Kind, Link, Network, Nic, Vlan, Vxlan},
     plan::plan,
     state::State,
@@ -16,21 +16,16 @@ use node_manager_net::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    host::{Cost, Means, card, cost, median, round, since, tunnel_ends},
-    syscalls,
-};
+use crate::host::{Means, card, cost, since, tunnel_ends};
 
-/// How many single changes are measured at either end; their median counts.
-const SAMPLES: u32 = 5;
-
-fn wanted(means: Means, networks: u32) -> Result<Network> {
+/// Networks of a host, each a VLAN or VXLAN and a bridge.
+pub(crate) fn wanted(means: Means, networks: Range<u32>) -> Result<Network> {
     let mut network = Network::default();
     let mut card = Link::new(Kind::Nic(Nic::default()));
     card.ip.addresses.insert("192.0.2.10/24".parse()?);
     network.links.insert("eth0".to_owned(), card);
     let (local, peers) = tunnel_ends()?;
-    for number in 1..=networks {
+    for number in networks {
         let (name, kind) = match means {
             Means::Vlan => {
                 (format!("eth0.{number}"), Kind::Vlan(Vlan { parent: "eth0".to_owned(), id: u16::try_from(number)? }))
@@ -54,25 +49,10 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     (done, since(started))
 }
 
-/// One more network and back again, some times.
-async fn samples(kernel: &Kernel, files: &store::Store, few: &Network, more: &Network) -> Result<(Cost, usize)> {
-    let (mut costs, mut written) = (Vec::new(), 0);
-    for _ in 0..SAMPLES {
-        let one = async || {
-            written = change(kernel, files, few, more).await?;
-            Ok(())
-        };
-        costs.push(cost(kernel, one).await?);
-        change(kernel, files, more, few).await?;
-    }
-    Ok((median(costs), written))
-}
-
 pub(crate) async fn measure(networks: u32) -> Result<Value> {
     let kernel = Kernel::open()?;
     let means = card(&kernel).await?;
-    let (empty, one, full, more) =
-        (wanted(means, 0)?, wanted(means, 1)?, wanted(means, networks)?, wanted(means, networks + 1)?);
+    let (empty, full) = (wanted(means, 0..0)?, wanted(means, 1..networks + 1)?);
     let (problems, validate_ms) = timed(|| validate(&full));
     if let Some(problem) = problems.first() {
         bail!("the document of the benchmark is wrong: {problem}");
@@ -81,11 +61,8 @@ pub(crate) async fn measure(networks: u32) -> Result<Value> {
     let (steps, plan_ms) = timed(|| plan(&before, &State::from(&full)).steps.len());
     let root = tempfile::tempdir()?;
     let files = store::Store::below(root.path());
-    change(&kernel, &files, &Network::default(), &empty).await?;
-    let (first, first_files) = samples(&kernel, &files, &empty, &one).await?;
-    let first_syscalls = syscalls::count(async || change(&kernel, &files, &empty, &one).await.map(drop)).await?;
-
-    let applied = cost(&kernel, async || Ok(apply::apply(&kernel, &one, &full, &mut Silent).await?)).await?;
+    let all = &Sight::Whole;
+    let applied = cost(&kernel, async || Ok(apply::apply(&kernel, all, &empty, &full, &mut Silent).await?)).await?;
     let (rendered, render_ms) = timed(|| render(&full));
     // As the commands do: each file on its own, each through to the disk.
     let (stored, store_ms) = timed(|| write(&files, &rendered));
@@ -96,28 +73,15 @@ pub(crate) async fn measure(networks: u32) -> Result<Value> {
         bail!("{again} steps are left when everything is done");
     }
 
-    let (next, next_files) = samples(&kernel, &files, &full, &more).await?;
-    let next_syscalls = syscalls::count(async || change(&kernel, &files, &full, &more).await.map(drop)).await?;
     Ok(json!({
         "validate_ms": validate_ms, "plan_ms": plan_ms, "steps": steps, "look_ms": again_ms,
         "apply_ms": applied.ms, "apply_cpu_ms": applied.cpu_ms, "apply_requests": applied.requests,
         "render_ms": render_ms, "store_ms": store_ms, "files": rendered.len(),
-        "first_ms": first.ms, "first_cpu_ms": first.cpu_ms, "first_requests": first.requests,
-        "first_files": first_files, "first_syscalls": first_syscalls,
-        "one_more_ms": next.ms, "one_more_cpu_ms": next.cpu_ms, "one_more_requests": next.requests,
-        "one_more_files": next_files, "one_more_syscalls": next_syscalls,
-        "one_more_to_first": round(next.cpu_ms / first.cpu_ms),
     }))
 }
 
-/// One change as a command makes it: steps, a look at everything, files. Returns how many files were written.
-async fn change(kernel: &Kernel, files: &store::Store, from: &Network, to: &Network) -> Result<usize> {
-    apply::apply(kernel, from, to, &mut Silent).await?;
-    write(files, &render(to))
-}
-
 /// Writes what is different, through the store of the product. Returns how many files that were.
-fn write(files: &store::Store, wanted: &Files) -> Result<usize> {
+pub(crate) fn write(files: &store::Store, wanted: &Files) -> Result<usize> {
     let changes = store::changes(&files.ours()?, wanted);
     for change in &changes {
         files.change(change)?;

@@ -61,7 +61,7 @@ async fn end(strace: &mut Child) -> Result<()> {
 }
 
 /// The calls in the last line of the table; an empty table has none.
-fn total(text: &str) -> Option<u64> {
+pub(crate) fn total(text: &str) -> Option<u64> {
     if text.trim().is_empty() {
         return Some(0);
     }

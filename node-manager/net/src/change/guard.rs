@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     files::{OURS, store},
-    live::Live,
-    model::Network,
+    live::{Live, View},
+    model::{Link, Network},
     plan::Plan,
     step::Step,
 };
@@ -29,14 +29,27 @@ pub(super) fn touches(
     files: &[store::Change],
     login: Option<IpAddr>,
 ) -> bool {
-    let needed = needed(live, documents, login);
     let fresh = files.iter().filter_map(|change| match change {
         store::Change::Write(file, _) => file.strip_prefix(OURS)?.strip_suffix(".network"),
         store::Change::Remove(_) => None,
     });
-    let mut fresh = fresh.filter(|link| !managed.links.contains_key(*link));
-    plan.steps.iter().filter_map(Step::link).any(|link| needed.contains(link))
-        || fresh.any(|link| needed.contains(link))
+    let fresh = fresh.filter(|link| !managed.links.contains_key(*link));
+    let touched: BTreeSet<&str> = plan.steps.iter().filter_map(Step::link).chain(fresh).collect();
+    if touched.iter().all(|link| is_aside(live, documents, link)) {
+        return false;
+    }
+    live.ask(View::Guarded);
+    let needed = needed(live, documents, login);
+    touched.into_iter().any(|link| needed.contains(link))
+}
+
+/// A link that is made and nothing else is made of or part of: nobody sits behind it, whoever they are.
+fn is_aside(live: &Live, [old, new]: [&Network; 2], name: &str) -> bool {
+    let alone = |link: &Link| {
+        link.members().next().is_none() && new.master_of(name).is_none() && new.vlans_on(name).next().is_none()
+    };
+    let made = live.link(name).is_none() && !old.links.contains_key(name);
+    made && new.management.as_deref() != Some(name) && new.links.get(name).is_some_and(alone)
 }
 
 /// Links that somebody may sit behind, and what those are built on or belong to.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeError, Result, file_error, places, places::Places, shown};
 use crate::{
     files::{Files, OURS, store},
+    live::Sight,
     model::Network,
     plan::plan,
     state::State,
@@ -32,6 +33,9 @@ pub struct Journal {
     pub before: State,
     /// Our files as they were.
     pub files: Files,
+    /// Links that the change was about, where the documents and files are theirs alone; none when they are everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<BTreeSet<String>>,
 }
 
 /// How far a change is.
@@ -97,6 +101,11 @@ impl Journal {
     pub fn remove(places: &Places) -> Result<()> {
         let path = places.journal();
         store::remove_durably(&path).map_err(file_error(format!("cannot remove {}", shown(&path))))
+    }
+
+    /// What is to be looked at when the change is taken back.
+    pub(crate) fn sight(&self) -> Sight {
+        self.near.clone().map_or(Sight::Whole, Sight::Near)
     }
 
     /// Links that the change has made or changed, by the names that they have had before and since.

@@ -32,6 +32,23 @@ pub fn leases<'a>(live: &Live, document: &'a Network) -> Vec<(&'a str, Vec<Strin
     asking.map(|(name, link)| (name.as_str(), given(live, name, link.ip.dhcp))).collect()
 }
 
+/// Families that links began to ask for and have no address of while they have one of the other, in words.
+pub fn late(live: &Live, plan: &Plan) -> Vec<String> {
+    let missing = |(link, dhcp): (&str, Dhcp)| {
+        let given = given(live, link, dhcp);
+        let family = lacks(&given, dhcp).filter(|_| !given.is_empty())?;
+        Some(format!("{link} has no {family} address by DHCP so far; systemd-networkd goes on asking"))
+    };
+    asked(plan).into_iter().filter_map(missing).collect()
+}
+
+/// A family that was asked for and not given.
+fn lacks(given: &[String], dhcp: Dhcp) -> Option<&'static str> {
+    let has = |v4: bool| given.iter().any(|address| address.contains(':') != v4);
+    let families = [(true, "IPv4"), (false, "IPv6")];
+    families.into_iter().find(|(v4, _)| dhcp.gives(*v4) && !has(*v4)).map(|(_, family)| family)
+}
+
 /// What the addresses of a link that asks say after some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judged {
@@ -45,10 +62,8 @@ pub(super) enum Judged {
 
 /// Judges them.
 pub(super) fn judged(given: &[String], dhcp: Dhcp, waited: Duration) -> Judged {
-    let has = |v4: bool| given.iter().any(|address| address.contains(':') != v4);
-    let all = [true, false].into_iter().all(|v4| !dhcp.gives(v4) || has(v4));
     match given.is_empty() {
-        false if all || waited >= SECOND => Judged::Enough,
+        false if lacks(given, dhcp).is_none() || waited >= SECOND => Judged::Enough,
         true if waited >= PATIENCE => Judged::Nothing,
         _ => Judged::Wait,
     }

@@ -1,5 +1,7 @@
 //! `zs-bond-lacp` (OS-SCR-040 to 043) and `zs-nic-to-bond` (OS-SCR-050 to 053).
 
+use std::collections::BTreeSet;
+
 use clap::Parser;
 use node_manager_net::{
     edit::Editor,
@@ -80,6 +82,10 @@ impl Edit for BondLacp {
         self.create.is_some() || self.delete.is_some()
     }
 
+    fn about(&self) -> Option<BTreeSet<String>> {
+        self.delete.is_none().then(|| self.create.iter().cloned().collect())
+    }
+
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {
         if let Some(name) = &self.create {
             let usual = match self.mode {
@@ -135,6 +141,10 @@ impl Edit for NicToBond {
 
     fn is_asked(&self) -> bool {
         self.attach.is_some() || self.detach.is_some() || self.primary.is_some()
+    }
+
+    fn about(&self) -> Option<BTreeSet<String>> {
+        None
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {

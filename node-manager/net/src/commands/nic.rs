@@ -1,5 +1,7 @@
 //! `zs-change-nic` (OS-SCR-030, 031).
 
+use std::collections::BTreeSet;
+
 use clap::Parser;
 use node_manager_net::{edit::Editor, validate::Problem};
 
@@ -27,6 +29,10 @@ impl Edit for ChangeNic {
 
     fn is_asked(&self) -> bool {
         self.change.is_some()
+    }
+
+    fn about(&self) -> Option<BTreeSet<String>> {
+        None
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {

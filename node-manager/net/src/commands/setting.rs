@@ -1,6 +1,6 @@
 //! `zs-network-setting` (OS-SCR-010 to 013).
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Parser;
 use node_manager_net::{
@@ -52,6 +52,14 @@ impl Edit for Setting {
     fn is_asked(&self) -> bool {
         let words = self.interface.is_some() || self.bridge.is_some() || self.apply.is_some();
         words || self.dhcp.is_some() || self.clear.is_some() || self.management.is_some()
+    }
+
+    fn about(&self) -> Option<BTreeSet<String>> {
+        let over = |[name, ..]: [&str; 4]| [name.to_owned(), edit::bridge_name(name)];
+        let addressed = each(self.interface.as_ref()).map(|[name, ..]: [&str; 4]| name.to_owned());
+        let named = [&self.dhcp, &self.clear, &self.management].into_iter().flatten().cloned();
+        let all = addressed.chain(each(self.bridge.as_ref()).flat_map(over)).chain(named);
+        self.apply.is_none().then(|| all.collect())
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {

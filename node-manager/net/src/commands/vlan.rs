@@ -1,5 +1,7 @@
 //! `zs-vlan` (OS-SCR-020 to 025).
 
+use std::collections::BTreeSet;
+
 use clap::Parser;
 use node_manager_net::{edit::Editor, validate::Problem};
 
@@ -31,6 +33,12 @@ impl Edit for VlanCommand {
 
     fn is_asked(&self) -> bool {
         self.create.is_some() || self.delete.is_some()
+    }
+
+    fn about(&self) -> Option<BTreeSet<String>> {
+        // A VLAN that is deleted may have any name.
+        let created = each(self.create.as_ref()).flat_map(|[nic, tag]| [nic.to_owned(), format!("{nic}.{tag}")]);
+        self.delete.is_none().then(|| created.collect())
     }
 
     fn edit(&self, editor: &mut Editor<'_>) -> Result<(), Vec<Problem>> {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Editor, Result, problem};
-use crate::model::{Bond, BondOptions, Kind, Link};
+use crate::{
+    live::View,
+    model::{Bond, BondOptions, Kind, Link},
+};
 
 impl Editor<'_> {
     /// Creates a bond without members (OS-SCR-040). Nothing changes when there is one with these options.
@@ -11,7 +14,7 @@ impl Editor<'_> {
     /// # Errors
     /// When the name means something else.
     pub fn create_bond(&mut self, name: &str, options: BondOptions) -> Result<()> {
-        if self.live.links().contains_key(name) || self.network.links.contains_key(name) {
+        if self.live.link(name).is_some() || self.network.links.contains_key(name) {
             let link = self.link(name)?;
             let unused = link.ip.is_empty();
             return match &mut link.kind {
@@ -125,6 +128,7 @@ impl Editor<'_> {
     /// When it is no member, or the last one under the management network.
     pub fn detach(&mut self, bond: &str, card: &str) -> Result<()> {
         self.member(bond, card)?;
+        self.live.ask(View::Guarded);
         let carries = self.carries_management(bond);
         let mac = self.mac(card);
         let Kind::Bond(document) = &mut self.link(bond)?.kind else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Networks out of files, ours and reasonable ones of others.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -63,7 +63,24 @@ const KNOWN: &[&str] = &[
 
 /// Reads files. Nothing in them makes it fail; what it does not understand it notes.
 pub fn parse(files: &Files) -> Parsed {
-    let mut reader = Reader::default();
+    read(files, &BTreeSet::new()).parsed
+}
+
+/// Reads some of the files. Links that only the others describe (`elsewhere`) may be mentioned as VLANs. None when a file
+/// needs more of the others than that.
+pub(crate) fn parse_part(files: &Files, elsewhere: &BTreeSet<String>) -> Option<Parsed> {
+    let reader = read(files, elsewhere);
+    (!reader.dangling).then_some(reader.parsed)
+}
+
+fn read<'a>(files: &Files, elsewhere: &'a BTreeSet<String>) -> Reader<'a> {
+    let mut reader = Reader {
+        parsed: Parsed::default(),
+        orphans: BTreeMap::new(),
+        cards: BTreeMap::new(),
+        elsewhere,
+        dangling: false,
+    };
     let sections: BTreeMap<&String, Vec<Section>> =
         files.iter().map(|(name, text)| (name, ini::sections(text))).collect();
     for (file, text) in files {
@@ -82,23 +99,27 @@ pub fn parse(files: &Files) -> Parsed {
     for (file, sections) in with(".network") {
         reader.network(file, sections);
     }
-    reader.finish()
+    reader.finish();
+    reader
 }
 
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
     parsed: Parsed,
     /// VLANs whose parent has not been met yet, with the file that describes them.
     orphans: BTreeMap<String, String>,
     /// Names of cards by their permanent address.
     cards: BTreeMap<Mac, String>,
+    /// Links that files describe which are not read.
+    elsewhere: &'a BTreeSet<String>,
+    /// A file mentions a link that no file describes as it should be.
+    dangling: bool,
 }
 
 fn section<'a>(sections: &'a [Section], name: &str) -> Option<&'a Section> {
     sections.iter().find(|section| section.name == name)
 }
 
-impl Reader {
+impl Reader<'_> {
     fn note(&mut self, file: &str, what: impl Into<String>) {
         self.parsed.notes.push(Note { file: file.to_owned(), what: what.into() });
     }
@@ -372,6 +393,7 @@ impl Reader {
             Some(Kind::Bridge(bridge)) if !is_bond => drop(bridge.ports.insert(member.to_owned())),
             _ => {
                 let kind = if is_bond { "bond" } else { "bridge" };
+                self.dangling = true;
                 self.note(file, format!("{member} belongs to {master}, and no file describes such a {kind}"));
             }
         }
@@ -382,16 +404,22 @@ impl Reader {
             Some(Kind::Vlan(described)) if self.orphans.remove(vlan).is_some() => {
                 parent.clone_into(&mut described.parent)
             }
-            _ => self.note(file, format!("{parent} carries {vlan}, and no file describes such a VLAN")),
+            None if self.elsewhere.contains(vlan) => {
+                self.parsed.network.beyond.entry(parent.to_owned()).or_default().insert(vlan.to_owned());
+            }
+            _ => {
+                self.dangling = true;
+                self.note(file, format!("{parent} carries {vlan}, and no file describes such a VLAN"));
+            }
         }
     }
 
-    fn finish(mut self) -> Parsed {
+    fn finish(&mut self) {
         for (vlan, file) in std::mem::take(&mut self.orphans) {
+            self.dangling = true;
             self.note(&file, format!("no link carries VLAN {vlan}"));
             self.forget(&vlan);
         }
-        self.parsed
     }
 
     /// Forgets a link, and that others belonged to it or it to others.

@@ -1,11 +1,54 @@
 //! The folder of the files: read as a whole, changed file by file, each change complete or not there at all.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use super::{Files, OURS};
+
+/// Kinds of files of systemd-networkd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The name of a card.
+    Link,
+    /// What the kernel shall make.
+    Netdev,
+    /// What belongs where, and addresses.
+    Network,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::Link, Self::Netdev, Self::Network];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Link => ".link",
+            Self::Netdev => ".netdev",
+            Self::Network => ".network",
+        }
+    }
+
+    fn of(file: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ending| file.ends_with(ending.text()))
+    }
+}
+
+/// The link that a file of ours is about, by the file's name.
+fn subject(file: &str) -> Option<(&str, Ending)> {
+    let (rest, ending) = (file.strip_prefix(OURS)?, Ending::of(file)?);
+    Some((rest.strip_suffix(ending.text())?, ending))
+}
+
+/// What the names of our files say.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Links that have files.
+    pub(crate) links: BTreeSet<String>,
+    /// Those among them whose card is described by its address.
+    pub(crate) cards: BTreeSet<String>,
+}
 
 /// A folder with files of systemd-networkd.
 #[derive(Debug, Clone)]
@@ -58,7 +101,7 @@ impl Store {
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if wanted(&name) && [".link", ".netdev", ".network"].iter().any(|ending| name.ends_with(ending)) {
+            if wanted(&name) && Ending::of(&name).is_some() {
                 // Text in other encodings is no text of ours; what cannot be read as UTF-8 matches nothing.
                 files.insert(name, String::from_utf8_lossy(&fs::read(entry.path())?).into_owned());
             }
@@ -74,12 +117,59 @@ impl Store {
         self.read(|name| name.starts_with(OURS))
     }
 
-    /// The files that others wrote.
+    /// Which links have files of ours, by the names of these; nothing is read.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn others(&self) -> io::Result<Files> {
-        self.read(|name| !name.starts_with(OURS))
+    pub(crate) fn index(&self) -> io::Result<Index> {
+        let mut index = Index::default();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(index),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some((link, ending)) = name.to_str().and_then(subject) else { continue };
+            if ending == Ending::Link {
+                index.cards.insert(link.to_owned());
+            }
+            index.links.insert(link.to_owned());
+        }
+        Ok(index)
+    }
+
+    /// The files that we wrote for some links.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn ours_of<'a>(&self, links: impl IntoIterator<Item = &'a String>) -> io::Result<Files> {
+        let mut files = Files::new();
+        for link in links {
+            for ending in Ending::ALL {
+                files.extend(self.one(link, ending)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// One file of ours with its name, where there is one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn one(&self, link: &str, ending: Ending) -> io::Result<Option<(String, String)>> {
+        let name = format!("{OURS}{link}{}", ending.text());
+        match fs::read(self.folder.join(&name)) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => Ok(Some((name, String::from_utf8_lossy(&text?).into_owned()))),
+        }
+    }
+
+    /// The files of others that come before ours.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn earlier(&self) -> io::Result<Files> {
+        self.read(|name| name < OURS)
     }
 
     /// Makes one change; when this returns it survives a power cut.

@@ -72,7 +72,7 @@ impl Live {
         let is_bond = |name: &&String| into.links.get(*name).is_some_and(|link| matches!(link.kind, Kind::Bond(_)));
         let (bonds, others): (Vec<&String>, Vec<&String>) = names.iter().partition(is_bond);
         for name in bonds.into_iter().chain(others) {
-            let Some(mtu) = self.links.get(name).map(|link| link.mtu) else { continue };
+            let Some(mtu) = self.link(name).map(|link| link.mtu) else { continue };
             if into.mtu(name) != mtu
                 && let Some(entry) = into.links.get_mut(name)
             {
@@ -82,9 +82,9 @@ impl Live {
     }
 
     fn manageable(&self, name: &str) -> Result<&LinkFacts, Problem> {
-        let Some(link) = self.links.get(name) else {
+        let Some(link) = self.link(name) else {
             let managed = |link: &&LinkFacts| link.device.is_some() && !link.is_loopback() && !link.is_of_the_cloud();
-            let cards: Vec<&str> = self.links.values().filter(managed).map(|link| link.name.as_str()).collect();
+            let cards: Vec<&str> = self.links().values().filter(managed).map(|link| link.name.as_str()).collect();
             let cards = if cards.is_empty() { "none".to_owned() } else { cards.join(", ") };
             return Err(problem(name, "there is no such interface", format!("this node has: {cards}")));
         };
@@ -113,7 +113,7 @@ impl Live {
                 let own = !port.is_of_the_cloud() && port.kind.as_deref() != Some("veth");
                 port.master == Some(link.index) && port.device.is_some() && (bond || own || known(&port.name))
             };
-            self.links.values().filter(carries).map(|port| port.name.clone()).collect()
+            self.links().values().filter(carries).map(|port| port.name.clone()).collect()
         };
         Ok(match self.device(link) {
             Some(Device::Nic { mac }) => Kind::Nic(Nic { mac }),

@@ -21,7 +21,7 @@ impl Live {
             problems.push(Problem { subject: format!("links.{subject}"), rule, way_out });
         };
         for (name, link) in &new.links {
-            let present = self.links.get(name);
+            let present = self.link(name);
             if let Kind::Nic(nic) = &link.kind {
                 let there = match nic.mac {
                     Some(mac) => self.card(mac).is_some(),
@@ -106,8 +106,8 @@ impl Live {
         }
         let mut problems = Vec::new();
         for (name, fate) in fates {
-            let Some(link) = self.links.get(name) else { continue };
-            for other in self.links.values() {
+            let Some(link) = self.link(name) else { continue };
+            for other in self.links().values() {
                 let known = old.links.contains_key(&other.name) || new.links.contains_key(&other.name);
                 let on_it = other.stands_on(link.index);
                 let in_it = other.master == Some(link.index) && fate == Fate::Deleted;

@@ -231,3 +231,34 @@ fn the_first_file_for_the_management_link_waits_for_a_confirmation() {
     let planned = node.ok("zs-vlan -c eth0 10 --dry-run --json");
     assert_eq!(planned.json()["touches_management"], false);
 }
+
+#[test]
+fn a_change_with_a_part_of_the_node_in_view_touches_nothing_else_and_clashes_with_nothing() {
+    let node = Node::new();
+    let file = node.path("wanted.toml");
+    let text = "management = 'eth0'\n[links.eth0]\nkind.nic = {}\n\
+                ip = { addresses = ['192.0.2.10/24'], routes = [{ to = '0.0.0.0/0', via = '192.0.2.1' }] }\n\
+                [links.eth1]\nkind.nic = {}\nip = { addresses = ['192.0.3.10/24'] }\n";
+    fs::write(&file, text).unwrap();
+    node.ok(&format!("zs-network-setting --apply {} --confirm", file.display()));
+    let before = (node.summary(), node.files());
+    let done = node.ok("zs-network-setting -i eth0 192.0.2.11 255.255.255.0 192.0.2.1 --json").json();
+    assert_eq!((&done["state"], &done["looked_at"]), (&"waiting".into(), &"part".into()));
+    assert_eq!(done["files"], serde_json::json!(["05-zs-eth0.network"]));
+    assert!(!fs::read_to_string(node.journal()).unwrap().contains("eth1"), "the way back is that of the part");
+    node.ok("zs-network-setting --revert");
+    assert_eq!((node.summary(), node.files()), before);
+
+    // What others have is found where it is written, in the kernel or not.
+    for lost in [false, true] {
+        if lost {
+            ip("addr del 192.0.3.10/24 dev eth1");
+        }
+        let refused = node.zs("zs-network-setting -i eth0 192.0.3.10 255.255.255.0 192.0.3.1");
+        assert!(refused.code == 2 && refused.err.contains("has 192.0.3.10 already"), "{refused:?}");
+    }
+    // Where the kernel is not as the files say, everything is looked at.
+    ip("addr del 192.0.2.10/24 dev eth0");
+    let done = node.ok("zs-network-setting -i eth0 192.0.2.12 255.255.255.0 192.0.2.1 --json --confirm").json();
+    assert_eq!((&done["state"], &done["looked_at"]), (&"confirmed".into(), &"everything".into()));
+}

@@ -139,3 +139,16 @@ async fn addresses_that_keepalived_moves_about_are_not_written_down() {
     assert!(node.files().iter().all(|(_, text)| !text.contains("192.0.2.200")), "{:?}", node.files());
     assert!(ip("addr show eth0").contains("192.0.2.200/32"), "it is keepalived's to move");
 }
+
+/// udev gives a card that was renamed the name that it had as an alternative one, and the kernel lets nobody have that,
+/// the card itself included.
+#[tokio::test]
+async fn os_scr_030_an_alternative_name_of_a_card_can_be_given_again() {
+    let _node = Node::new();
+    ip("link property add dev eth0 altname ens16");
+    let kernel = Kernel::open().unwrap();
+    assert!(!kernel.free_alternative("eth1").await.unwrap(), "that is a name of its own");
+    assert!(kernel.free_alternative("ens16").await.unwrap());
+    assert!(!ip("link show eth0").contains("ens16"));
+    assert!(!kernel.free_alternative("ens16").await.unwrap());
+}

@@ -81,3 +81,12 @@ fn locks_are_root_s_alone() {
         }
     }
 }
+
+#[test]
+fn names_that_linux_does_not_take_are_refused_with_the_rule() {
+    let node = Node::new();
+    let refused = node.zs("zs-bond-lacp -c a-very-long-name");
+    assert!(refused.code == 2 && refused.err.contains("has 16 bytes, and Linux takes 15 at most"), "{refused:?}");
+    let refused = node.zs("zs-network-setting -i a-very-long-name 192.0.2.10 255.255.255.0 192.0.2.1");
+    assert!(refused.code == 2 && refused.err.contains("there is no such interface"), "{refused:?}");
+}
