@@ -133,7 +133,7 @@ fn entries(listing: &str) -> Vec<String> {
 fn settings(arguments: &[String], serial: Option<&str>) -> String {
     let mut text = format!(
         "# Written by the installer.\nGRUB_DISTRIBUTOR=\"ZStack\"\nGRUB_TIMEOUT=5\nGRUB_DISABLE_OS_PROBER=true\n\
-         GRUB_CMDLINE_LINUX_DEFAULT=\"\"\nGRUB_CMDLINE_LINUX=\"{}\"\n",
+         GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"{}\"\n",
         arguments.join(" ")
     );
     if let Some((line, speed)) = serial.and_then(|serial| {

@@ -295,7 +295,8 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
         .map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.here, forward.there))
         .collect();
     add("-netdev", format!("user,id=net0,restrict=on{forwards}"));
-    add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,romfile=".to_owned());
+    // At a place of its own: a card is named after it, and disks come and go.
+    add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,addr=0x10,romfile=".to_owned());
     add("-chardev", format!("file,id=serial,path={},append=on", at("serial.log")));
     add("-serial", "chardev:serial".to_owned());
     add("-chardev", format!("socket,id=qmp,path={},server=on,wait=off", at("qmp")));

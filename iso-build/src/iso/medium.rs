@@ -68,10 +68,6 @@ pub(super) fn lay_out(tree: &Path, contents: &Contents<'_>) -> Result<()> {
             symlink(&path, tree.join("boot/grub/i386-pc").join(name))?;
         }
     }
-    let font = base.tree().join("usr/share/grub/unicode.pf2");
-    if font.is_file() {
-        symlink(font, tree.join("boot/grub/unicode.pf2"))?;
-    }
     Ok(())
 }
 
