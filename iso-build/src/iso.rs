@@ -45,6 +45,8 @@ const BASE_HOOK: &str = "systemctl enable systemd-networkd.service systemd-resol
 ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 # Nodes are unpacked, so they come with the index of the repository that they get a copy of.
 cp /run/repository/zstack-local.gpg /usr/share/keyrings/zstack-local.gpg
+printf 'en_US.UTF-8 UTF-8\nzh_CN.UTF-8 UTF-8\n' > /etc/locale.gen
+locale-gen
 # mdadm and LVM look for what is there, not for what the build machine had.
 rm -f /etc/mdadm/mdadm.conf
 passwd --lock root";

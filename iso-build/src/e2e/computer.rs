@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::UnixStream,
     process::{Child, Command},
     sync::Mutex,
@@ -18,6 +19,9 @@ use tokio::{
 
 use super::{qmp::Qmp, wait::until};
 use crate::program::{Program, last_lines};
+
+/// How long a command on the serial line may take.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// How a computer starts its system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub(super) struct Hardware {
 pub(super) struct Computer {
     qmp: Qmp,
     qemu: Mutex<Child>,
+    /// The other end of its serial line, and what came over it.
+    line: Mutex<UnixStream>,
     serial: PathBuf,
     /// Where the serial log ended when it was switched on.
     before: usize,
@@ -76,7 +82,10 @@ impl Computer {
         let serial = folder.join("serial.log");
         let before = std::fs::metadata(&serial).map_or(0, |found| usize::try_from(found.len()).unwrap_or_default());
         let socket = folder.join("qmp");
-        let _ = std::fs::remove_file(&socket);
+        let wire = folder.join("serial");
+        for old in [&socket, &wire] {
+            let _ = std::fs::remove_file(old);
+        }
         let words = arguments(hardware, medium, folder)?;
         let errors = folder.join("qemu.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&errors)?;
@@ -95,7 +104,8 @@ impl Computer {
                 last_lines(std::fs::read_to_string(&errors).unwrap_or_default().trim(), 10)
             )
         })?;
-        Ok(Self { qmp, qemu: Mutex::new(qemu), serial, before, started: Instant::now() })
+        let line = Mutex::new(UnixStream::connect(&wire).await.context("the serial line cannot be reached")?);
+        Ok(Self { qmp, qemu: Mutex::new(qemu), line, serial, before, started: Instant::now() })
     }
 
     /// Seconds since it was switched on.
@@ -113,6 +123,7 @@ impl Computer {
     pub(super) async fn says(&self, words: &str, limit: Duration) -> Result<f64> {
         let what = format!("{words:?} on the serial line");
         let said = until(&what, limit, async || {
+            drain(&*self.line.lock().await);
             if self.serial().contains(words) {
                 return Ok(Some(self.seconds()));
             }
@@ -135,9 +146,39 @@ impl Computer {
         Ok(self.seconds())
     }
 
-    /// Cuts the power.
-    pub(super) async fn cut(&self) -> Result<()> {
-        self.qemu.lock().await.kill().await.context("QEMU cannot be ended")
+    /// Runs a command in the shell on the serial line and returns what it printed.
+    pub(super) async fn shell(&self, command: &str) -> Result<String> {
+        // What is typed comes back on the line; the marks are whole only in what the shell makes of them.
+        let number = self.serial().len();
+        let typed = format!("echo be''gin-{number}; {command}; echo en''d-{number}\n");
+        let mut line = self.line.lock().await;
+        line.write_all(typed.as_bytes()).await.context("the serial line is cut")?;
+        let (begin, end) = (format!("begin-{number}"), format!("end-{number}"));
+        let what = format!("an answer to `{command}` on the serial line");
+        until(&what, ANSWER, async || {
+            // A line that nobody reads fills up.
+            drain(&line);
+            let said = self.serial();
+            let found = said.split_once(&begin).and_then(|(_, rest)| Some(rest.split_once(&end)?.0.to_owned()));
+            Ok(found.map(|found| found.replace('\r', "").trim_start_matches('\n').to_owned()))
+        })
+        .await
+    }
+
+    /// What is on its first terminal, as text; the shell on the serial line looks.
+    pub(super) async fn terminal(&self) -> Result<String> {
+        self.shell("fold -b -w $(stty -F /dev/tty1 size | cut -d' ' -f2) /dev/vcs1 | tr -c '\\n -~' '.'").await
+    }
+
+    /// Waits until its first terminal shows these words.
+    pub(super) async fn shows(&self, words: &str, limit: Duration) -> Result<()> {
+        let mut last = String::new();
+        let shown = until(&format!("{words:?} on the screen"), limit, async || {
+            last = self.terminal().await?;
+            Ok(last.contains(words).then_some(()))
+        })
+        .await;
+        shown.with_context(|| format!("the screen has:\n{last}"))
     }
 
     /// Presses and releases keys of one combination, by QEMU's names for them.
@@ -161,6 +202,12 @@ impl Computer {
         self.qmp.execute("screendump", arguments).await?;
         Ok(())
     }
+}
+
+/// Takes what has arrived on a line: QEMU keeps it in its log.
+fn drain(line: &UnixStream) {
+    let mut buffer = [0; 4096];
+    while line.try_read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
 /// The key of a US keyboard, as QEMU calls it.
@@ -297,7 +344,8 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
     add("-netdev", format!("user,id=net0,restrict=on{forwards}"));
     // At a place of its own: a card is named after it, and disks come and go.
     add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,addr=0x10,romfile=".to_owned());
-    add("-chardev", format!("file,id=serial,path={},append=on", at("serial.log")));
+    let log = at("serial.log");
+    add("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={log},logappend=on", at("serial")));
     add("-serial", "chardev:serial".to_owned());
     add("-chardev", format!("socket,id=qmp,path={},server=on,wait=off", at("qmp")));
     add("-mon", "chardev=qmp,mode=control".to_owned());

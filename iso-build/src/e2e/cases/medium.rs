@@ -50,31 +50,97 @@ pub(crate) async fn bios_storage(desk: &Desk) -> Result<()> {
     install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true }).await
 }
 
+/// OS-INST-010 to OS-INST-016: everything is typed, and seen on the screen.
+pub(crate) async fn attended(desk: &Desk) -> Result<()> {
+    let wanted = Wanted { role: Role::Compute, firmware: Firmware::Bios, stick: true };
+    let disk = desk.folder().join("disk.qcow2");
+    computer::disk(&disk, DISK).await?;
+    let ssh = free_port()?;
+    let hardware = Hardware {
+        firmware: wanted.firmware,
+        memory_mib: 2048,
+        disks: vec![disk],
+        readonly: Vec::new(),
+        forwards: vec![Forward { here: ssh, there: 22 }],
+    };
+    let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
+    computer.says("Install on the serial console", BOOT).await?;
+    computer.picture(&desk.picture("1-menu")).await?;
+    computer.press("ret").await?;
+    computer.says("root@", BOOT).await?;
+    desk.note(format!("installer {:.0} s after power-on", computer.seconds()));
+    computer.shows("SOFTWARE SELECTION", BOOT).await?;
+    computer.picture(&desk.picture("2-main")).await?;
+    let open = async |place: usize, title: &str| {
+        computer.press("home").await?;
+        for _ in 0..place {
+            computer.press("down").await?;
+        }
+        computer.press("ret").await?;
+        computer.shows(title, COMMAND).await
+    };
+    open(1, "Role <").await?;
+    computer.press("right").await?;
+    computer.shows("< compute >", COMMAND).await?;
+    computer.picture(&desk.picture("3-software")).await?;
+    computer.press("ret").await?;
+    computer.shows("[ok] compute", COMMAND).await?;
+    open(3, "Host name").await?;
+    computer.type_text("node").await?;
+    computer.picture(&desk.picture("4-network")).await?;
+    computer.press("ret").await?;
+    computer.shows("[ok] node,", COMMAND).await?;
+    open(5, "assword").await?;
+    computer.type_text(&format!("{PASSWORD}\t{PASSWORD}\n")).await?;
+    computer.shows("[ok] set", COMMAND).await?;
+    open(6, "vda").await?;
+    computer.picture(&desk.picture("5-summary")).await?;
+    computer.type_text("vda\n").await?;
+    computer.shows("[8/", INSTALL).await?;
+    computer.picture(&desk.picture("6-progress")).await?;
+    computer.shows("INSTALLED", INSTALL).await?;
+    computer.picture(&desk.picture("7-done")).await?;
+    computer.press("ret").await?;
+    computer.ended(BOOT).await?;
+    drop(computer);
+    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
+    let node = Node { login: Login::Password, port: ssh };
+    let checked = async {
+        node.is_up().await?;
+        desk.note(format!("login {:.0} s after its first start", computer.seconds()));
+        check_node(&node, wanted).await
+    };
+    let checked = checked.await;
+    computer.picture(&desk.picture("8-node")).await?;
+    checked
+}
+
+/// How a node lets us in.
+#[derive(Debug)]
+enum Login<'a> {
+    Key(&'a Path),
+    Password,
+}
+
 /// A node that was installed, reached over SSH.
 struct Node<'a> {
-    key: &'a Path,
+    login: Login<'a>,
     port: u16,
 }
 
 impl Node<'_> {
     async fn try_run(&self, script: &str) -> Result<Ended> {
-        let options = [
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "LogLevel=ERROR",
-            "-o",
-            "ConnectTimeout=20",
-            "-o",
-            "ServerAliveInterval=15",
-            "-i",
-        ];
-        let ssh = Program::new("ssh").args(options).arg(self.key).args(["-p", &self.port.to_string()]);
-        ssh.args(["root@127.0.0.1", script]).deadline(COMMAND).ended().await
+        let (program, own) = match self.login {
+            Login::Key(key) => (Program::new("ssh").arg("-i").arg(key), "BatchMode=yes"),
+            Login::Password => {
+                (Program::new("sshpass").env("SSHPASS", PASSWORD).args(["-e", "ssh"]), "PubkeyAuthentication=no")
+            }
+        };
+        let options = [own, "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
+        let options = options.into_iter().chain(["ConnectTimeout=20", "ServerAliveInterval=15"]);
+        let program = options.fold(program, |program, option| program.args(["-o", option]));
+        let ssh = program.args(["-p", &self.port.to_string(), "root@127.0.0.1", script]);
+        ssh.deadline(COMMAND).ended().await
     }
 
     async fn run(&self, script: &str) -> Result<String> {
@@ -118,7 +184,7 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
 
     let hardware = Hardware { readonly: Vec::new(), ..hardware };
     let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
-    let node = Node { key: &key, port: ssh };
+    let node = Node { login: Login::Key(&key), port: ssh };
     let checked = async {
         node.is_up().await?;
         desk.note(format!("login {:.0} s after its first start", computer.seconds()));
