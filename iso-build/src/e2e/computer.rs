@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tokio::{
     io::AsyncWriteExt as _,
-    net::UnixStream,
+    net::{UnixStream, unix::OwnedWriteHalf},
     process::{Child, Command},
     sync::Mutex,
     time::timeout,
@@ -68,8 +68,8 @@ pub(super) struct Hardware {
 pub(super) struct Computer {
     qmp: Qmp,
     qemu: Mutex<Child>,
-    /// The other end of its serial line, and what came over it.
-    line: Mutex<UnixStream>,
+    /// The other end of its serial line, to type into, and what came over it.
+    line: Mutex<OwnedWriteHalf>,
     serial: PathBuf,
     /// Where the serial log ended when it was switched on.
     before: usize,
@@ -104,7 +104,13 @@ impl Computer {
                 last_lines(std::fs::read_to_string(&errors).unwrap_or_default().trim(), 10)
             )
         })?;
-        let line = Mutex::new(UnixStream::connect(&wire).await.context("the serial line cannot be reached")?);
+        let (mut arriving, line) =
+            UnixStream::connect(&wire).await.context("the serial line cannot be reached")?.into_split();
+        // QEMU keeps what arrives in its log, and stops the computer when nobody takes it.
+        tokio::spawn(async move {
+            let _ = tokio::io::copy(&mut arriving, &mut tokio::io::sink()).await;
+        });
+        let line = Mutex::new(line);
         Ok(Self { qmp, qemu: Mutex::new(qemu), line, serial, before, started: Instant::now() })
     }
 
@@ -123,7 +129,6 @@ impl Computer {
     pub(super) async fn says(&self, words: &str, limit: Duration) -> Result<f64> {
         let what = format!("{words:?} on the serial line");
         let said = until(&what, limit, async || {
-            drain(&*self.line.lock().await);
             if self.serial().contains(words) {
                 return Ok(Some(self.seconds()));
             }
@@ -156,8 +161,6 @@ impl Computer {
         let (begin, end) = (format!("begin-{number}"), format!("end-{number}"));
         let what = format!("an answer to `{command}` on the serial line");
         until(&what, ANSWER, async || {
-            // A line that nobody reads fills up.
-            drain(&line);
             let said = self.serial();
             let found = said.split_once(&begin).and_then(|(_, rest)| Some(rest.split_once(&end)?.0.to_owned()));
             Ok(found.map(|found| found.replace('\r', "").trim_start_matches('\n').to_owned()))
@@ -202,12 +205,6 @@ impl Computer {
         self.qmp.execute("screendump", arguments).await?;
         Ok(())
     }
-}
-
-/// Takes what has arrived on a line: QEMU keeps it in its log.
-fn drain(line: &UnixStream) {
-    let mut buffer = [0; 4096];
-    while line.try_read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
 /// The key of a US keyboard, as QEMU calls it.
