@@ -5,15 +5,17 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Stdio,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::{Args, Subcommand};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
@@ -147,15 +149,33 @@ async fn bus(file: &Path, control: &Path, reporter: &mut Reporter) -> Result<(Va
     let users = run(rabbit(&["list_users", "--no-table-headers"]), &name, "").await?;
     let has = |user: &str| users.lines().any(|line| line.split_whitespace().next() == Some(user));
     reporter.progress(0.5, "making its user");
-    // With the password on standard input it is in no list of processes.
-    let verb = if has(NAME) { "change_password" } else { "add_user" };
-    run(rabbit(&[verb, NAME]), &name, &format!("{password}\n")).await?;
-    run(rabbit(&["set_permissions", "--vhost", "/", NAME, ".*", ".*", ".*"]), &name, "").await?;
+    // A password on the command line would be in the list of processes, and the program does not take one from a pipe. It
+    // runs as a user of its own, so others can read the file, too: what is in there is a salted hash of 142 random bits.
+    let work = tempfile::tempdir().at("make a folder in", &std::env::temp_dir())?;
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).at("open", work.path())?;
+    let definitions = work.path().join("definitions.json");
+    fs::write(&definitions, definition(&password, rand::random()).to_string()).at("write", &definitions)?;
+    fs::set_permissions(&definitions, fs::Permissions::from_mode(0o644)).at("open", &definitions)?;
+    run(rabbit(&["import_definitions", &definitions.display().to_string()]), &name, "").await?;
     if has("guest") {
         run(rabbit(&["delete_user", "guest"]), &name, "").await?;
     }
     let line = format!("the message bus knows the user {NAME}; his password is in {}", file.display());
     Ok((json!({"user": NAME, "passwords": file}), vec![line]))
+}
+
+/// The user of the bus as RabbitMQ imports it; [its way to keep passwords](https://www.rabbitmq.com/docs/passwords) is a
+/// salt of four bytes, and behind it the SHA-256 of both.
+fn definition(password: &str, salt: [u8; 4]) -> Value {
+    let digest = Sha256::new().chain_update(salt).chain_update(password).finalize();
+    let hash = BASE64.encode([&salt[..], &digest[..]].concat());
+    json!({
+        "vhosts": [{"name": "/"}],
+        "users": [{
+            "name": NAME, "password_hash": hash, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": []
+        }],
+        "permissions": [{"user": NAME, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}],
+    })
 }
 
 /// Runs a program and gives it `input`; what it printed. Its words are part of the failure, the input is not.
@@ -215,9 +235,14 @@ fn generated() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
+
+    /// The example of RabbitMQ's documentation of passwords.
+    #[test]
+    fn the_bus_gets_the_hash_that_it_would_make_itself() {
+        let user = definition("test12", [0x90, 0x8d, 0xc6, 0x0a]);
+        assert_eq!(user["users"][0]["password_hash"], "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
+    }
 
     #[test]
     fn a_password_is_made_once_and_kept_for_root_alone() {
