@@ -199,8 +199,9 @@ async fn pack(tool: &Path, source: Source, target: &Path, out: &Path, epoch: u64
 }
 
 async fn lint(made: &[PathBuf]) -> Result<()> {
-    let lintian = ["--fail-on", "error,warning", "--tag-display-limit", "0"];
-    Program::new("lintian").args(lintian).args(made).deadline(Duration::from_secs(1800)).watched().await
+    let exceptions = crate::repository().join("rpm-specs/deb/lintian-exceptions");
+    let lintian = ["--fail-on", "error,warning", "--tag-display-limit", "0", "--suppress-tags-from-file"];
+    Program::new("lintian").args(lintian).arg(exceptions).args(made).deadline(Duration::from_secs(1800)).watched().await
 }
 
 /// Copies a folder with everything in it.
