@@ -21,6 +21,9 @@ use zstack_installer::{
     screen, sources, tool,
 };
 
+/// Word on the kernel's command line that forbids questions.
+const UNATTENDED: &str = "zstack-installer.unattended";
+
 /// Installs a node from the medium that this system was started from.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -146,6 +149,15 @@ async fn run(command: Command) -> Result<(), Failed> {
         Command::Auto { common } => {
             let line = tool::read(Path::new("/proc/cmdline"))?;
             let answers = sources::unattended(&line, &common.medium, &probe().await?).await;
+            // The menu's unattended entry: whoever chose it has left.
+            let answers = match answers {
+                Ok(None) if line.split_whitespace().any(|word| word == UNATTENDED) => Err(tool::Error::Wrong(format!(
+                    "{UNATTENDED} asks for an installation without questions, and there are no answers: put \
+                     answers.toml or ks.cfg on a disk labelled OEMDRV, or name a place with zstack.answers= or inst.ks="
+                ))
+                .into()),
+                answers => answers,
+            };
             let watched = !common.json && std::io::stdout().is_terminal();
             if watched && common.until.is_none() && common.halt_after.is_none() {
                 let answers = answers.map_err(|cause| cause.to_string()).transpose();
