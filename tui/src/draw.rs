@@ -1,5 +1,6 @@
 //! How the state of the console looks: a pure function of the state.
 
+pub mod field;
 mod panels;
 mod windows;
 
@@ -12,6 +13,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
+use self::field::cut;
 use crate::{
     app::{App, Screen, Window},
     entries,
@@ -169,38 +171,6 @@ pub(crate) fn span(time: std::time::Duration) -> String {
     }
 }
 
-/// The beginning of a text that is no wider than that.
-fn cut(text: &str, width: usize) -> String {
-    let mut taken = 0;
-    let fits = |character: &char| {
-        taken += unicode_width::UnicodeWidthChar::width(*character).unwrap_or(0);
-        taken <= width
-    };
-    text.chars().take_while(fits).collect()
-}
-
-/// A text in lines that are no wider than that, broken at blanks where there are some.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_inclusive(' ') {
-        if !line.is_empty() && line.width() + word.trim_end().width() > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        line.push_str(word);
-        while line.trim_end().width() > width {
-            let head = cut(&line, width);
-            if head.is_empty() {
-                break;
-            }
-            line = line.split_off(head.len());
-            lines.push(head);
-        }
-    }
-    lines.push(line);
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,14 +189,5 @@ mod tests {
         }
         let span = |seconds| span(std::time::Duration::from_secs(seconds));
         assert_eq!([span(59), span(61), span(7260), span(90_000)], ["59 s", "1 min", "2 h 1 min", "1 d 1 h"]);
-    }
-
-    #[test]
-    fn text_is_broken_at_blanks_and_by_its_width() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
-        assert_eq!(wrapped("管理节点 ok", 4), ["管理", "节点", "ok"]);
-        assert_eq!(wrapped("", 5), [""]);
-        assert_eq!(cut("管理节点", 5), "管理");
     }
 }

@@ -8,8 +8,11 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph},
 };
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
-use zstack_tui::window::form::{Field, Form, Input};
+use unicode_width::UnicodeWidthStr as _;
+use zstack_tui::{
+    draw::field::{self, cut, wrapped},
+    window::form::{Form, Input},
+};
 
 use super::{
     app::{App, Failure, Page, Progress, Section, Summary},
@@ -61,37 +64,6 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
 
 fn width(area: Rect) -> usize {
     usize::from(area.width)
-}
-
-/// The beginning of a text that is no wider than that.
-fn cut(text: &str, width: usize) -> String {
-    let mut taken = 0;
-    let fits = |character: &char| {
-        taken += character.width().unwrap_or(0);
-        taken <= width
-    };
-    text.chars().take_while(fits).collect()
-}
-
-/// A text in lines that are no wider than that, broken at blanks where there are some.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut line) = (Vec::new(), String::new());
-    for word in text.split_inclusive(' ') {
-        if !line.is_empty() && line.width() + word.trim_end().width() > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        line.push_str(word);
-        while line.trim_end().width() > width {
-            let head = cut(&line, width);
-            if head.is_empty() {
-                break;
-            }
-            line = line.split_off(head.len());
-            lines.push(head);
-        }
-    }
-    lines.push(line);
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// OS-INST-010: the sections, what each says now, and the button.
@@ -165,7 +137,8 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
         if selected {
             cursor.0 = lines.len();
         }
-        let column = draw_field(app, field, selected, label, width, &mut lines);
+        let (text, column) = field::lines(app.look, field, selected, label, width);
+        lines.extend(text);
         if selected {
             cursor.1 = column;
         }
@@ -187,62 +160,6 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
     if typed {
         let x = area.x + u16::try_from(cursor.1).unwrap_or(0).min(area.width.saturating_sub(1));
         frame.set_cursor_position(Position { x, y: area.y + u16::try_from(cursor.0 - top).unwrap_or(0) });
-    }
-}
-
-/// Adds the lines of a field; returns the column of its cursor.
-fn draw_field(
-    app: &App,
-    field: &Field,
-    selected: bool,
-    label: usize,
-    width: usize,
-    lines: &mut Vec<Line<'static>>,
-) -> usize {
-    let name = cut(&field.label, label);
-    let name = format!("{name}{} ", " ".repeat(label.saturating_sub(name.width())));
-    let begin = label + 2;
-    let room = width.saturating_sub(begin + 1).max(4);
-    let style = if selected { app.look.selected() } else { Style::new() };
-    match &field.input {
-        Input::Text | Input::Secret => {
-            let shown = match field.input {
-                Input::Secret => "*".repeat(field.value().chars().count()),
-                _ => field.value().to_owned(),
-            };
-            let before: String = shown.chars().take(field.cursor()).collect();
-            // The cursor stays in sight in what is longer than the field.
-            let hidden = before.chars().count().saturating_sub(room - 1);
-            let seen: String = shown.chars().skip(hidden).collect();
-            let seen = cut(&seen, room);
-            let rest = room.min(44).saturating_sub(seen.width());
-            lines.push(Line::from(vec![Span::raw(name), Span::styled(format!("[{seen}{}]", "_".repeat(rest)), style)]));
-            let column: String = before.chars().skip(hidden).collect();
-            begin + column.width()
-        }
-        Input::Choice(_) => {
-            let value = cut(field.value(), room.saturating_sub(4));
-            lines.push(Line::from(vec![Span::raw(name), Span::styled(format!("< {value} >"), style)]));
-            begin
-        }
-        Input::Many(options) => {
-            let mut spans = vec![Span::raw(name)];
-            let mut used = label + 1;
-            for (at, (option, on)) in options.iter().enumerate() {
-                let text = format!("[{}] {option}", if *on { 'x' } else { ' ' });
-                if used + text.width() > width && used > label + 1 {
-                    lines.push(Line::from(std::mem::take(&mut spans)));
-                    spans.push(Span::raw(" ".repeat(label + 1)));
-                    used = label + 1;
-                }
-                used += text.width() + 2;
-                let style = if selected && at == field.cursor() { app.look.selected() } else { Style::new() };
-                spans.push(Span::styled(text, style));
-                spans.push(Span::raw("  "));
-            }
-            lines.push(Line::from(spans));
-            begin
-        }
     }
 }
 

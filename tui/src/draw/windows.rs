@@ -9,13 +9,17 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{centred, cut, panel, wrapped};
+use super::{
+    centred,
+    field::{self, cut, wrapped},
+    panel,
+};
 use crate::{
     app::{App, Window},
     window::{
         Notice, Tone, Trial, Work,
         confirm::{Answer, Question},
-        form::{Field, Form, Input},
+        form::{Form, Input},
         list::List,
     },
     words::{self, Word},
@@ -75,7 +79,7 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
         if at == form.at {
             cursor.0 = lines.len();
         }
-        let (text, column) = field_lines(app, field, at == form.at, label, usize::from(width));
+        let (text, column) = field::lines(app.look, field, at == form.at, label, usize::from(width));
         if at == form.at {
             cursor.1 = column;
         }
@@ -102,52 +106,6 @@ fn draw_form(frame: &mut Frame<'_>, app: &App, area: Rect, form: &Form) {
         let x = inner.x + u16::try_from(cursor.1).unwrap_or(0).min(inner.width.saturating_sub(1));
         let y = inner.y + u16::try_from(cursor.0 - top).unwrap_or(0);
         frame.set_cursor_position(Position { x, y });
-    }
-}
-
-/// A field, and the column of its cursor.
-fn field_lines(app: &App, field: &Field, selected: bool, label: usize, width: usize) -> (Vec<Line<'static>>, usize) {
-    let name = cut(&field.label, label);
-    let mut spans = vec![Span::raw(format!("{name}{} ", " ".repeat(label.saturating_sub(name.width()))))];
-    let begin = label + 2;
-    let room = width.saturating_sub(begin + 1).max(4);
-    let style = if selected { app.look.selected() } else { Style::new() };
-    match &field.input {
-        Input::Text | Input::Secret => {
-            let shown: String = match field.input {
-                Input::Secret => "*".repeat(field.value().chars().count()),
-                _ => field.value().to_owned(),
-            };
-            let before: String = shown.chars().take(field.cursor()).collect();
-            // The cursor stays in sight in what is longer than the field.
-            let hidden = before.width().saturating_sub(room - 1);
-            let seen: String = shown.chars().skip(hidden).collect();
-            let seen = cut(&seen, room);
-            let rest = room.min(40).saturating_sub(seen.width());
-            spans.push(Span::styled(format!("[{seen}{}]", "_".repeat(rest)), style));
-            (vec![Line::from(spans)], begin + before.width() - hidden)
-        }
-        Input::Choice(_) => {
-            spans.push(Span::styled(format!("< {} >", field.value()), style));
-            (vec![Line::from(spans)], begin)
-        }
-        Input::Many(options) => {
-            let mut lines = Vec::new();
-            let mut used = label + 1;
-            for (at, (name, on)) in options.iter().enumerate() {
-                let text = format!("[{}] {name}", if *on { 'x' } else { ' ' });
-                if used + text.width() > width && used > label + 1 {
-                    lines.push(Line::from(std::mem::take(&mut spans)));
-                    spans.push(Span::raw(" ".repeat(label + 1)));
-                    used = label + 1;
-                }
-                used += text.width() + 2;
-                let style = if selected && at == field.cursor() { app.look.selected() } else { Style::new() };
-                spans.extend([Span::styled(text, style), Span::raw("  ")]);
-            }
-            lines.push(Line::from(spans));
-            (lines, begin)
-        }
     }
 }
 
