@@ -15,9 +15,10 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use installer_plan::manifest::{Manifest, Role, RoleLayers};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -135,6 +136,11 @@ async fn make(options: &Options, progress: &Progress) -> Result<PathBuf> {
     ensure!(nix::unistd::geteuid().is_root(), "the systems on the medium belong to root: run this as root");
     packages::ensure(&[Feature::Iso], progress).await?;
     let cache = cache::folder()?.join("iso");
+    fs::create_dir_all(&cache).with_context(|| format!("{} cannot be created", cache.display()))?;
+    // Two builds at once would take layers and repository from under each other.
+    let lock = fs::File::create(cache.join("lock")).context("the cache of the medium cannot be locked")?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| anyhow!("another build of the medium is running on this machine: wait for it"))?;
     let epoch = deb::epoch().await?;
     let ours = Packages::read(deb::build(&options.out.join("deb"), progress).await?).await?;
     let manifest = build(options, &cache, &ours, epoch, progress).await?;
