@@ -118,6 +118,13 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
     })
 }
 
+/// Host name and link of the management network as the answers have them so far, whatever else is still open or wrong.
+pub fn reached_as(answers: &Answers, facts: &Facts) -> (String, Option<String>) {
+    let (network, _) = network(&answers.network, facts, &mut Vec::new());
+    let role = answers.role.unwrap_or(Role::Expert);
+    (system(answers, role, facts, &mut Vec::new()).host_name, network.management)
+}
+
 fn layers(role: Option<Role>, manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let offered: Vec<&str> = manifest.roles.iter().map(|entry| entry.role.word()).collect();
     let way_out = format!("choose one of {}", offered.join(", "));
