@@ -65,7 +65,7 @@ impl Feature {
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Package => &["dpkg-dev", "binutils", "lintian"],
             Self::Rpm => &["binutils", "rpm", "rpmlint"],
-            Self::Install => &["mtools", "openssh-client", "ovmf", "sshpass"],
+            Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass"],
             Self::Iso => &[
                 "apt-utils",
                 "debian-archive-keyring",

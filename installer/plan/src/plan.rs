@@ -119,10 +119,11 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
 }
 
 /// Host name and link of the management network as the answers have them so far, whatever else is still open or wrong.
-pub fn reached_as(answers: &Answers, facts: &Facts) -> (String, Option<String>) {
+pub fn reached_as(answers: &Answers, facts: &Facts) -> (Option<String>, Option<String>) {
     let (network, _) = network(&answers.network, facts, &mut Vec::new());
-    let role = answers.role.unwrap_or(Role::Expert);
-    (system(answers, role, facts, &mut Vec::new()).host_name, network.management)
+    // A name is proposed once the role, which it begins with, is known.
+    let proposed = answers.role.map(|role| system(answers, role, facts, &mut Vec::new()).host_name);
+    (answers.host_name.clone().or(proposed), network.management)
 }
 
 fn layers(role: Option<Role>, manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<Layer> {

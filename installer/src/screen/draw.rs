@@ -124,7 +124,8 @@ fn brief(app: &App, answers: &Answers, section: Section) -> String {
         },
         Section::Network => {
             let (host_name, management) = reached_as(answers, &app.facts);
-            format!("{host_name}, {}", management.as_deref().unwrap_or_else(|| app.say(words::NO_NETWORK)))
+            let management = management.unwrap_or_else(|| app.say(words::NO_NETWORK).to_owned());
+            host_name.map_or_else(|| management.clone(), |name| format!("{name}, {management}"))
         }
         Section::Time => answers.time.zone.clone(),
         Section::Root => {

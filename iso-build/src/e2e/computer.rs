@@ -17,9 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{qmp::Qmp, wait::until};
+use super::{cable::Socket, qmp::Qmp, wait::until};
 use crate::program::{Program, last_lines};
 
+/// How long firmware and boot loader may take.
+const MENU: Duration = Duration::from_secs(300);
 /// How long a command on the serial line may take.
 const ANSWER: Duration = Duration::from_secs(120);
 
@@ -52,15 +54,36 @@ pub(super) struct Forward {
     pub(super) there: u16,
 }
 
+/// A network card, and what it is connected to. Nothing that it sends leaves this machine.
+#[derive(Debug, Clone)]
+pub(super) enum Nic {
+    /// A network with a DHCP server, in which [`WEB`] offers one file, and into which ports of this machine lead.
+    Nat { forwards: Vec<Forward>, offers: Option<PathBuf> },
+    /// An end of a cable.
+    Cable(Socket),
+}
+
+/// Address of the web server in the network of [`Nic::Nat`].
+pub(super) const WEB: &str = "10.0.2.100";
+
 /// What a computer is made of.
 #[derive(Debug, Clone)]
 pub(super) struct Hardware {
+    /// Tells it from others on the same cables.
+    pub(super) number: u8,
     pub(super) firmware: Firmware,
     pub(super) memory_mib: u32,
     /// Disks (qcow2), and further ones that are only read (raw).
     pub(super) disks: Vec<PathBuf>,
     pub(super) readonly: Vec<PathBuf>,
-    pub(super) forwards: Vec<Forward>,
+    pub(super) nics: Vec<Nic>,
+}
+
+impl Hardware {
+    /// Hardware address of a card.
+    pub(super) fn mac(&self, nic: usize) -> String {
+        format!("52:54:00:e2:{:02x}:{nic:02x}", self.number)
+    }
 }
 
 /// A computer that is switched on; it ends when this is dropped.
@@ -199,6 +222,25 @@ impl Computer {
         Ok(())
     }
 
+    /// Starts an entry of the medium's boot menu, counted from 0, with more words for the kernel, as somebody at the
+    /// keyboard does it.
+    pub(super) async fn choose(&self, entry: usize, words: &str) -> Result<()> {
+        self.says("Install on the serial console", MENU).await?;
+        for _ in 0..entry {
+            self.press("down").await?;
+        }
+        if words.is_empty() {
+            return self.press("ret").await;
+        }
+        // GRUB's editor: the kernel's line is the second one.
+        for keys in ["e", "down", "end"] {
+            self.press(keys).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        self.type_text(&format!(" {words}")).await?;
+        self.press("ctrl-x").await
+    }
+
     /// A picture of its screen.
     pub(super) async fn picture(&self, file: &Path) -> Result<()> {
         let arguments = json!({ "filename": file, "format": "png" });
@@ -244,6 +286,19 @@ fn key(character: char) -> Result<String> {
             }
         }
     })
+}
+
+/// A program that QEMU starts for each connection to [`WEB`], and that answers with this file whatever is asked for.
+fn web_server(folder: &Path, file: &Path) -> Result<PathBuf> {
+    let script = folder.join("web.sh");
+    let text = format!(
+        "end=$(printf '\\r')\nwhile IFS= read -r line && [ -n \"$line\" ] && [ \"$line\" != \"$end\" ]; do :; done\n\
+         printf 'HTTP/1.1 200 OK\\r\\nContent-Length: %s\\r\\nConnection: close\\r\\n\\r\\n' \"$(stat -c %s {0})\"\n\
+         cat {0}\n",
+        file.display()
+    );
+    std::fs::write(&script, text).with_context(|| format!("{} cannot be written", script.display()))?;
+    Ok(script)
 }
 
 /// An empty disk that takes no room until it is written.
@@ -333,14 +388,27 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
             add("-device", "usb-storage,drive=medium,bootindex=1,removable=on".to_owned());
         }
     }
-    let forwards: String = hardware
-        .forwards
-        .iter()
-        .map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.here, forward.there))
-        .collect();
-    add("-netdev", format!("user,id=net0,restrict=on{forwards}"));
-    // At a place of its own: a card is named after it, and disks come and go.
-    add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,addr=0x10,romfile=".to_owned());
+    for (number, nic) in hardware.nics.iter().enumerate() {
+        let connected = match nic {
+            Nic::Nat { forwards, offers } => {
+                let forward = |one: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", one.here, one.there);
+                let forwards: String = forwards.iter().map(forward).collect();
+                let offers = offers.as_ref().map(|file| web_server(folder, file)).transpose()?;
+                let offers = offers.map(|script| format!(",guestfwd=tcp:{WEB}:80-cmd:/bin/sh {}", script.display()));
+                format!("user,id=net{number},restrict=on{forwards}{}", offers.unwrap_or_default())
+            }
+            Nic::Cable(Socket::Empty) => format!("hubport,id=net{number},hubid={number}"),
+            Nic::Cable(Socket::Cable { own, other }) => format!(
+                "dgram,id=net{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                own.display(),
+                other.display()
+            ),
+        };
+        add("-netdev", connected);
+        // At a place of its own: a card is named after it, and disks come and go.
+        let (mac, place) = (hardware.mac(number), 0x10 + number);
+        add("-device", format!("virtio-net-pci,netdev=net{number},mac={mac},addr={place:#x},romfile="));
+    }
     let log = at("serial.log");
     add("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={log},logappend=on", at("serial")));
     add("-serial", "chardev:serial".to_owned());
