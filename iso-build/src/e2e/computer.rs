@@ -148,6 +148,11 @@ impl Computer {
         String::from_utf8_lossy(bytes.get(self.before..).unwrap_or_default()).into_owned()
     }
 
+    /// The end of what came over its serial line.
+    pub(super) fn last_words(&self) -> String {
+        last_lines(self.serial().trim(), 30)
+    }
+
     /// Waits for words on the serial line; the seconds since it was switched on.
     pub(super) async fn says(&self, words: &str, limit: Duration) -> Result<f64> {
         let what = format!("{words:?} on the serial line");
@@ -160,15 +165,14 @@ impl Computer {
             }
             Ok(None)
         });
-        said.await.with_context(|| format!("its last words:\n{}", last_lines(self.serial().trim(), 30)))
+        said.await.with_context(|| format!("its last words:\n{}", self.last_words()))
     }
 
     /// Waits until the system has switched it off, or wants to start anew, which is the same here.
     pub(super) async fn ended(&self, limit: Duration) -> Result<f64> {
         let status = timeout(limit, async { self.qemu.lock().await.wait().await }).await;
         let status = status.with_context(|| {
-            let said = last_lines(self.serial().trim(), 30);
-            format!("the computer was not off within {} s; its last words:\n{said}", limit.as_secs())
+            format!("the computer was not off within {} s; its last words:\n{}", limit.as_secs(), self.last_words())
         })??;
         ensure!(status.success(), "QEMU ended with {status}");
         Ok(self.seconds())
@@ -308,7 +312,7 @@ pub(super) async fn disk(file: &Path, size: &str) -> Result<()> {
 }
 
 /// A small disk with a label and files.
-pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &str)]) -> Result<()> {
+pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &[u8])]) -> Result<()> {
     std::fs::File::create(file)?.set_len(2 << 20)?;
     let run = |program: &str| Program::new(program).arg("-i").arg(file);
     run("mformat")
@@ -316,9 +320,9 @@ pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &str)]
         .stdout()
         .await
         .context("mtools cannot make a file system")?;
-    for (name, text) in contents {
+    for (name, bytes) in contents {
         let copy = file.with_extension("file");
-        std::fs::write(&copy, text)?;
+        std::fs::write(&copy, bytes)?;
         run("mcopy").arg(&copy).arg(format!("::/{name}")).stdout().await?;
         std::fs::remove_file(&copy)?;
     }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub(in crate::e2e) mod attended;
+pub(in crate::e2e) mod classic;
 pub(in crate::e2e) mod cloud;
 mod node;
 pub(in crate::e2e) mod roles;

@@ -65,7 +65,7 @@ async fn installed(desk: &Desk, role: Role, number: u8, cables: &[Cable; 2], pub
     let address = Ipv4Addr::new(192, 0, 2, number);
     let labelled = folder.join("answers.img");
     let text = answers(role, &hardware, address, public);
-    computer::labelled(&labelled, "OEMDRV", &[("answers.toml", &text)]).await?;
+    computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
     hardware.readonly = vec![labelled];
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), &folder).await?;
     computer.choose(menu::INSTALL, "").await?;

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, ensure};
 use installer_plan::manifest::Role;
 
 use super::{
-    BOOT, DISK, PASSWORD, digest, key_pair, menu, nat,
+    BOOT, DISK, PASSWORD,
+    classic::Times,
+    digest, key_pair, menu, nat,
     node::{Login, Node, api_answers, check_node},
     watched,
 };
@@ -45,42 +47,48 @@ enum Source {
 
 pub(in crate::e2e) async fn bios_management(desk: &Desk) -> Result<()> {
     let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
+}
+
+/// A management node as in [`bios_management`], and how long it took until its API answered.
+pub(in crate::e2e) async fn timed(desk: &Desk) -> Result<Times> {
+    let source = Source::Labelled;
     install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
 }
 
 pub(in crate::e2e) async fn uefi_management(desk: &Desk) -> Result<()> {
     let source = Source::WebKickstart;
-    install(desk, Wanted { role: Role::Management, firmware: Firmware::Uefi, stick: true, source }).await
+    install(desk, Wanted { role: Role::Management, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_compute(desk: &Desk) -> Result<()> {
     let source = Source::Web;
-    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Bios, stick: false, source }).await
+    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn uefi_compute(desk: &Desk) -> Result<()> {
     let source = Source::Kickstart;
-    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Uefi, stick: true, source }).await
+    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_storage(desk: &Desk) -> Result<()> {
     let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true, source }).await
+    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn uefi_storage(desk: &Desk) -> Result<()> {
     let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Uefi, stick: false, source }).await
+    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Uefi, stick: false, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_expert(desk: &Desk) -> Result<()> {
     let source = Source::Arguments;
-    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Bios, stick: true, source }).await
+    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
     let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true, source }).await
+    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true, source }).await.map(drop)
 }
 
 /// The text of `answers.toml`. The disk is named by what stands on it: there is another one.
@@ -111,7 +119,8 @@ async fn precious(desk: &Desk) -> Result<PathBuf> {
     Ok(disk)
 }
 
-async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
+/// Installs, starts and checks a node; says how long it took until it could be used.
+async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
     let public = key_pair(desk).await?;
     let key = desk.folder().join("key");
     let (other, disk) = (precious(desk).await?, desk.folder().join("disk.qcow2"));
@@ -127,7 +136,7 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
     match wanted.source {
         Source::Labelled | Source::Kickstart => {
             let labelled = desk.folder().join("answers.img");
-            computer::labelled(&labelled, "OEMDRV", &[(name, &text)]).await?;
+            computer::labelled(&labelled, "OEMDRV", &[(name, text.as_bytes())]).await?;
             readonly.push(labelled);
         }
         Source::Web | Source::WebKickstart => {
@@ -173,15 +182,17 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
     let node = Node { login, port: ports[0] };
     let checked = async {
         node.is_up().await?;
-        desk.note(format!("login {:.0} s after its first start", computer.seconds()));
-        check_node(&node, wanted.role, wanted.firmware, "node").await?;
+        let mut started = computer.seconds();
+        desk.note(format!("login {started:.0} s after its first start"));
         if wanted.role == Role::Management {
             api_answers(ports[1]).await?;
-            desk.note(format!("API {:.0} s after its first start", computer.seconds()));
+            started = computer.seconds();
+            desk.note(format!("API {started:.0} s after its first start"));
         }
-        Ok(())
+        check_node(&node, wanted.role, wanted.firmware, "node").await?;
+        Ok(Times { installed, started })
     };
-    let checked: Result<()> = tokio::time::timeout(BOOT * 2, checked).await.context("it took too long")?;
+    let checked: Result<Times> = tokio::time::timeout(BOOT * 2, checked).await.context("it took too long")?;
     let picture = desk.picture("node");
     computer.picture(&picture).await?;
     checked.with_context(|| format!("screen: {}", picture.display()))

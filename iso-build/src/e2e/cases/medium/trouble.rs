@@ -24,7 +24,7 @@ async fn hardware(desk: &Desk, disk: &Path, answers: Option<&str>) -> Result<Har
     let mut readonly = Vec::new();
     if let Some(text) = answers {
         let labelled = desk.folder().join("answers.img");
-        computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text)]).await?;
+        computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
         readonly.push(labelled);
     }
     Ok(Hardware {
