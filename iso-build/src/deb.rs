@@ -169,6 +169,11 @@ fn inputs(source: Source, target: &Path, epoch: u64) -> Result<String> {
     if source.krate == "mn-service" {
         folders.push(target.join("release/ui"));
     }
+    digest_of(hash, files, folders)
+}
+
+/// What was hashed so far, and files with their names, and everything in folders.
+pub(crate) fn digest_of(mut hash: Sha256, mut files: Vec<PathBuf>, mut folders: Vec<PathBuf>) -> Result<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
             let entry = entry?;

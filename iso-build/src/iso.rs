@@ -3,6 +3,7 @@
 //! Packages of Debian ([`mirror`]) and our own ([`crate::deb`]) become one signed repository ([`repository`]). From that,
 //! and nothing else, [`layers`] are made: systems a piece of which lies in each. [`medium`] puts both on one image.
 
+mod dnf;
 mod layers;
 mod medium;
 mod mirror;
@@ -31,6 +32,7 @@ use crate::{
     cache, deb,
     packages::{self, Feature},
     progress::Progress,
+    rpm,
 };
 
 /// Name of the product as menus show it.
@@ -143,7 +145,8 @@ async fn make(options: &Options, progress: &Progress) -> Result<PathBuf> {
         .map_err(|_| anyhow!("another build of the medium is running on this machine: wait for it"))?;
     let epoch = deb::epoch().await?;
     let ours = Packages::read(deb::build(&options.out.join("deb"), progress).await?).await?;
-    let manifest = build(options, &cache, &ours, epoch, progress).await?;
+    let rpms = rpm::build(&options.out.join("rpm"), progress).await?;
+    let manifest = build(options, &cache, &ours, &rpms, epoch, progress).await?;
     Ok(options.out.join(file_name(&manifest.version)))
 }
 
@@ -152,7 +155,14 @@ fn file_name(version: &str) -> String {
     format!("{PRODUCT}-x86_64-DVD-{version}.iso")
 }
 
-async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, progress: &Progress) -> Result<Manifest> {
+async fn build(
+    options: &Options,
+    cache: &Path,
+    ours: &Packages,
+    rpms: &[PathBuf],
+    epoch: u64,
+    progress: &Progress,
+) -> Result<Manifest> {
     let mut wanted: BTreeSet<String> = BTreeSet::from([LIVE.to_owned()]);
     for (name, _) in &ours.depends {
         wanted.extend(ours.needs(name)?);
@@ -163,11 +173,12 @@ async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, pro
     };
     let downloaded = progress.phase("download", "packages of Debian", fetch).await?;
     let key = Key::open(options.key.as_deref().unwrap_or(&cache.join("key"))).await?;
-    let (debian, whole) = (cache.join("debian"), cache.join("repository"));
+    let (debian, whole, for_rhel) = (cache.join("debian"), cache.join("repository"), cache.join("dnf"));
     let index = async {
         repository::build(&debian, &downloaded.files, &key, epoch).await?;
         let all: Vec<PathBuf> = downloaded.files.iter().chain(&ours.files).cloned().collect();
-        repository::build(&whole, &all, &key, epoch).await
+        repository::build(&whole, &all, &key, epoch).await?;
+        dnf::build(&for_rhel, rpms, &key, epoch).await
     };
     progress.phase("repository", "repository", index).await?;
     let workshop = Workshop::new(&cache.join("layers"), epoch, options.level);
@@ -196,6 +207,7 @@ async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, pro
         layers: &made,
         live: &["base", "zstack-expert", "live"],
         repository: &whole,
+        dnf: &for_rhel,
         epoch,
     };
     let write = async {
