@@ -155,7 +155,7 @@ async fn package(spec: &Path, work: &Path, sources: &Path, out: &Path) -> Result
         "debug_package %{nil}".to_owned(),
         "__os_install_post %{nil}".to_owned(),
         // zstd is read by RHEL 8 and later.
-        "_binary_payload w19.zstdio".to_owned(),
+        "_binary_payload w9.zstdio".to_owned(),
         // The same sources make the same bytes, on any machine.
         "_buildhost localhost".to_owned(),
         "use_source_date_epoch_as_buildtime 1".to_owned(),
