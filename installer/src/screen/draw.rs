@@ -1,6 +1,6 @@
 //! How the screens look: a pure function of the state.
 
-use installer_plan::{answers::Answers, plan::reached_as, problem::Problem, size::Size};
+use installer_plan::{answers::Answers, plan::reached_as, problem::Problem, select, size::Size};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -118,7 +118,7 @@ fn brief(app: &App, answers: &Answers, section: Section) -> String {
             format!("{}, {}", answers.language.word(), answers.keyboard.as_deref().unwrap_or("us"))
         }
         Section::Software => answers.role.map_or_else(|| app.say(words::NOT_SET).to_owned(), |role| role.to_string()),
-        Section::Destination => match app.facts.disk(&answers.disk.device) {
+        Section::Destination => match select::meant(&answers.disk.device, &app.facts) {
             Some(disk) => format!("{} ({})", disk.path, Size(disk.bytes)),
             None => app.say(words::NOT_SET).to_owned(),
         },

@@ -226,23 +226,35 @@ impl Computer {
         Ok(())
     }
 
-    /// Starts an entry of the medium's boot menu, counted from 0, with more words for the kernel, as somebody at the
-    /// keyboard does it.
-    pub(super) async fn choose(&self, entry: usize, words: &str) -> Result<()> {
-        self.says("Install on the serial console", MENU).await?;
-        for _ in 0..entry {
-            self.press("down").await?;
-        }
+    /// Starts an entry of the medium's boot menu, counted from 0.
+    pub(super) async fn choose(&self, entry: usize) -> Result<()> {
+        self.point(entry).await?;
+        self.press("ret").await
+    }
+
+    /// Starts an entry with more words for the kernel, as somebody at the keyboard does it; the picture shows them.
+    pub(super) async fn choose_with(&self, entry: usize, words: &str, picture: &Path) -> Result<()> {
         if words.is_empty() {
-            return self.press("ret").await;
+            return self.choose(entry).await;
         }
-        // GRUB's editor: the kernel's line is the second one.
-        for keys in ["e", "down", "end"] {
+        self.point(entry).await?;
+        // GRUB's editor: the kernel's line is the first one behind the entry's name and an empty line.
+        for keys in ["e", "down", "down", "end"] {
             self.press(keys).await?;
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         self.type_text(&format!(" {words}")).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.picture(picture).await?;
         self.press("ctrl-x").await
+    }
+
+    async fn point(&self, entry: usize) -> Result<()> {
+        self.says("Install on the serial console", MENU).await?;
+        for _ in 0..entry {
+            self.press("down").await?;
+        }
+        Ok(())
     }
 
     /// A picture of its screen.

@@ -23,7 +23,7 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.says("Install on the serial console", BOOT).await?;
     computer.picture(&desk.picture("1-menu")).await?;
-    computer.choose(menu::INSTALL, "").await?;
+    computer.choose(menu::INSTALL).await?;
     computer.says("root@", BOOT).await?;
     desk.note(format!("installer {:.0} s after power-on", computer.seconds()));
     computer.shows("SOFTWARE SELECTION", BOOT).await?;

@@ -83,7 +83,7 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
         nics: vec![nat(&[])?.0],
     };
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
-    computer.choose(menu::RESCUE, "").await?;
+    computer.choose(menu::RESCUE).await?;
     computer.says("root@", LIMIT).await?;
     let begin =
         "mkdir -p /mnt/a; mount -o ro LABEL=CLASSIC /mnt/a; setsid sh /mnt/a/install.sh >/dev/ttyS0 2>&1 </dev/null &";

@@ -68,7 +68,7 @@ async fn installed(desk: &Desk, role: Role, number: u8, cables: &[Cable; 2], pub
     computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
     hardware.readonly = vec![labelled];
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), &folder).await?;
-    computer.choose(menu::INSTALL, "").await?;
+    computer.choose(menu::INSTALL).await?;
     let seconds = watched(desk, &computer, &format!("install-{role}")).await?;
     desk.note(format!("{role} installed after {seconds:.0} s"));
     hardware.readonly.clear();

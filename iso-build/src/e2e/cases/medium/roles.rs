@@ -169,7 +169,7 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
     };
     let medium = if wanted.stick { Medium::Usb(desk.medium()) } else { Medium::Cd(desk.medium()) };
     let computer = Computer::start(&hardware, medium, desk.folder()).await?;
-    computer.choose(menu::INSTALL, &words).await?;
+    computer.choose_with(menu::INSTALL, &words, &desk.picture("menu")).await?;
     let installed = watched(desk, &computer, "install").await?;
     desk.note(format!("installed after {installed:.0} s"));
     drop(computer);

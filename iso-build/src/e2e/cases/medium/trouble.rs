@@ -54,7 +54,7 @@ async fn refused(
 ) -> Result<()> {
     let before = digest(&hardware.disks[0]).await?;
     let computer = Computer::start(hardware, Medium::Cd(medium), desk.folder()).await?;
-    computer.choose(entry, "").await?;
+    computer.choose(entry).await?;
     computer.says("root@", BOOT).await?;
     let shown = async {
         for words in words {
@@ -117,7 +117,7 @@ pub(in crate::e2e) async fn no_network(desk: &Desk) -> Result<()> {
     computer::disk(&disk, DISK).await?;
     let hardware = Hardware { nics: Vec::new(), ..hardware(desk, &disk, Some(&answers(""))).await? };
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
-    computer.choose(menu::SERIAL, "").await?;
+    computer.choose(menu::SERIAL).await?;
     watched(desk, &computer, "install").await?;
     drop(computer);
     let hardware = Hardware { readonly: Vec::new(), ..hardware };
@@ -137,7 +137,7 @@ pub(in crate::e2e) async fn power_cut(desk: &Desk) -> Result<()> {
     let hardware = Hardware { nics: vec![nic], ..hardware(desk, &disk, Some(&told)).await? };
     for step in ["unpack-compute", "boot"] {
         let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
-        computer.choose(menu::RESCUE, "").await?;
+        computer.choose(menu::RESCUE).await?;
         computer.says("root@", BOOT).await?;
         let command = format!(
             "mkdir -p /mnt/a && mount -o ro LABEL=OEMDRV /mnt/a && (setsid zstack-installer install --answers \
@@ -153,7 +153,7 @@ pub(in crate::e2e) async fn power_cut(desk: &Desk) -> Result<()> {
         desk.note(format!("power cut after {step}, {:.0} s after power-on", computer.seconds()));
     }
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
-    computer.choose(menu::INSTALL, "").await?;
+    computer.choose(menu::INSTALL).await?;
     watched(desk, &computer, "install").await?;
     drop(computer);
     let hardware = Hardware { readonly: Vec::new(), ..hardware };
