@@ -50,9 +50,14 @@ ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 cp /run/repository/zstack-local.gpg /usr/share/keyrings/zstack-local.gpg
 printf 'en_US.UTF-8 UTF-8\nzh_CN.UTF-8 UTF-8\n' > /etc/locale.gen
 locale-gen
+# Nobody serves NFS here, and a mount of version 3 starts it by itself.
+systemctl disable rpcbind.socket rpcbind.service
 # mdadm and LVM look for what is there, not for what the build machine had.
 rm -f /etc/mdadm/mdadm.conf
 passwd --lock root";
+/// What storage nodes are set up with: nothing of a cluster serves anybody before there is one.
+const STORAGE_HOOK: &str =
+    "systemctl disable corosync dlm lvmlockd lvmlocks nfs-server rtslib-fb-targetctl sanlock wdmd";
 /// What the live system is set up with: it starts the installer in place of a login.
 const LIVE_HOOK: &str = "systemctl disable ssh.service ssh.socket zstack-node-identity.service 2>/dev/null || true";
 
@@ -243,7 +248,7 @@ async fn all_layers(
     let base = theirs("base", None, "zstack-base", &[LIVE], BASE_HOOK).await?;
     let compute = theirs("compute", Some(&base), "zstack-compute", &[], "").await?;
     let management = theirs("management", Some(&compute), "zstack-manager", &[], "").await?;
-    let storage = theirs("storage", Some(&compute), "zstack-storage", &[], "").await?;
+    let storage = theirs("storage", Some(&compute), "zstack-storage", &[], STORAGE_HOOK).await?;
     let own = async |name, below, package: &str, hook| {
         let packages = vec![package.to_owned()];
         let seed = whole_seed.clone();

@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 34] = [
+const CASES: [Case; 35] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -141,6 +141,11 @@ const CASES: [Case; 34] = [
         "from a stick to an expert node, by BIOS and words in the boot menu"
     ),
     install!("install-secure-expert", medium::roles::secure_expert, "from a stick to an expert node, by Secure Boot"),
+    install!(
+        "install-role-later",
+        medium::roles::later,
+        "an expert node becomes a management node by its packages, and is rid of them again"
+    ),
     install!(
         "install-attended",
         medium::attended::attended,

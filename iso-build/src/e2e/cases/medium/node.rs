@@ -26,6 +26,15 @@ pub(super) struct Node<'a> {
 
 impl Node<'_> {
     pub(super) async fn try_run(&self, script: &str) -> Result<Ended> {
+        self.ended(script, COMMAND).await
+    }
+
+    /// Runs what takes long.
+    pub(super) async fn run_for(&self, script: &str, limit: Duration) -> Result<String> {
+        self.ended(script, limit).await?.stdout()
+    }
+
+    async fn ended(&self, script: &str, limit: Duration) -> Result<Ended> {
         let (program, own) = match self.login {
             Login::Key(key) => (Program::new("ssh").arg("-i").arg(key), "BatchMode=yes"),
             Login::Password => {
@@ -36,7 +45,7 @@ impl Node<'_> {
         let options = options.into_iter().chain(["ConnectTimeout=20", "ServerAliveInterval=15"]);
         let program = options.fold(program, |program, option| program.args(["-o", option]));
         let ssh = program.args(["-p", &self.port.to_string(), "root@127.0.0.1", script]);
-        ssh.deadline(COMMAND).ended().await
+        ssh.deadline(limit).ended().await
     }
 
     pub(super) async fn run(&self, script: &str) -> Result<String> {
@@ -76,6 +85,11 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
         let secure = node.run("od -An -t u1 /sys/firmware/efi/efivars/SecureBoot-*").await?;
         ensure!(secure.trim().ends_with('1'), "Secure Boot is off: {secure}");
     }
+    // What asks nobody who he is serves the node alone: SSH, the web interface, the API, and consoles do ask.
+    let listening = node.run("ss -Htlnp | grep -vE ' (127\\.|\\[::1\\]|\\[::ffff:127\\.)' || true").await?;
+    let known = [22, 4900, 5000, 8080].map(|port| format!(":{port} "));
+    let strange: Vec<&str> = listening.lines().filter(|line| !known.iter().any(|port| line.contains(port))).collect();
+    ensure!(strange.is_empty(), "something listens to everybody:\n{}", strange.join("\n"));
     // OS-ISO-003, OS-ISO-011: packages come from the copy of the medium's repository.
     let apt = node.run("apt-get update -q 2>&1; apt-cache policy zstack-manager tcpdump").await?;
     ensure!(apt.contains("zstack-local") && apt.contains("/opt/zstack-dvd"), "the repository is not usable: {apt}");

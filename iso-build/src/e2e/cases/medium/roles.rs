@@ -1,6 +1,6 @@
 //! Every role, with both firmwares and from every source of answers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use installer_plan::manifest::Role;
@@ -91,6 +91,38 @@ pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
     install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true, source }).await.map(drop)
 }
 
+/// F-010, OS-MODE-004: an expert node becomes a management node by its packages, from the copy of the medium alone; and
+/// without them nothing of it is left.
+pub(in crate::e2e) async fn later(desk: &Desk) -> Result<()> {
+    let wanted = Wanted { role: Role::Expert, firmware: Firmware::Uefi, stick: true, source: Source::Labelled };
+    let change = async |node: &Node<'_>, ports: &[u16]| {
+        let before = node.run(UNITS).await?;
+        node.run_for("apt-get update -qq && apt-get install -y -qq zstack-manager </dev/null 2>&1 | tail -n 5", APT)
+            .await?;
+        api_answers(ports[1]).await?;
+        desk.note("the API answers after apt-get install zstack-manager".to_owned());
+        let failed = node.run("systemctl list-units --failed --no-legend --plain").await?;
+        ensure!(failed.trim().is_empty(), "units failed:\n{failed}");
+        let ours =
+            "zstack-manager zstack-compute zstack-mn-service zstack-node-manager zstack-tui zstack-ctl zstack-cli";
+        node.run_for(&format!("apt-get purge -y -qq {ours} </dev/null 2>&1 | tail -n 5"), APT).await?;
+        let after = node.run(UNITS).await?;
+        ensure!(before == after, "units are left:\n{after}\nthere were\n{before}");
+        let left = node
+            .run("pgrep -l 'mn-service|node-manager|zstack' || true; ls /etc/zstack/mn-service.toml 2>&1 || true")
+            .await?;
+        ensure!(left.contains("No such file") && left.lines().count() == 1, "something is left: {left}");
+        Ok(())
+    };
+    install_and(desk, wanted, change).await.map(drop)
+}
+
+/// Lists our own units.
+const UNITS: &str = "systemctl daemon-reload; systemctl list-unit-files --no-legend 'zstack*' 'mn-service*' 'node-manager*' | \
+                     sort; find /etc/systemd -name '*zstack*' -o -name 'mn-service*' -o -name 'node-manager*' | sort";
+/// Longest work of apt on a machine without hardware help.
+const APT: Duration = Duration::from_secs(3000);
+
 /// The text of `answers.toml`. The disk is named by what stands on it: there is another one.
 fn answers(role: Role, public: &str) -> String {
     format!(
@@ -119,8 +151,16 @@ async fn precious(desk: &Desk) -> Result<PathBuf> {
     Ok(disk)
 }
 
-/// Installs, starts and checks a node; says how long it took until it could be used.
 async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
+    install_and(desk, wanted, async |_, _| Ok(())).await
+}
+
+/// Installs, starts and checks a node; says how long it took until it could be used. It is given away with its ports.
+async fn install_and(
+    desk: &Desk,
+    wanted: Wanted,
+    then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
+) -> Result<Times> {
     let public = key_pair(desk).await?;
     let key = desk.folder().join("key");
     let (other, disk) = (precious(desk).await?, desk.folder().join("disk.qcow2"));
@@ -190,9 +230,10 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
             desk.note(format!("API {started:.0} s after its first start"));
         }
         check_node(&node, wanted.role, wanted.firmware, "node").await?;
+        then(&node, &ports).await?;
         Ok(Times { installed, started })
     };
-    let checked: Result<Times> = tokio::time::timeout(BOOT * 2, checked).await.context("it took too long")?;
+    let checked: Result<Times> = tokio::time::timeout(BOOT * 5, checked).await.context("it took too long")?;
     let picture = desk.picture("node");
     computer.picture(&picture).await?;
     checked.with_context(|| format!("screen: {}", picture.display()))
