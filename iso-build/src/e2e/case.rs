@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 35] = [
+const CASES: [Case; 36] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -157,6 +157,11 @@ const CASES: [Case; 35] = [
         "a disk that is too small, no answers, a damaged medium: said, and nothing is changed"
     ),
     install!("install-no-network", medium::trouble::no_network, "a node without a network card, over its serial line"),
+    install!(
+        "install-no-address",
+        medium::trouble::no_address,
+        "a management node without an address says so, and finishes by itself once it has one"
+    ),
     install!(
         "install-power-cut",
         medium::trouble::power_cut,

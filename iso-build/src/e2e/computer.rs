@@ -257,6 +257,12 @@ impl Computer {
         Ok(())
     }
 
+    /// Plugs the cable of a card in, or pulls it.
+    pub(super) async fn plug(&self, nic: usize, up: bool) -> Result<()> {
+        self.qmp.execute("set_link", json!({ "name": format!("net{nic}"), "up": up })).await?;
+        Ok(())
+    }
+
     /// A picture of its screen.
     pub(super) async fn picture(&self, file: &Path) -> Result<()> {
         let arguments = json!({ "filename": file, "format": "png" });

@@ -15,8 +15,21 @@ const DISK: &str = "/dev/vdb";
 const LAST: &str = "login";
 /// Longest installation, on a machine that is busy with other things.
 const INSTALL: Duration = Duration::from_secs(600);
-/// Where power is cut: at the first and in the middle of what destroys, and while files are written.
-const CUTS: [&str; 4] = ["wipe", "partition", "volumes", "unpack-base"];
+/// Where power is cut: after every step but the last, each time on what the cut before has left.
+const CUTS: [&str; 12] = [
+    "verify",
+    "release",
+    "wipe",
+    "partition",
+    "volumes",
+    "format",
+    "mount",
+    "unpack-base",
+    "unpack-compute",
+    "repository",
+    "system",
+    "network",
+];
 
 /// A damaged medium is found before anything is changed; what lies on the disk is recognised; an installation that lost
 /// power anywhere begins anew and ends with what was planned (issue 5, OS-DISK-003, OS-DISK-004).

@@ -7,7 +7,7 @@ use installer_plan::manifest::Role;
 
 use super::{
     BOOT, DISK, INSTALL, PASSWORD, digest, menu, nat,
-    node::{Login, Node, check_node},
+    node::{Login, Node, api_answers, check_node},
     watched,
 };
 use crate::{
@@ -126,6 +126,42 @@ pub(in crate::e2e) async fn no_network(desk: &Desk) -> Result<()> {
     computer.picture(&desk.picture("node")).await?;
     desk.note(format!("the console is on the serial line {:.0} s after its first start", said?));
     Ok(())
+}
+
+/// A management node whose cable is not plugged in says that it has no address, and finishes by itself once it has one
+/// (OS-BOOT-001, issue "power-on to a working node", first boot).
+pub(in crate::e2e) async fn no_address(desk: &Desk) -> Result<()> {
+    let disk = desk.folder().join("disk.qcow2");
+    computer::disk(&disk, DISK).await?;
+    let (nic, ports) = nat(&[22, 8080])?;
+    let hardware = Hardware { memory_mib: 4096, nics: vec![nic], ..hardware(desk, &disk, None).await? };
+    let text = format!(
+        "role = \"management\"\nhost_name = \"node\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
+         [network]\nnic = [{{ device = \"{}\", ip.dhcp = \"ipv4\" }}]\n",
+        hardware.mac(0)
+    );
+    let labelled = desk.folder().join("answers.img");
+    computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
+    let hardware = Hardware { readonly: vec![labelled], ..hardware };
+    let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
+    computer.plug(0, false).await?;
+    computer.choose(menu::SERIAL).await?;
+    watched(desk, &computer, "install").await?;
+    drop(computer);
+    let hardware = Hardware { readonly: Vec::new(), ..hardware };
+    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
+    computer.plug(0, false).await?;
+    let told = async {
+        computer.says("no address", BOOT).await?;
+        computer.picture(&desk.picture("no-address")).await?;
+        ensure!(!computer.serial().contains("10.0.2.15"), "it has an address without a cable");
+        computer.plug(0, true).await?;
+        computer.says("10.0.2.15", BOOT).await?;
+        api_answers(ports[1]).await
+    };
+    let told: Result<()> = told.await;
+    computer.picture(&desk.picture("node")).await?;
+    told
 }
 
 /// Power is cut in the middle of an installation and at its last step; the next attempt, on what these left, succeeds.
