@@ -172,6 +172,20 @@ impl History {
 }
 
 impl Facts {
+    /// Somebody else could reach the node: it has an address that is good beyond one link. As long as nobody has looked,
+    /// nothing is missing.
+    pub fn has_address(&self) -> bool {
+        let reaches = |address: &String| {
+            let bare = address.split('/').next().unwrap_or_default();
+            match bare.parse() {
+                Ok(std::net::IpAddr::V4(address)) => !address.is_loopback() && !address.is_link_local(),
+                Ok(std::net::IpAddr::V6(address)) => !address.is_loopback() && !address.is_unicast_link_local(),
+                Err(_) => false,
+            }
+        };
+        self.nics.seen().is_none_or(|nics| nics.iter().any(|nic| nic.addresses.iter().any(reaches)))
+    }
+
     /// Bytes per second in and out over all cards; what goes through a bond or bridge is counted at its cards.
     pub fn traffic(&self) -> Option<(u64, u64)> {
         let cards = self.nics.seen()?.iter().filter(|nic| nic.kind == "nic");

@@ -83,6 +83,7 @@ words! {
     UNKNOWN: "...", "...";
     AGENT: "Agent", "节点代理";
     HOST_UUID: "Host UUID", "物理机 UUID";
+    WITHOUT_ADDRESS: "no address yet: F2", "尚无地址：F2";
     NOT_IN_A_CLOUD: "not in a cloud yet", "尚未加入云";
     MANAGEMENT_SEEN: "MN", "管理节点";
     SEEN_AGO: "called {} ago", "{} 前联系过";

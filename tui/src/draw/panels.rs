@@ -117,7 +117,11 @@ fn node_lines<'a>(app: &App) -> Vec<Line<'a>> {
     ];
     if let Some(service) = app.facts.service.seen() {
         lines.push(row(app, words::VERSION, service.version.clone(), Style::new()));
-        lines.push(row(app, words::UI_ADDRESS, service.web_address.clone(), Style::new()));
+        lines.push(if app.facts.has_address() {
+            row(app, words::UI_ADDRESS, service.web_address.clone(), Style::new())
+        } else {
+            row(app, words::UI_ADDRESS, app.say(words::WITHOUT_ADDRESS).to_owned(), app.look.bad())
+        });
         lines.push(row(app, words::LICENCE, service.licence.clone(), Style::new()));
     } else {
         lines.push(row(app, words::VERSION, env!("CARGO_PKG_VERSION").to_owned(), Style::new()));

@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 use zstack_tui::{
     effect::{Backup, Denied, Outcome},
-    facts::Facts,
+    facts::{Facts, Reading},
     look::Look,
     role::Role,
     update::Event,
@@ -36,6 +36,21 @@ fn os_tui_010_to_022_main_screens_of_every_role_healthy_degraded_and_at_first_bo
         console.app.facts = Facts { host: "node-1".to_owned(), ..Facts::default() };
         picture(&format!("main_{name}_first_boot"), &console);
     }
+}
+
+/// OS-BOOT-001: a management node that nobody can reach says so, and what to do; with an address it shows where to go.
+#[test]
+fn os_boot_001_a_management_node_without_an_address_says_so() {
+    let mut console = Console::new(Role::Management);
+    let mut facts = healthy();
+    let Reading::Seen(nics) = &mut facts.nics else { panic!("no cards") };
+    nics.iter_mut().for_each(|nic| nic.addresses = vec!["fe80::1/64".to_owned(), "127.0.0.1/8".to_owned()]);
+    console.facts(facts);
+    let screen = console.screen(80, 24);
+    assert!(screen.contains("no address yet: F2") && !screen.contains("https://"), "{screen}");
+    console.facts(healthy());
+    let screen = console.screen(80, 24);
+    assert!(screen.contains("https://") && !screen.contains("no address"), "{screen}");
 }
 
 #[test]
