@@ -1,9 +1,9 @@
 //! `node-manager`: the agent of one host.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use node_manager::{config, metadata, run};
+use clap::{Args, Parser, Subcommand};
+use node_manager::{config, join, metadata, run};
 
 /// The agent of one host: runs virtual machines, keeps their disks, plugs their networks.
 #[derive(Debug, Parser)]
@@ -20,6 +20,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes this node a host of a cloud with a one-time code, which is read from a file, the terminal or standard
+    /// input. Harmless to repeat. Ends with 0 once the host is connected, 1 when trying again may help, and 3 when
+    /// something has to be changed first.
+    Join(Join),
     /// Serves metadata to the guests of one network, inside its namespace; started by the agent.
     MetadataServer {
         /// Directory with one file per guest.
@@ -31,23 +35,102 @@ enum Command {
     },
 }
 
+#[derive(Debug, Args)]
+struct Join {
+    /// Management service: address or name, with a port unless that is 8080.
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    address: String,
+    /// File with the code (mode 0600).
+    #[arg(long, value_name = "FILE")]
+    code_file: Option<PathBuf>,
+    /// Management address of this node; default: the one from which it reaches the management service.
+    #[arg(long, value_name = "IP")]
+    own_address: Option<IpAddr>,
+    /// Leave node-manager.service alone: somebody else starts the agent.
+    #[arg(long)]
+    no_start: bool,
+    /// Tell the progress as lines of JSON on standard output.
+    #[arg(long)]
+    json: bool,
+    /// File with the id of this machine.
+    #[arg(long, value_name = "FILE", default_value = "/etc/machine-id", hide = true)]
+    machine_id: PathBuf,
+}
+
+/// The join cannot succeed before something is changed.
+const FINAL: u8 = 3;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result: Result<(), Box<dyn std::error::Error>> = match arguments.command {
         Some(Command::MetadataServer { dir, pid_file }) => metadata::run_server(&dir, &pid_file).map_err(Into::into),
+        Some(Command::Join(join)) => return join_cloud(&arguments.config, arguments.overrides, join),
         None => agent(&arguments.config, arguments.overrides),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("node-manager: {error}");
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
-                cause = inner.source();
-            }
+            tell(&*error);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tell(error: &dyn std::error::Error) {
+    eprintln!("node-manager: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+}
+
+fn join_cloud(path: &std::path::Path, overrides: config::Overrides, join: Join) -> ExitCode {
+    let work = async {
+        let config = config::Config::load(path, overrides).map_err(|error| (error.into(), true))?;
+        let code = join::read_code(join.code_file.as_deref()).await.map_err(|error| (error.into(), true))?;
+        let options = join::Options {
+            service: join.address,
+            code,
+            own_address: join.own_address,
+            machine_id: join.machine_id,
+            start: !join.no_start,
+        };
+        let report = |progress: &join::Progress| match join.json {
+            true => {
+                if let Ok(line) = serde_json::to_string(progress) {
+                    println!("{line}");
+                }
+            }
+            false => eprintln!("{}", in_words(progress)),
+        };
+        join::join(&config, &options, report).await.map(drop).map_err(|error| {
+            let is_final = !error.may_pass();
+            (error.into(), is_final)
+        })
+    };
+    let runtime = tokio::runtime::Runtime::new();
+    let ended: Result<(), (Box<dyn std::error::Error>, bool)> = match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err((error.into(), false)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((error, is_final)) => {
+            tell(&*error);
+            if is_final { ExitCode::from(FINAL) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn in_words(progress: &join::Progress) -> String {
+    use join::Progress::{Asking, Certified, Connected, Connecting, Starting};
+    match progress {
+        Asking => "asking the management service".to_owned(),
+        Certified { name, host } => format!("this node is host {name} ({host})"),
+        Starting => "starting the agent".to_owned(),
+        Connecting { percent, stage } => format!("the management service connects the host: {percent} % {stage}"),
+        Connected { name } => format!("host {name} is connected"),
     }
 }
 

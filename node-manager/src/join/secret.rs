@@ -1,0 +1,131 @@
+//! Where the code comes from: a file that others cannot read, a terminal without echo, or standard input. Never an
+//! argument, which every process of the machine reads.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use node_manager_types::enrolment::{Code, CodeError};
+
+/// More is no code.
+const LIMIT: u64 = 1024;
+
+/// There is no code.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file.
+    #[error("the code cannot be read from {path}: {cause}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Others may read it.
+    #[error("{path} has a secret in it and is readable by others (mode {mode:o}); run: chmod 600 {path}", path = .path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Standard input or the terminal.
+    #[error("the code cannot be read: {0}")]
+    Input(#[from] io::Error),
+    /// It is none.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+}
+
+/// Reads the code from `file`, or asks for it.
+///
+/// # Errors
+/// [`SecretError`].
+pub async fn read_code(file: Option<&Path>) -> Result<Code, SecretError> {
+    let text = match file {
+        Some(path) => from_file(path)?,
+        None if io::stdin().is_terminal() => from_terminal().await?,
+        None => first_line()?,
+    };
+    Ok(text.trim().parse()?)
+}
+
+fn from_file(path: &Path) -> Result<String, SecretError> {
+    let failed = |cause| SecretError::File { path: path.to_owned(), cause };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(LIMIT).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn first_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().take(LIMIT).read_line(&mut line)?;
+    Ok(line)
+}
+
+/// The terminal as it was; it is that again when this goes.
+struct Silent(Termios);
+
+impl Silent {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // There is nobody to tell: the terminal is gone.
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &self.0);
+        eprintln!();
+    }
+}
+
+async fn from_terminal() -> io::Result<String> {
+    eprint!("Enrolment code: ");
+    io::stderr().flush()?;
+    let silent = Silent::begin()?;
+    let typed = tokio::select! {
+        typed = tokio::task::spawn_blocking(first_line) => typed.map_err(io::Error::other)?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            drop(silent);
+            // The reading thread would keep the program until a line comes. 130: ended by SIGINT.
+            std::process::exit(130);
+        }
+    };
+    drop(silent);
+    typed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_others_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("code");
+        std::fs::write(&path, "abcd-efgh-jkmn-pqrs-tvwx\n").unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o644);
+        let error = read_code(Some(&path)).await.unwrap_err().to_string();
+        assert!(error.contains("chmod 600") && !error.contains("efgh"), "{error}");
+        mode(0o600);
+        assert_eq!(read_code(Some(&path)).await.unwrap().reveal(), "ABCD-EFGH-JKMN-PQRS-TVWX");
+        std::fs::write(&path, "abcd").unwrap();
+        assert!(matches!(read_code(Some(&path)).await, Err(SecretError::Code(_))));
+    }
+}
