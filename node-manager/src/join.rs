@@ -7,7 +7,7 @@ mod files;
 mod secret;
 mod wire;
 
-pub use secret::{SecretError, read_code};
+pub use secret::{SecretError, Wanted, read_code};
 
 use std::{
     net::IpAddr,
@@ -16,6 +16,7 @@ use std::{
 };
 
 use hostcmd::Cmd;
+use node_control::agent::JoinNote;
 use node_manager_types::enrolment::{Answer, Application, Code, Question, Refusal, RefusalKind};
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub service: String,
     /// The code.
     pub code: Code,
+    /// File that the answers came from; it is removed once the node has joined.
+    pub from: Option<PathBuf>,
     /// Management address of this node; default: the one from which it reaches the service.
     pub own_address: Option<IpAddr>,
     /// File with the machine id.
@@ -121,13 +124,30 @@ impl JoinError {
     }
 }
 
-/// Joins; `report` hears of the progress. Safe to repeat, also after the node lost power in the middle.
+/// Joins; `report` hears of the progress. Safe to repeat, also after the node lost power in the middle. How it stands is
+/// noted in [`node_control::agent::JOIN_NOTE`] of the folder of process ids, for the text console.
 ///
 /// # Errors
 /// [`JoinError`].
 pub async fn join(config: &Config, options: &Options, report: impl Fn(&Progress)) -> Result<String, JoinError> {
-    let service = Service::parse(&options.service, options.own_address)?;
     let files = Files::open(config)?;
+    let note = |error: Option<String>| files.note(&JoinNote { service: options.service.clone(), error });
+    note(None);
+    let joined = attempt(&files, config, options, report).await;
+    match &joined {
+        Ok(_) => files.forget(options.from.as_deref())?,
+        Err(error) => note(Some(error.to_string())),
+    }
+    joined
+}
+
+async fn attempt(
+    files: &Files,
+    config: &Config,
+    options: &Options,
+    report: impl Fn(&Progress),
+) -> Result<String, JoinError> {
+    let service = Service::parse(&options.service, options.own_address)?;
     let machine = files::machine_id(&options.machine_id)?;
     let key = files.key()?;
     report(&Progress::Asking);

@@ -38,11 +38,14 @@ enum Command {
 #[derive(Debug, Args)]
 struct Join {
     /// Management service: address or name, with a port unless that is 8080.
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
-    address: String,
+    #[arg(long, value_name = "ADDRESS[:PORT]", required_unless_present = "from")]
+    address: Option<String>,
     /// File with the code (mode 0600).
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
+    /// File with `address` and `code` (mode 0600), which is removed once the node has joined.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["address", "code_file"])]
+    from: Option<PathBuf>,
     /// Management address of this node; default: the one from which it reaches the management service.
     #[arg(long, value_name = "IP")]
     own_address: Option<IpAddr>,
@@ -88,10 +91,17 @@ fn tell(error: &dyn std::error::Error) {
 fn join_cloud(path: &std::path::Path, overrides: config::Overrides, join: Join) -> ExitCode {
     let work = async {
         let config = config::Config::load(path, overrides).map_err(|error| (error.into(), true))?;
-        let code = join::read_code(join.code_file.as_deref()).await.map_err(|error| (error.into(), true))?;
+        let wanted = match (&join.from, join.address) {
+            (Some(file), _) => join::Wanted::read(file),
+            (None, address) => join::read_code(join.code_file.as_deref())
+                .await
+                .map(|code| join::Wanted { service: address.unwrap_or_default(), code }),
+        };
+        let join::Wanted { service, code } = wanted.map_err(|error| (error.into(), true))?;
         let options = join::Options {
-            service: join.address,
+            service,
             code,
+            from: join.from,
             own_address: join.own_address,
             machine_id: join.machine_id,
             start: !join.no_start,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use node_control::agent::{JOIN_NOTE, JoinNote};
 use node_manager_client::TlsMaterial;
 use node_manager_types::enrolment::{Enrolled, fingerprint};
 use rcgen::{CertificateParams, KeyPair};
@@ -80,6 +81,7 @@ pub(super) struct Files {
     certificate: PathBuf,
     key: PathBuf,
     ca: PathBuf,
+    note: PathBuf,
     _lock: Flock<File>,
 }
 
@@ -98,6 +100,25 @@ impl NodeKey {
 }
 
 impl Files {
+    /// Notes how the join stands. Nothing depends on it but what the console shows.
+    pub(super) fn note(&self, note: &JoinNote) {
+        let text = serde_json::to_string(note).unwrap_or_default();
+        if let Err(error) = write(&self.note, &text, 0o600) {
+            tracing::warn!(%error, "the console cannot be told how the join stands");
+        }
+    }
+
+    /// Removes the note, and the file with the code, which has done its work.
+    pub(super) fn forget(&self, from: Option<&Path>) -> Result<(), FileError> {
+        for path in [Some(self.note.as_path()), from].into_iter().flatten() {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the lock.
     pub(super) fn open(config: &Config) -> Result<Self, FileError> {
         let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(at(path));
@@ -115,7 +136,7 @@ impl Files {
                 },
             )?;
         let (certificate, key, ca) = (config.certificate.clone(), config.key.clone(), config.ca.clone());
-        Ok(Self { certificate, key, ca, _lock: lock })
+        Ok(Self { certificate, key, ca, note: config.run_dir.join(JOIN_NOTE), _lock: lock })
     }
 
     /// The key of this node; made, and safely on the disk, when there is none.

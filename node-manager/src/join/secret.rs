@@ -10,6 +10,7 @@ use std::{
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use node_manager_types::enrolment::{Code, CodeError};
+use serde::Deserialize;
 
 /// More is no code.
 const LIMIT: u64 = 1024;
@@ -36,9 +37,48 @@ pub enum SecretError {
     /// Standard input or the terminal.
     #[error("the code cannot be read: {0}")]
     Input(#[from] io::Error),
+    /// The file says something else.
+    #[error("{path} is not understood (line {line}); it has address = \"...\" and code = \"...\"", path = .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where; what stands there may be a secret.
+        line: usize,
+    },
     /// It is none.
     #[error(transparent)]
     Code(#[from] CodeError),
+}
+
+/// The cloud to join.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its management service.
+    pub service: String,
+    /// The code.
+    pub code: Code,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    address: String,
+    code: String,
+}
+
+impl Wanted {
+    /// Reads a file with `address` and `code`.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn read(path: &Path) -> Result<Self, SecretError> {
+        let text = from_file(path)?;
+        let Written { address, code } = toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            SecretError::Form { path: path.to_owned(), line }
+        })?;
+        Ok(Self { service: address, code: code.parse()? })
+    }
 }
 
 /// Reads the code from `file`, or asks for it.
@@ -125,6 +165,12 @@ mod tests {
         assert!(error.contains("chmod 600") && !error.contains("efgh"), "{error}");
         mode(0o600);
         assert_eq!(read_code(Some(&path)).await.unwrap().reveal(), "ABCD-EFGH-JKMN-PQRS-TVWX");
+        std::fs::write(&path, "address = \"192.0.2.1\"\ncode = \"abcd-efgh-jkmn-pqrs-tvwx\"\n").unwrap();
+        let wanted = Wanted::read(&path).unwrap();
+        assert_eq!((wanted.service.as_str(), wanted.code.identifier()), ("192.0.2.1", "ABCD"));
+        std::fs::write(&path, "address = \"192.0.2.1\"\nkode = \"abcd-efgh-jkmn-pqrs-tvwx\"\n").unwrap();
+        let error = Wanted::read(&path).unwrap_err().to_string();
+        assert!(error.contains("line") && !error.contains("efgh"), "{error}");
         std::fs::write(&path, "abcd").unwrap();
         assert!(matches!(read_code(Some(&path)).await, Err(SecretError::Code(_))));
     }
