@@ -18,7 +18,6 @@ use std::{
 use hostcmd::Cmd;
 use node_control::agent::JoinNote;
 use node_manager_types::enrolment::{Answer, Application, Code, Question, Refusal, RefusalKind};
-use serde::Serialize;
 
 use crate::config::Config;
 use files::Files;
@@ -56,8 +55,7 @@ pub struct Options {
 }
 
 /// How far the join is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// The service is asked for a certificate.
     Asking,
@@ -82,6 +80,19 @@ pub enum Progress {
         /// Its name in the cloud.
         name: String,
     },
+}
+
+impl Progress {
+    /// How much is done, 0 to 1.
+    pub fn share(&self) -> f64 {
+        match self {
+            Self::Asking => 0.0,
+            Self::Certified { .. } => 0.2,
+            Self::Starting => 0.3,
+            Self::Connecting { percent, .. } => 0.4 + 0.6 * f64::from(*percent) / 100.0,
+            Self::Connected { .. } => 1.0,
+        }
+    }
 }
 
 /// The node has not joined.

@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use node_manager::{config, join, metadata, run};
+use serde_json::json;
 
 /// The agent of one host: runs virtual machines, keeps their disks, plugs their networks.
 #[derive(Debug, Parser)]
@@ -46,13 +47,17 @@ struct Join {
     /// File with `address` and `code` (mode 0600), which is removed once the node has joined.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["address", "code_file"])]
     from: Option<PathBuf>,
+    /// Keep address and code in this file (mode 0600) until the node has joined or was refused for good, so that
+    /// zstack-join.service goes on after a loss of power.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    remember: Option<PathBuf>,
     /// Management address of this node; default: the one from which it reaches the management service.
     #[arg(long, value_name = "IP")]
     own_address: Option<IpAddr>,
     /// Leave node-manager.service alone: somebody else starts the agent.
     #[arg(long)]
     no_start: bool,
-    /// Tell the progress as lines of JSON on standard output.
+    /// Tell progress and result as lines of JSON on standard output.
     #[arg(long)]
     json: bool,
     /// File with the id of this machine.
@@ -97,40 +102,60 @@ fn join_cloud(path: &std::path::Path, overrides: config::Overrides, join: Join) 
                 .await
                 .map(|code| join::Wanted { service: address.unwrap_or_default(), code }),
         };
-        let join::Wanted { service, code } = wanted.map_err(|error| (error.into(), true))?;
+        let wanted = wanted.map_err(|error| (error.into(), true))?;
+        if let Some(file) = &join.remember {
+            wanted.write(file).map_err(|error| (error.into(), true))?;
+        }
+        let join::Wanted { service, code } = wanted;
         let options = join::Options {
             service,
             code,
-            from: join.from,
+            from: join.from.or_else(|| join.remember.clone()),
             own_address: join.own_address,
             machine_id: join.machine_id,
             start: !join.no_start,
         };
         let report = |progress: &join::Progress| match join.json {
-            true => {
-                if let Ok(line) = serde_json::to_string(progress) {
-                    println!("{line}");
-                }
-            }
+            true => println!("{}", json!({ "message": in_words(progress), "progress": progress.share() })),
             false => eprintln!("{}", in_words(progress)),
         };
-        join::join(&config, &options, report).await.map(drop).map_err(|error| {
+        let joined = join::join(&config, &options, report).await;
+        joined.map_err(|error| {
             let is_final = !error.may_pass();
+            if let Some(file) = join.remember.as_deref().filter(|_| is_final) {
+                // Best effort: the service that would take it up is refused just the same.
+                let _ = std::fs::remove_file(file);
+            }
             (error.into(), is_final)
         })
     };
     let runtime = tokio::runtime::Runtime::new();
-    let ended: Result<(), (Box<dyn std::error::Error>, bool)> = match runtime {
+    let ended: Result<String, (Box<dyn std::error::Error>, bool)> = match runtime {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err((error.into(), false)),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(name) => {
+            if join.json {
+                let lines = [format!("This node is host {name} of the cloud, and connected.")];
+                println!("{}", json!({ "result": { "host": name }, "lines": lines }));
+            }
+            ExitCode::SUCCESS
+        }
         Err((error, is_final)) => {
-            tell(&*error);
+            match join.json {
+                true => println!("{}", json!({ "error": { "message": chain(&*error) } })),
+                false => tell(&*error),
+            }
             if is_final { ExitCode::from(FINAL) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// An error with its causes, in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text} ({cause})"))
 }
 
 fn in_words(progress: &join::Progress) -> String {

@@ -199,7 +199,7 @@ impl Files {
 }
 
 /// Writes a file; complete or not at all, and on the disk when this returns.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
     let new = path.with_added_extension("new");
     let write = || -> io::Result<()> {
         // One of an earlier, interrupted run has perhaps other permissions.

@@ -12,6 +12,8 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use node_manager_types::enrolment::{Code, CodeError};
 use serde::Deserialize;
 
+use super::files::{self, FileError};
+
 /// More is no code.
 const LIMIT: u64 = 1024;
 
@@ -45,6 +47,9 @@ pub enum SecretError {
         /// Where; what stands there may be a secret.
         line: usize,
     },
+    /// It cannot be kept.
+    #[error("the code cannot be kept: {0}")]
+    Kept(#[source] FileError),
     /// It is none.
     #[error(transparent)]
     Code(#[from] CodeError),
@@ -78,6 +83,19 @@ impl Wanted {
             SecretError::Form { path: path.to_owned(), line }
         })?;
         Ok(Self { service: address, code: code.parse()? })
+    }
+}
+
+impl Wanted {
+    /// Writes what [`Wanted::read`] reads, for root alone.
+    ///
+    /// # Errors
+    /// [`SecretError::Kept`].
+    pub fn write(&self, path: &Path) -> Result<(), SecretError> {
+        let mut table = toml::Table::new();
+        table.insert("address".to_owned(), self.service.clone().into());
+        table.insert("code".to_owned(), self.code.reveal().into());
+        files::write(path, &table.to_string(), 0o600).map_err(SecretError::Kept)
     }
 }
 
@@ -169,6 +187,10 @@ mod tests {
         let wanted = Wanted::read(&path).unwrap();
         assert_eq!((wanted.service.as_str(), wanted.code.identifier()), ("192.0.2.1", "ABCD"));
         std::fs::write(&path, "address = \"192.0.2.1\"\nkode = \"abcd-efgh-jkmn-pqrs-tvwx\"\n").unwrap();
+        let kept = dir.path().join("kept");
+        wanted.write(&kept).unwrap();
+        assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Wanted::read(&kept).unwrap().code, wanted.code);
         let error = Wanted::read(&path).unwrap_err().to_string();
         assert!(error.contains("line") && !error.contains("efgh"), "{error}");
         std::fs::write(&path, "abcd").unwrap();
