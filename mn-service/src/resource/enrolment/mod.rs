@@ -151,11 +151,13 @@ async fn list(call: Call, _msg: GetHostEnrolmentCodes) -> ApiResult<Map<String, 
 /// `HostEnrolmentCodeInventory`, without the code.
 fn inventory(row: &enrolment_code::Model, nodes: &[enrolment_node::Model]) -> Value {
     let joined = nodes.iter().filter(|node| node.code_uuid.as_ref() == Some(&row.uuid));
+    let now = now_millis();
     let hosts: Vec<&str> = joined.map(|node| node.host_uuid.as_str()).collect();
     json!({
         "uuid": row.uuid, "identifier": row.identifier, "clusterUuid": row.cluster_uuid, "uses": row.uses,
-        "used": row.used, "state": State::of(row, now_millis()).word(), "createDate": to_wire(row.created),
-        "expireDate": to_wire(row.expires), "hostUuids": hosts,
+        "used": row.used, "state": State::of(row, now).word(), "createDate": to_wire(row.created),
+        "expireDate": to_wire(row.expires), "remainingSeconds": (row.expires - now).max(0) / 1000,
+        "hostUuids": hosts,
     })
 }
 

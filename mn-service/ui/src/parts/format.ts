@@ -35,6 +35,24 @@ export function date(text: string): string {
   return `${found[3]}-${two(month)}-${two(found[2])} ${two(hour)}:${found[5]}:${found[6]}`;
 }
 
+/** Seconds that are left, in the two largest units: `1 h 59 min`. */
+export function remaining(seconds: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const;
+  const left = Math.max(0, Math.floor(seconds));
+  const first = units.findIndex(([, size]) => left >= size);
+  if (first < 0) return '0 s';
+  const parts = units.slice(first, first + 2).map(([unit, size], index) => {
+    const whole = index === 0 ? left : left % units[first][1];
+    return [Math.floor(whole / size), unit] as const;
+  });
+  return parts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(' ');
+}
+
 /** Milliseconds since 1970 as `2025-11-20 13:02:03`, in the browser's zone. */
 export function moment(milliseconds: number): string {
   const local = new Date(milliseconds - new Date(milliseconds).getTimezoneOffset() * 60_000);
