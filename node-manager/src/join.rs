@@ -129,8 +129,28 @@ impl JoinError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.kind.may_pass(),
+            Self::Wire(WireError::Address(_)) => false,
             Self::Wire(_) | Self::Failed(_) | Self::Start(_) => true,
             Self::File(_) | Self::Impostor(_) | Self::Confused(_) => false,
+        }
+    }
+}
+
+/// First and longest pause before another attempt.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// Growing pauses between attempts.
+#[derive(Debug, Default)]
+pub struct Pauses(u32);
+
+impl Pauses {
+    /// The pause after a failure; not before the service would hear it.
+    pub fn after(&mut self, error: &JoinError) -> Duration {
+        let pause = PAUSES.0.saturating_mul(1 << self.0.min(16)).min(PAUSES.1);
+        self.0 = self.0.saturating_add(1);
+        match error {
+            JoinError::Refused(refusal) => pause.max(Duration::from_secs(refusal.wait_seconds)).min(PAUSES.1),
+            _ => pause,
         }
     }
 }
@@ -240,5 +260,26 @@ async fn follow(service: &Service, code: &Code, host: &str, report: impl Fn(&Pro
             Err(error) => return Err(error),
         }
         tokio::time::sleep(ASK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_ten_minutes_and_are_not_shorter_than_the_service_asks_for() {
+        let mut pauses = Pauses::default();
+        let failed = JoinError::Failed("the agent does not answer".to_owned());
+        let seconds: Vec<u64> = (0..9).map(|_| pauses.after(&failed).as_secs()).collect();
+        assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+        let refusal = |kind, wait_seconds| JoinError::Refused(Refusal { kind, text: String::new(), wait_seconds });
+        assert_eq!(Pauses::default().after(&refusal(RefusalKind::Wait, 60)).as_secs(), 60);
+        assert!(refusal(RefusalKind::Wait, 60).may_pass() && refusal(RefusalKind::Unavailable, 0).may_pass());
+        for kind in
+            [RefusalKind::Wrong, RefusalKind::Over, RefusalKind::Unknown, RefusalKind::Taken, RefusalKind::Relay]
+        {
+            assert!(!refusal(kind, 0).may_pass(), "{kind:?} needs somebody");
+        }
     }
 }

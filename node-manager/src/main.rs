@@ -57,6 +57,9 @@ struct Join {
     /// Leave node-manager.service alone: somebody else starts the agent.
     #[arg(long)]
     no_start: bool,
+    /// Try again, with pauses from 5 s growing to 10 min, until the node has joined or something has to be changed first.
+    #[arg(long)]
+    keep_trying: bool,
     /// Tell progress and result as lines of JSON on standard output.
     #[arg(long)]
     json: bool,
@@ -119,7 +122,17 @@ fn join_cloud(path: &std::path::Path, overrides: config::Overrides, join: Join) 
             true => println!("{}", json!({ "message": in_words(progress), "progress": progress.share() })),
             false => eprintln!("{}", in_words(progress)),
         };
-        let joined = join::join(&config, &options, report).await;
+        let mut pauses = join::Pauses::default();
+        let joined = loop {
+            match join::join(&config, &options, report).await {
+                Err(error) if join.keep_trying && error.may_pass() => {
+                    let pause = pauses.after(&error);
+                    eprintln!("node-manager: {}; trying again in {} s", chain(&error), pause.as_secs());
+                    tokio::time::sleep(pause).await;
+                }
+                ended => break ended,
+            }
+        };
         joined.map_err(|error| {
             let is_final = !error.may_pass();
             if let Some(file) = join.remember.as_deref().filter(|_| is_final) {

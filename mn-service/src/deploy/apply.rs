@@ -183,7 +183,8 @@ impl Work<'_> {
     async fn upgrade(&self) -> Result<(), DeployError> {
         let Source::Repository(version) = &self.plan.source else { return Ok(()) };
         let package = format!("{}={version}", files::PACKAGE);
-        let install = [APT, APT_INSTALL, &[&package]].concat();
+        // A node may have been installed from a later medium than its management node.
+        let install = [APT, &["--allow-downgrades"], APT_INSTALL, &[&package]].concat();
         self.session.must(&format!("installing {package}"), &install, PACKAGES).await.map(drop)
     }
 

@@ -240,6 +240,40 @@ async fn a_join_that_was_cut_off_is_finished_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_installed_with_a_code_joins_as_soon_as_its_cloud_is_there() {
+    let world = World::start().await.unwrap();
+    let cluster = cluster(&world).await;
+    let (_, code) = code(&world, &cluster, 1).await;
+    let node = Node::new("127.0.0.10");
+    // Nobody is at this address yet; later a router leads to the service.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    node.installed_for(address, &code);
+    let agent = node.agent_once_enrolled();
+    let joining = node.begin_by_itself();
+    let note = eventually(Duration::from_secs(30), || async {
+        node.note().filter(|note| note.error.is_some()).ok_or("the console is not told what it waits for".to_owned())
+    })
+    .await;
+    let why = note.error.unwrap();
+    assert!(note.service == address.to_string() && why.contains("cannot be reached"), "{why}");
+    let router = relay::router(address, world.serving.address).await;
+    let joined = joining.end().await;
+    assert_eq!(joined.code, Some(0), "{joined:?} {}", agent.log());
+    assert!(joined.words().contains("trying again in 5 s") && !joined.words().contains(&code[5..]), "{joined:?}");
+    assert!(!joined.saw_in_arguments(&code[5..]));
+    assert!(!node.answers().exists() && node.note().is_none(), "the code has done its work and is gone");
+    assert_eq!(hosts(&world).await[0]["status"], "Connected");
+
+    // What somebody has to change first is not tried again.
+    let late = Node::new("127.0.0.11");
+    late.installed_for(address, &code);
+    let refused = late.begin_by_itself().end().await;
+    assert!(refused.code == Some(3) && refused.words().contains("is used up"), "{refused:?}");
+    assert!(late.note().unwrap().error.unwrap().contains("is used up"));
+    router.abort();
+}
+
+#[tokio::test]
 async fn a_node_has_one_cloud_and_a_cloud_each_node_once() {
     let (world, other) = (World::start().await.unwrap(), World::start().await.unwrap());
     let (home, away) = (cluster(&world).await, cluster(&other).await);

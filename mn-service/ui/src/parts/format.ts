@@ -43,14 +43,14 @@ export function remaining(seconds: number): string {
     ['min', 60],
     ['s', 1],
   ] as const;
-  const left = Math.max(0, Math.floor(seconds));
-  const first = units.findIndex(([, size]) => left >= size);
-  if (first < 0) return '0 s';
-  const parts = units.slice(first, first + 2).map(([unit, size], index) => {
-    const whole = index === 0 ? left : left % units[first][1];
-    return [Math.floor(whole / size), unit] as const;
+  let left = Math.max(0, Math.floor(seconds));
+  const first = Math.max(0, units.findIndex(([, size]) => left >= size));
+  const parts = units.slice(left === 0 ? -1 : first).slice(0, 2).map(([unit, size]) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return { count, text: `${count} ${unit}` };
   });
-  return parts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(' ');
+  return parts.filter(({ count }, index) => index === 0 || count > 0).map(({ text }) => text).join(' ');
 }
 
 /** Milliseconds since 1970 as `2025-11-20 13:02:03`, in the browser's zone. */

@@ -146,20 +146,47 @@ impl Node {
         text[end - 32..end].to_owned()
     }
 
-    /// Begins a join; the code goes to standard input.
-    pub(super) async fn begin(&self, service: SocketAddr, code: &str) -> Joining {
-        let mut child = Command::new(&*PROGRAM)
+    /// What an installer leaves on the disk.
+    pub(super) fn answers(&self) -> PathBuf {
+        self.dir.path().join("join.toml")
+    }
+
+    pub(super) fn installed_for(&self, service: SocketAddr, code: &str) {
+        fs::write(self.answers(), format!("address = \"{service}\"\ncode = \"{code}\"\n")).unwrap();
+        fs::set_permissions(self.answers(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// What `zstack-join.service` does.
+    pub(super) fn begin_by_itself(&self) -> Joining {
+        let mut command = self.command();
+        let child =
+            command.arg("--from").arg(self.answers()).arg("--keep-trying").stdin(Stdio::null()).spawn().unwrap();
+        Joining { child, arguments: arguments().into_iter().collect() }
+    }
+
+    /// How the join stands, as the console reads it.
+    pub(super) fn note(&self) -> Option<node_control::agent::JoinNote> {
+        let path = self.dir.path().join("run").join(node_control::agent::JOIN_NOTE);
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&*PROGRAM);
+        command
             .arg("--config")
             .arg(self.dir.path().join("node-manager.toml"))
-            .args(["join", "--no-start", "--address", &service.to_string(), "--own-address", &self.address])
+            .args(["join", "--no-start", "--own-address", &self.address])
             .arg("--machine-id")
             .arg(self.dir.path().join("machine-id"))
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Begins a join; the code goes to standard input.
+    pub(super) async fn begin(&self, service: SocketAddr, code: &str) -> Joining {
+        let mut child = self.command().args(["--address", &service.to_string()]).stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(format!("{code}\n").as_bytes()).await.unwrap();
         let arguments = arguments().into_iter().collect();
