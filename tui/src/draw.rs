@@ -95,7 +95,7 @@ fn window_help(window: &Window) -> Word {
 
 /// OS-TUI-040: a vertical list of buttons.
 fn draw_configuration(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize) {
-    let entries = app.role.entries();
+    let entries = app.entries();
     let block = panel(app, words::CONFIGURATION);
     let inner = block.inner(area);
     frame.render_widget(block, area);

@@ -63,6 +63,13 @@ pub enum Effect {
     LookAtBackups,
     /// Put a backup in place of the database.
     Restore(PathBuf),
+    /// Join a cloud.
+    JoinCloud {
+        /// Its management service, as it was typed.
+        address: String,
+        /// One-time code.
+        code: Secret,
+    },
     /// OS-TUI-105.
     Service(ServiceAction),
     /// OS-TUI-125.
@@ -78,6 +85,7 @@ impl Effect {
             | Self::ChangeDatabasePassword { .. }
             | Self::SetConsoleProxy { .. }
             | Self::Restore(_)
+            | Self::JoinCloud { .. }
             | Self::Service(_)
             | Self::Power(_) => true,
             Self::Authenticate(_)

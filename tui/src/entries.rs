@@ -1,5 +1,6 @@
 //! The entries of the system configuration: their windows, their rules, and what they ask the node to do.
 
+mod cloud;
 mod networks;
 mod passwords;
 mod services;
@@ -30,6 +31,7 @@ pub(crate) fn open(app: &mut App, entry: Entry) -> Vec<Effect> {
         Entry::ConsoleProxy => look(app, words::CONFIGURE_CONSOLE_PROXY, Effect::LookAtConsoleProxy),
         Entry::CollectLogs => services::open_logs(app),
         Entry::BackupDatabase => look(app, words::BACKUP_DATABASE, Effect::LookAtBackups),
+        Entry::JoinCloud => cloud::open(app),
         Entry::Service => services::open_actions(app),
         Entry::TerminalInfo => {
             let text = app.say(words::TERMINAL_TEXT).to_owned();
@@ -79,6 +81,7 @@ pub(crate) fn looked(app: &mut App, title: Word, outcome: Outcome) -> Vec<Effect
 pub(crate) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effect> {
     match purpose {
         Purpose::RootPassword | Purpose::DatabasePassword(_) => passwords::submitted(app, purpose, form),
+        Purpose::JoinCloud => cloud::submitted(app, purpose, form),
         Purpose::ConsoleProxy(..) | Purpose::CollectLogs => services::submitted(app, purpose, form),
         Purpose::RenameNics(_)
         | Purpose::TestNetwork

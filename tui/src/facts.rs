@@ -45,6 +45,8 @@ pub struct Facts {
     pub service: Reading<ServiceFacts>,
     /// The agent, on nodes that have one.
     pub agent: Reading<AgentFacts>,
+    /// The cloud that the node belongs to, on nodes that have one.
+    pub cloud: Reading<CloudFacts>,
 }
 
 /// TIME INFO (OS-TUI-011), as it is shown.
@@ -127,6 +129,15 @@ pub struct AgentFacts {
     pub vms: Vec<VmFacts>,
 }
 
+/// How the node stands to a cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CloudFacts {
+    /// It has the certificate of a host.
+    pub enrolled: bool,
+    /// It is joining: which service, and why the last attempt failed.
+    pub joining: Option<(String, Option<String>)>,
+}
+
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VmFacts {
@@ -184,6 +195,19 @@ impl Facts {
             }
         };
         self.nics.seen().is_none_or(|nics| nics.iter().any(|nic| nic.addresses.iter().any(reaches)))
+    }
+
+    /// How the node stands to a cloud, while it is in none.
+    pub fn without_cloud(&self) -> Option<&CloudFacts> {
+        self.cloud.seen().filter(|cloud| !cloud.enrolled)
+    }
+
+    /// The address by which others reach the node: that of the management network, or the first there is.
+    pub fn address(&self) -> Option<&str> {
+        let nics = self.nics.seen()?;
+        let of_management = nics.iter().filter(|nic| nic.management);
+        let addresses = of_management.chain(nics).flat_map(|nic| &nic.addresses);
+        addresses.map(|address| address.split('/').next().unwrap_or(address)).next()
     }
 
     /// Bytes per second in and out over all cards; what goes through a bond or bridge is counted at its cards.

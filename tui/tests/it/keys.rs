@@ -13,7 +13,7 @@ use zstack_tui::{
     update::Event,
 };
 
-use crate::console::{Console, degraded, healthy, interfaces, planned};
+use crate::console::{Console, cloudless, degraded, healthy, interfaces, planned};
 
 /// What the operator, or the node, does next.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ enum Act {
     /// The node answers what was asked, well or not.
     Answer(bool),
     Time(u64),
-    Facts(bool),
+    Facts(u8),
 }
 
 fn keys() -> impl Strategy<Value = KeyCode> {
@@ -71,6 +71,7 @@ fn acts() -> impl Strategy<Value = Act> {
         "POWEROFF",
         "restore database",
         "192.168.1.1",
+        "abcd-efgh-jkmn-pqrs-tvwx",
         "em9",
         "100",
         "secret",
@@ -85,7 +86,7 @@ fn acts() -> impl Strategy<Value = Act> {
         4 => prop::bool::weighted(0.8).prop_map(Act::Gate),
         4 => prop::bool::weighted(0.8).prop_map(Act::Answer),
         1 => (0..700_000_u64).prop_map(Act::Time),
-        1 => any::<bool>().prop_map(Act::Facts),
+        1 => (0..3_u8).prop_map(Act::Facts),
     ]
 }
 
@@ -200,7 +201,9 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
                 console.happen(Event::Tick(clock));
                 assert!(console.effects.is_empty(), "time does nothing by itself");
             }
-            Act::Facts(well) => console.facts(if well { healthy() } else { degraded() }),
+            Act::Facts(0) => console.facts(degraded()),
+            Act::Facts(1) => console.facts(cloudless(None)),
+            Act::Facts(_) => console.facts(healthy()),
         }
         if console.screen(SCREEN.0, SCREEN.1).contains("F2 System configuration   F12") {
             watch.accepted = false;
