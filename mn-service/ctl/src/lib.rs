@@ -12,6 +12,7 @@ pub mod prepare;
 pub mod probe;
 pub mod process;
 mod publish;
+pub mod reset;
 pub mod settings;
 pub mod status;
 pub mod systemd;
@@ -162,6 +163,12 @@ async fn execute(options: &Options) -> Result<u8, Error> {
             let mut reporter = Reporter::new(restore.json);
             let control = control(options, config, probe, systemd);
             let (result, lines) = backup::restore(&control, &restore.wanted(), &mut reporter).await?;
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::Reset(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let control = control(options, config, probe, systemd);
+            let (result, lines) = reset::reset(wanted, control, &mut reporter).await?;
             return Ok(reporter.done(&result, &lines));
         }
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use node_control::management::{CollectLogs, PUBLISHED_RANGE};
 
-use crate::{backup::Restore, failure::Failure, logs, passwords::Change, prepare};
+use crate::{backup::Restore, failure::Failure, logs, passwords::Change, prepare, reset};
 
 /// Controls the services of a management node.
 #[derive(Debug, Parser)]
@@ -94,6 +94,9 @@ pub enum Command {
     /// first
     #[command(name = "restore_mysql")]
     RestoreMysql(RestoreOptions),
+    /// Put everything the management service has back as it was installed, from this node's own packages; the database is
+    /// backed up first, and kept or dropped. Cut off, it is finished by running it again
+    Reset(reset::Options),
     /// Prepare the servers of this machine for a management node; its first start does it
     #[command(name = "prepare_node")]
     PrepareNode(prepare::Options),
@@ -239,6 +242,7 @@ impl Command {
             Self::CollectLog(collect) => collect.json,
             Self::RestoreMysql(restore) => restore.json,
             Self::PrepareNode(prepare) => prepare.json,
+            Self::Reset(reset) => reset.json,
             _ => false,
         }
     }

@@ -139,8 +139,16 @@ impl Tty {
     }
 
     /// Tells it to end, and waits for that.
-    pub fn end(mut self) -> std::process::ExitStatus {
+    pub fn end(self) -> std::process::ExitStatus {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        self.ended()
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn ended(mut self) -> std::process::ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

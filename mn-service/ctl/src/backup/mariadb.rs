@@ -210,6 +210,14 @@ impl Server {
         self.ask(work, &sql).await.map(drop)
     }
 
+    /// Drops the database and makes an empty one of its name. Whoever may do everything with it may do that, and rights
+    /// stay.
+    pub(super) async fn anew(&self, work: &Path) -> Result<(), Failure> {
+        let database = name(&self.database);
+        let sql = format!("DROP DATABASE IF EXISTS {database};\nCREATE DATABASE {database} CHARACTER SET utf8mb4;\n");
+        self.ask(work, &sql).await.map(drop)
+    }
+
     /// Replaces everything in the database by what the statements in `from` make.
     pub(super) async fn load(&self, work: &Path, from: &Path, reporter: &mut Reporter) -> Result<(), Failure> {
         let mut sql = "SET FOREIGN_KEY_CHECKS = 0;\n".to_owned();

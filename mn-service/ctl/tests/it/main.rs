@@ -6,6 +6,7 @@ mod console;
 mod logs;
 mod prepare;
 mod real;
+mod reset;
 mod service;
 mod settings;
 
