@@ -65,6 +65,11 @@ pub enum Effect {
     Restore(PathBuf),
     /// OS-TUI-105.
     Service(ServiceAction),
+    /// Put the service back as it was installed (OS-TUI-110).
+    Reset {
+        /// The database goes, too (OS-TUI-116).
+        drop_database: bool,
+    },
     /// OS-TUI-125.
     Power(PowerAction),
 }
@@ -79,6 +84,7 @@ impl Effect {
             | Self::SetConsoleProxy { .. }
             | Self::Restore(_)
             | Self::Service(_)
+            | Self::Reset { .. }
             | Self::Power(_) => true,
             Self::Authenticate(_)
             | Self::LookAtNetwork

@@ -31,6 +31,8 @@ pub(crate) fn open(app: &mut App, entry: Entry) -> Vec<Effect> {
         Entry::CollectLogs => services::open_logs(app),
         Entry::BackupDatabase => look(app, words::BACKUP_DATABASE, Effect::LookAtBackups),
         Entry::Service => services::open_actions(app),
+        Entry::Reset => services::open_reset(app, false),
+        Entry::ResetAndDrop => services::open_reset(app, true),
         Entry::TerminalInfo => {
             let text = app.say(words::TERMINAL_TEXT).to_owned();
             app.windows.push(Window::Notice(Notice::new(words::TERMINAL_INFO, Tone::Notice, &text)));

@@ -139,6 +139,12 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
             Outcome::Ended(paths.ctl_events(&["restore_mysql", "-f", &file, "--json"], None, report).await)
         }
         Effect::Service(action) => Outcome::Ended(service(paths, action, report).await),
+        Effect::Reset { drop_database } => {
+            // The phrase was typed on the console.
+            let mut words = vec!["reset", "--yes", "--json"];
+            words.extend(drop_database.then_some("--drop-database"));
+            Outcome::Ended(paths.ctl_events(&words, None, report).await)
+        }
         Effect::Power(action) => {
             let word = match action {
                 PowerAction::Reboot => "reboot",

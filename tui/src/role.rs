@@ -37,6 +37,10 @@ pub enum Entry {
     BackupDatabase,
     /// OS-TUI-105.
     Service,
+    /// OS-TUI-110.
+    Reset,
+    /// OS-TUI-115.
+    ResetAndDrop,
     /// OS-TUI-120.
     TerminalInfo,
 }
@@ -54,6 +58,8 @@ impl Entry {
             Self::CollectLogs => words::COLLECT_LOGS,
             Self::BackupDatabase => words::BACKUP_DATABASE,
             Self::Service => words::SERVICE,
+            Self::Reset => words::RESET,
+            Self::ResetAndDrop => words::RESET_AND_DROP,
             Self::TerminalInfo => words::TERMINAL_INFO,
         }
     }
@@ -70,6 +76,8 @@ impl Entry {
             Self::CollectLogs => words::COLLECT_LOGS_HINT,
             Self::BackupDatabase => words::BACKUP_DATABASE_HINT,
             Self::Service => words::SERVICE_HINT,
+            Self::Reset => words::RESET_HINT,
+            Self::ResetAndDrop => words::RESET_AND_DROP_HINT,
             Self::TerminalInfo => words::TERMINAL_INFO_HINT,
         }
     }
@@ -99,6 +107,8 @@ impl Role {
                 Entry::CollectLogs,
                 Entry::BackupDatabase,
                 Entry::Service,
+                Entry::Reset,
+                Entry::ResetAndDrop,
                 Entry::TerminalInfo,
             ],
             Self::Compute | Self::Storage => &[
@@ -134,6 +144,8 @@ mod tests {
                 "Collect Logs",
                 "Backup Database",
                 "Start/Stop/Restart ZStack Service",
+                "Reset ZStack Service",
+                "Reset ZStack Service&Drop Database",
                 "Terminal Info",
             ]
         );

@@ -236,6 +236,14 @@ words! {
     RESTART: "Restart", "重启";
     RESTART_TEXT: "Restart the management service and the web interface. Virtual machines go on running.", "重启管理服务与 Web 界面，云主机继续运行。";
 
+    RESET: "Reset ZStack Service", "重置 ZStack 服务";
+    RESET_HINT: "DANGEROUS: reinstall the service, keep the database", "危险：重新安装服务，保留数据库";
+    RESET_AND_DROP: "Reset ZStack Service&Drop Database", "重置 ZStack 服务并删除数据库";
+    RESET_AND_DROP_HINT: "DANGEROUS: reinstall the service, lose the database", "危险：重新安装服务，删除数据库";
+    EXTREMELY_DANGEROUS: "This is extremely dangerous. Use it with care.", "此操作极其危险，请谨慎使用。";
+    RESET_TEXT: "The management service is reinstalled from this node's own packages, and its configuration becomes that of a new node. The database and the keys of the cloud are kept, and backed up first. Nobody can manage the cloud meanwhile; virtual machines go on running.", "将使用本节点自带的软件包重新安装管理服务，配置恢复为出厂设置。云的数据库和密钥会保留，并先行备份。期间无法管理云，云主机继续运行。";
+    RESET_AND_DROP_TEXT: "The management service is reinstalled from this node's own packages, and its DATABASE IS DROPPED: the cloud forgets its hosts, virtual machines, users and everything else, and begins anew with new keys and the first password of admin. A backup is made first.", "将使用本节点自带的软件包重新安装管理服务，并且删除数据库：物理机、云主机、用户等所有记录都会丢失，云将以新的密钥和 admin 初始密码重新开始。操作前会先备份。";
+
     // Power.
     POWER: "Reboot/Power off", "重启/关机";
     REBOOT: "Reboot", "重启";

@@ -5,7 +5,7 @@ use zstack_tui::{
     app::Screen,
     effect::{Backup, Denied, Edit, Effect, Outcome, PowerAction, ServiceAction},
     facts::Reading,
-    role::Role,
+    role::{Entry, Role},
     update::Event,
 };
 
@@ -435,6 +435,48 @@ fn os_tui_105_to_108_125_to_127_every_action_has_its_phrase() {
         console.press(KeyCode::Enter);
         assert_eq!(*console.asked(), Effect::Power(action));
     }
+}
+
+#[test]
+fn os_tui_110_to_117_a_reset_is_extremely_dangerous_and_has_a_phrase_of_its_own() {
+    for (label, phrase, others, drop_database) in [
+        ("Reset ZStack Service", "reset zstack", ["reset zstack drop database", "RESET ZSTACK"], false),
+        ("Reset ZStack Service&Drop Database", "reset zstack drop database", ["reset zstack", "y"], true),
+    ] {
+        for wrong in others {
+            let mut console = management(label);
+            console.shows("extremely dangerous");
+            console.shows(if drop_database {
+                "DATABASE IS DROPPED"
+            } else {
+                "database and the keys of the cloud are kept"
+            });
+            console.text(wrong);
+            console.press(KeyCode::Enter);
+            assert!(matches!(console.asked(), Effect::Authenticate(_)), "{wrong:?} asked for {:?}", console.asked());
+        }
+        let mut console = management(label);
+        console.text(phrase);
+        console.press(KeyCode::Enter);
+        assert_eq!(*console.asked(), Effect::Reset { drop_database });
+        // It is not given up in the middle.
+        console
+            .outcome(Outcome::Progress { line: Some("stopping the management service".to_owned()), done: Some(300) });
+        console.press(KeyCode::Esc);
+        console.shows("30 %");
+        console.shows("stopping the management service");
+        console.outcome(Outcome::Ended(Ok("log in as admin with `password`".to_owned())));
+        console.shows("OK log in as admin with `password`");
+        // OS-TUI-043: nodes without the service have nothing to reset.
+        for role in [Role::Compute, Role::Storage] {
+            assert!(!role.entries().iter().any(|entry| matches!(entry, Entry::Reset | Entry::ResetAndDrop)));
+        }
+    }
+    let mut console = management("Reset ZStack Service");
+    console.text("reset zstack");
+    console.press(KeyCode::Enter);
+    console.outcome(Outcome::Ended(Err("the database cannot be backed up, and nothing was changed".to_owned())));
+    console.shows("ERROR the database cannot be backed up, and nothing was changed");
 }
 
 #[test]
