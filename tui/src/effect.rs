@@ -41,6 +41,13 @@ pub enum Effect {
         /// The new one.
         new: Secret,
     },
+    /// Change the password of the message bus (OS-TUI-057).
+    ChangeBusPassword {
+        /// The password of root on this node.
+        root: Secret,
+        /// The new one.
+        new: Secret,
+    },
     /// Read what the console proxy is reached by.
     LookAtConsoleProxy,
     /// Set it (OS-TUI-085).
@@ -81,6 +88,7 @@ impl Effect {
             Self::ChangeNetwork(_)
             | Self::ChangeRootPassword { .. }
             | Self::ChangeDatabasePassword { .. }
+            | Self::ChangeBusPassword { .. }
             | Self::SetConsoleProxy { .. }
             | Self::Restore(_)
             | Self::Service(_)

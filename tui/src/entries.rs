@@ -80,7 +80,9 @@ pub(crate) fn looked(app: &mut App, title: Word, outcome: Outcome) -> Vec<Effect
 /// A form was submitted: it stays while it is wrong, and below the plan of a change.
 pub(crate) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effect> {
     match purpose {
-        Purpose::RootPassword | Purpose::DatabasePassword(_) => passwords::submitted(app, purpose, form),
+        Purpose::RootPassword | Purpose::DatabasePassword(_) | Purpose::BusPassword => {
+            passwords::submitted(app, purpose, form)
+        }
         Purpose::ConsoleProxy(..) | Purpose::CollectLogs => services::submitted(app, purpose, form),
         Purpose::RenameNics(_)
         | Purpose::TestNetwork

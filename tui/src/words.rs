@@ -139,7 +139,7 @@ words! {
     // System configuration.
     CONFIGURATION: "System Configuration", "系统配置";
     CHANGE_PASSWORDS: "Change Passwords", "修改密码";
-    CHANGE_PASSWORDS_HINT: "Password of root, of the database", "root 密码、数据库密码";
+    CHANGE_PASSWORDS_HINT: "Passwords of root, of the database, of the message bus", "root 密码、数据库密码、消息总线密码";
     RENAME_NIC: "Rename NIC", "重命名网卡";
     RENAME_NIC_HINT: "Names of network cards, for good", "永久修改网卡名称";
     TEST_NETWORK: "Test Network", "测试网络";
@@ -166,6 +166,8 @@ words! {
     DATABASE_ZSTACK_PASSWORD: "MySQL password of zstack", "MySQL zstack 密码";
     BUS_PASSWORD: "RabbitMQ password of zstack", "RabbitMQ zstack 密码";
     NO_BUS: "This node uses no RabbitMQ: messages stay inside the management service. There is no such password.", "本节点不使用 RabbitMQ：消息在管理服务内部传递，没有此密码。";
+    ROOT_NOW: "System password of root", "系统 root 密码";
+    ASK_BUS_PASSWORD: "Change RabbitMQ's password of zstack, in the server and in this node's file of passwords?", "确定修改 RabbitMQ 账户 zstack 的密码（服务器与本节点密码文件同时修改）？";
     OLD_PASSWORD: "Present password", "当前密码";
     DATABASE_ROOT_NOW: "Password of MySQL's root", "MySQL root 当前密码";
     NEW_PASSWORD: "New password", "新密码";

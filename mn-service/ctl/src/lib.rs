@@ -1,6 +1,7 @@
 //! `zstack-ctl`: state and control of the services of a management node.
 
 pub mod backup;
+pub mod bus;
 pub mod config;
 pub mod control;
 pub mod event;
@@ -149,6 +150,11 @@ async fn execute(options: &Options) -> Result<u8, Error> {
                 control.stop(options::STOP_LIMIT).await?;
                 control.start_quietly(options::START_LIMIT).await?;
             }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::ChangeBusPassword(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let (result, lines) = bus::change(wanted, &mut reporter).await?;
             return Ok(reporter.done(&result, &lines));
         }
         Command::ResetPassword { json } => {

@@ -250,9 +250,11 @@ fn wanted(app: &App, purpose: &Purpose, form: &Form) -> Result<Wanted, Problems>
             let id = id.ok_or_else(|| vec![("id", app.say(words::NO_VLAN_ID).to_owned())])?;
             Edit::CreateVlan { parent: parent.clone(), id }
         }
-        Purpose::RootPassword | Purpose::DatabasePassword(_) | Purpose::ConsoleProxy(..) | Purpose::CollectLogs => {
-            return Err(Vec::new());
-        }
+        Purpose::RootPassword
+        | Purpose::DatabasePassword(_)
+        | Purpose::BusPassword
+        | Purpose::ConsoleProxy(..)
+        | Purpose::CollectLogs => return Err(Vec::new()),
     };
     Ok(Wanted::Edit(edit))
 }

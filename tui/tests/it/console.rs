@@ -135,6 +135,7 @@ pub(crate) fn healthy() -> Facts {
             nic("bond0", "bond", true, true, "192.168.1.10/24"),
             nic("bond0.100", "vlan", true, false, "10.0.100.10/24"),
         ]),
+        message_bus: true,
         service: Reading::Seen(ServiceFacts {
             version: "0.1.0".to_owned(),
             web_address: "https://192.168.1.10:5000".to_owned(),

@@ -145,12 +145,40 @@ fn os_tui_054_to_056_the_passwords_of_the_database() {
     console.press(KeyCode::Down);
     console.press(KeyCode::Enter);
     console.shows("It has no passwords");
-    // And messages that stay inside the service need none (OS-TUI-057).
-    let mut console = management("Change Passwords");
-    console.press(KeyCode::End);
-    console.shows("> RabbitMQ password of zstack");
+}
+
+#[test]
+fn os_tui_057_to_059_the_password_of_the_message_bus() {
+    let opened = |message_bus| {
+        let mut console = management("Change Passwords");
+        console.facts(zstack_tui::facts::Facts { message_bus, ..healthy() });
+        console.press(KeyCode::End);
+        console.shows("> RabbitMQ password of zstack");
+        console.press(KeyCode::Enter);
+        console
+    };
+    // Messages that stay inside the service need none.
+    opened(false).shows("There is no such password");
+    for (typed, problem) in [
+        (["root", "new", "other"], "differs from the new password"),
+        (["root", "", ""], "is empty"),
+        (["", "new", "new"], "is empty"),
+    ] {
+        let mut console = opened(true);
+        console.shows("System password of root");
+        fill_all(&mut console, &typed);
+        console.press(KeyCode::Enter);
+        console.shows(problem);
+        assert!(matches!(console.asked(), Effect::Authenticate(_)), "nothing but the gate's was asked for");
+    }
+    let mut console = opened(true);
+    fill_all(&mut console, &["root", "new", "new"]);
     console.press(KeyCode::Enter);
-    console.shows("There is no such password");
+    console.shows("Change RabbitMQ's password of zstack");
+    console.press(KeyCode::Char('y'));
+    assert_eq!(*console.asked(), Effect::ChangeBusPassword { root: "root".into(), new: "new".into() });
+    console.outcome(Outcome::Ended(Err("The password of root is wrong. Nothing was changed.".to_owned())));
+    console.shows("ERROR The password of root is wrong");
 }
 
 #[test]

@@ -96,6 +96,11 @@ fn windows_of_every_entry() {
     console.press(KeyCode::Enter);
     picture("passwords_root_refused", &console);
 
+    let mut console = entry("Change Passwords");
+    console.press(KeyCode::End);
+    console.press(KeyCode::Enter);
+    picture("passwords_bus", &console);
+
     let mut console = entry("Rename NIC");
     picture("wait", &console);
     console.outcome(Outcome::Network(Ok(interfaces())));

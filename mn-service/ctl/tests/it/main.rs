@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop loudly")]
 
 mod backup;
+mod bus;
 mod console;
 mod logs;
 mod prepare;
