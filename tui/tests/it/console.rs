@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent};
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    layout::{Position, Size},
+};
 use zstack_tui::{
     app::App,
     draw,
@@ -11,7 +15,7 @@ use zstack_tui::{
     facts::{AgentFacts, DiskFacts, Facts, MemoryFacts, NicFacts, Reading, ServiceFacts, TimeFacts, VmFacts},
     look::Look,
     role::Role,
-    update::{Event, update},
+    update::{Event, Mouse, update},
     words::Language,
 };
 
@@ -63,6 +67,22 @@ impl Console {
 
     pub(crate) fn press(&mut self, code: KeyCode) {
         self.happen(Event::Key(KeyEvent::from(code)));
+    }
+
+    /// Clicks on the first place of the usual screen that has this text.
+    #[track_caller]
+    pub(crate) fn click(&mut self, text: &str) {
+        let screen = self.screen(80, 24);
+        let found = screen.lines().enumerate().find_map(|(row, line)| Some((row, line.split_once(text)?.0)));
+        let (row, before) = found.unwrap_or_else(|| panic!("{text:?} is not on\n{screen}"));
+        // Lines of the picture stand in quotes.
+        let column = before.chars().count() - 1;
+        self.mouse(Mouse::Click(Position::new(column.try_into().unwrap(), row.try_into().unwrap())));
+    }
+
+    /// The mouse, on a screen of the usual size.
+    pub(crate) fn mouse(&mut self, mouse: Mouse) {
+        self.happen(Event::Mouse(mouse, Size::new(80, 24)));
     }
 
     pub(crate) fn text(&mut self, text: &str) {

@@ -6,7 +6,7 @@ use zstack_tui::{
     effect::{Backup, Denied, Edit, Effect, Outcome, PowerAction, ServiceAction},
     facts::Reading,
     role::{Entry, Role},
-    update::Event,
+    update::{Event, Mouse},
 };
 
 use crate::console::{Console, healthy, interfaces, planned};
@@ -505,6 +505,54 @@ fn os_tui_110_to_117_a_reset_is_extremely_dangerous_and_has_a_phrase_of_its_own(
     console.press(KeyCode::Enter);
     console.outcome(Outcome::Ended(Err("the database cannot be backed up, and nothing was changed".to_owned())));
     console.shows("ERROR the database cannot be backed up, and nothing was changed");
+}
+
+#[test]
+fn a_mouse_chooses_what_is_under_it_and_scrolls_but_answers_nothing() {
+    let mut console = Console::configuration(Role::Management);
+    console.click("Start/Stop/Restart");
+    console.shows("> Start");
+    console.click("Restart  ");
+    console.shows("To confirm, type: restart zstack");
+    console.text("restart zstack");
+    for text in ["To confirm", "restart zstack", "Terminal Info", "Change Passwords"] {
+        console.click(text);
+        assert!(matches!(console.asked(), Effect::Authenticate(_)), "{text:?} asked for {:?}", console.asked());
+    }
+    console.shows("> restart zstack");
+    console.press(KeyCode::Esc);
+
+    // What lies under a window is out of reach, and what is beside the buttons is nothing.
+    console.click("Collect Logs");
+    console.click("Terminal Info");
+    console.shows("Since");
+    console.mouse(Mouse::Down);
+    console.press(KeyCode::Esc);
+    console.click("System Configuration");
+    assert!(console.app.windows.is_empty());
+    for expected in [6, 7, 8].map(Screen::Configuration) {
+        assert_eq!(console.app.screen, expected);
+        console.mouse(Mouse::Down);
+    }
+    console.mouse(Mouse::Up);
+    assert_eq!(console.app.screen, Screen::Configuration(8));
+
+    // Lists that are longer than their window: the line that is seen there, not the one of the same number.
+    let mut console = management("Backup Database");
+    let backup = |at: usize| Backup { file: format!("/backups/number-{at:02}.gz").into(), size: 2048 };
+    console.outcome(Outcome::Backups(Ok((0..40).map(backup).collect())));
+    (0..30).for_each(|_| console.mouse(Mouse::Down));
+    console.click("number-25.gz");
+    console.shows("number-25.gz");
+    console.shows("restore database");
+
+    let mut console = Console::new(Role::Storage);
+    console.press(KeyCode::F(12));
+    console.text("secret");
+    console.press(KeyCode::Enter);
+    console.outcome(Outcome::Authenticated(Ok(())));
+    console.click("Poweroff");
+    console.shows("To confirm, type: POWEROFF");
 }
 
 #[test]

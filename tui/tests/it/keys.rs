@@ -7,10 +7,11 @@ use proptest::{
     prelude::*,
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
+use ratatui::layout::{Position, Size};
 use zstack_tui::{
     effect::{Backup, Denied, Effect, Outcome},
     role::Role,
-    update::Event,
+    update::{Event, Mouse},
 };
 
 use crate::console::{Console, degraded, healthy, interfaces, planned};
@@ -33,6 +34,7 @@ enum Act {
     /// The node answers what was asked, well or not.
     Answer(bool),
     Time(u64),
+    Mouse(Mouse),
     Facts(bool),
 }
 
@@ -102,6 +104,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => prop::bool::weighted(0.8).prop_map(Act::Gate),
         4 => prop::bool::weighted(0.8).prop_map(Act::Answer),
         1 => (0..700_000_u64).prop_map(Act::Time),
+        2 => (0..100_u16, 0..34_u16).prop_map(|(x, y)| Act::Mouse(Mouse::Click(Position::new(x, y)))),
+        1 => prop::sample::select(vec![Mouse::Up, Mouse::Down]).prop_map(Act::Mouse),
         1 => any::<bool>().prop_map(Act::Facts),
     ]
 }
@@ -180,6 +184,13 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
             Act::Words(words) => {
                 words.chars().for_each(|code| press(&mut console, &mut watch, KeyCode::Char(code), false));
                 press(&mut console, &mut watch, KeyCode::Enter, false);
+            }
+            Act::Mouse(mouse) => {
+                let before = console.screen(SCREEN.0, SCREEN.1);
+                console.effects.clear();
+                console.happen(Event::Mouse(mouse, Size::from(SCREEN)));
+                // No key was pressed: nothing that wants an answer may come of it.
+                check(&console, &mut watch, &before, KeyCode::Null);
             }
             Act::Paste(text) => console.happen(Event::Paste(text)),
             Act::Unlock(key) => {
