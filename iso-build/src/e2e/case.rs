@@ -82,7 +82,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -114,6 +114,11 @@ const CASES: [Case; 26] = [
     case!("tui-passwords", 1, cases::console::passwords, "the password of root is changed on the screen and logs in"),
     case!("tui-networks", 1, cases::console::networks, "a card is renamed for good, a bond made, a change taken back"),
     install!("install-bios-management", cases::medium::bios_management, "from a CD to a management node, by BIOS"),
+    install!(
+        "node-console",
+        cases::node::console,
+        "an installed management node: its terminals, backups, logs, passwords, both resets, power-off, a slow serial line"
+    ),
     install!("install-attended", cases::medium::attended, "everything is typed and seen on the screen, from a stick"),
     install!("install-uefi-compute", cases::medium::uefi_compute, "from a stick to a compute node, by UEFI"),
     install!("install-secure-expert", cases::medium::secure_expert, "from a stick to an expert node, by Secure Boot"),

@@ -1,6 +1,10 @@
 //! From the medium to a working node, on whole computers (F-001 to F-018; OS-USB, OS-INST, OS-MODE, OS-DISK, OS-BOOT).
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use installer_plan::manifest::Role;
@@ -15,23 +19,23 @@ use crate::{
 };
 
 /// How long an installation may take on a slow machine without hardware help.
-const INSTALL: Duration = Duration::from_secs(1200);
+pub(super) const INSTALL: Duration = Duration::from_secs(1200);
 /// How long the installed system may take to be there.
-const BOOT: Duration = Duration::from_secs(600);
+pub(super) const BOOT: Duration = Duration::from_secs(600);
 /// How long one command on it may take.
-const COMMAND: Duration = Duration::from_secs(120);
+pub(super) const COMMAND: Duration = Duration::from_secs(120);
 /// Size of the disk; it grows as it is written.
 const DISK: &str = "24G";
 /// Password of root on the installed nodes.
-const PASSWORD: &str = "First_password.1";
+pub(super) const PASSWORD: &str = "First_password.1";
 
 /// What is installed, and how.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
-    role: Role,
-    firmware: Firmware,
+pub(super) struct Wanted {
+    pub(super) role: Role,
+    pub(super) firmware: Firmware,
     /// From a USB stick, else from a CD.
-    stick: bool,
+    pub(super) stick: bool,
 }
 
 pub(crate) async fn bios_management(desk: &Desk) -> Result<()> {
@@ -117,19 +121,19 @@ pub(crate) async fn attended(desk: &Desk) -> Result<()> {
 
 /// How a node lets us in.
 #[derive(Debug)]
-enum Login<'a> {
+pub(super) enum Login<'a> {
     Key(&'a Path),
     Password,
 }
 
 /// A node that was installed, reached over SSH.
-struct Node<'a> {
-    login: Login<'a>,
-    port: u16,
+pub(super) struct Node<'a> {
+    pub(super) login: Login<'a>,
+    pub(super) port: u16,
 }
 
 impl Node<'_> {
-    async fn try_run(&self, script: &str) -> Result<Ended> {
+    pub(super) async fn try_run(&self, script: &str) -> Result<Ended> {
         let (program, own) = match self.login {
             Login::Key(key) => (Program::new("ssh").arg("-i").arg(key), "BatchMode=yes"),
             Login::Password => {
@@ -143,18 +147,29 @@ impl Node<'_> {
         ssh.deadline(COMMAND).ended().await
     }
 
-    async fn run(&self, script: &str) -> Result<String> {
+    pub(super) async fn run(&self, script: &str) -> Result<String> {
         self.try_run(script).await?.stdout()
     }
 
     /// Waits until it lets us in.
-    async fn is_up(&self) -> Result<()> {
+    pub(super) async fn is_up(&self) -> Result<()> {
         until("the node lets us in over SSH", BOOT, async || Ok(self.try_run("true").await?.success.then_some(())))
             .await
     }
 }
 
-async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
+/// A node that was installed and is switched off.
+pub(super) struct Installed {
+    pub(super) hardware: Hardware,
+    /// Lets root in.
+    pub(super) key: PathBuf,
+    /// Ports of this machine that lead to its SSH server and to its API.
+    pub(super) ssh: u16,
+    pub(super) api: u16,
+}
+
+/// Installs a node, asked nothing.
+pub(super) async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     let key = desk.folder().join("key");
     Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).stdout().await?;
     let public = std::fs::read_to_string(key.with_extension("pub"))?;
@@ -180,9 +195,11 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
     let computer = Computer::start(&hardware, medium, desk.folder()).await?;
     let installed = watched(desk, &computer, "install").await?;
     desk.note(format!("installed after {installed:.0} s"));
-    drop(computer);
+    Ok(Installed { hardware: Hardware { readonly: Vec::new(), ..hardware }, key, ssh, api })
+}
 
-    let hardware = Hardware { readonly: Vec::new(), ..hardware };
+async fn install(desk: &Desk, wanted: Wanted) -> Result<()> {
+    let Installed { hardware, key, ssh, api } = installed(desk, wanted).await?;
     let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
     let node = Node { login: Login::Key(&key), port: ssh };
     let checked = async {
@@ -257,7 +274,7 @@ async fn check_node(node: &Node<'_>, wanted: Wanted) -> Result<()> {
 }
 
 /// The API of a management node on a port of this machine.
-async fn api_answers(port: u16) -> Result<()> {
+pub(super) async fn api_answers(port: u16) -> Result<()> {
     let http = reqwest::Client::builder().danger_accept_invalid_certs(true).timeout(Duration::from_secs(20)).build()?;
     let url = format!("https://127.0.0.1:{port}/zstack/v1/management-nodes/ready");
     until("the API answers", BOOT, async || {
