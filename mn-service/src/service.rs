@@ -53,6 +53,15 @@ pub enum StartError {
         /// Says so.
         path: std::path::PathBuf,
     },
+    /// The service is being put back as it was installed.
+    #[error(
+        "a reset is under way or was interrupted, as {} says; finish it as it was begun: zstack-ctl reset, with or \
+         without --drop-database", path.display()
+    )]
+    Resetting {
+        /// Says so.
+        path: std::path::PathBuf,
+    },
     /// The database cannot be used.
     #[error("the database cannot be opened")]
     Database(#[from] mn_service_db::DbError),
@@ -88,6 +97,10 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     let unfinished = layout::unfinished_restore(&config.data_dir);
     if unfinished.exists() {
         return Err(StartError::Restoring { path: unfinished });
+    }
+    let unfinished = layout::unfinished_reset(&config.data_dir);
+    if unfinished.exists() {
+        return Err(StartError::Resetting { path: unfinished });
     }
     let sealer = Sealer::open(&config.data_dir.join("secret.key"))?;
     let authority = Authority::open(&config.data_dir.join("ca"))?;

@@ -95,6 +95,8 @@ pub enum Purpose {
     RootPassword,
     /// OS-TUI-054, with the account.
     DatabasePassword(&'static str),
+    /// OS-TUI-057.
+    BusPassword,
     /// OS-TUI-060; the cards, in the order of the fields.
     RenameNics(Vec<String>),
     /// OS-TUI-065.

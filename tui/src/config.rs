@@ -19,6 +19,8 @@ pub struct Config {
     pub role: Option<Role>,
     /// Language at the start, on terminals that can show it.
     pub language: Language,
+    /// A click chooses and the wheel scrolls, on terminals that report a mouse.
+    pub mouse: bool,
     /// How long a change of the management network waits for its confirmation, in seconds: 5 to 3600.
     pub confirm_seconds: u64,
     /// Folders whose free space is shown (OS-TUI-012).
@@ -40,6 +42,7 @@ impl Default for Config {
         Self {
             role: None,
             language: Language::English,
+            mouse: false,
             confirm_seconds: 90,
             folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
             zstack_ctl: "/usr/bin/zstack-ctl".into(),

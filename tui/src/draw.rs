@@ -2,11 +2,12 @@
 
 pub mod field;
 mod panels;
+pub(crate) mod places;
 mod windows;
 
 use ratatui::{
     Frame,
-    layout::{Constraint, Layout, Rect},
+    layout::Rect,
     style::Style,
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph},
@@ -32,8 +33,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         frame.render_widget(Paragraph::new(app.say(words::TOO_SMALL)), area);
         return;
     }
-    let [header, body, help] =
-        Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)]).areas(area);
+    let [header, body, help] = places::parts(area);
     draw_header(frame, app, header);
     match app.screen {
         Screen::Main => panels::draw(frame, app, body),
@@ -96,18 +96,13 @@ fn window_help(window: &Window) -> Word {
 /// OS-TUI-040: a vertical list of buttons.
 fn draw_configuration(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize) {
     let entries = app.entries();
-    let block = panel(app, words::CONFIGURATION);
-    let inner = block.inner(area);
-    frame.render_widget(block, area);
-    let [list, _, hint] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)]).areas(inner);
-    let width = 44;
-    let lines =
-        entries.iter().enumerate().map(|(index, entry)| button(app, app.say(entry.label()), index == at, width));
-    let lines: Vec<Line<'_>> = lines.collect();
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(list.height);
-    let area = centred(list, u16::try_from(width).unwrap_or(u16::MAX), height);
-    frame.render_widget(Paragraph::new(lines), area);
+    frame.render_widget(panel(app, words::CONFIGURATION), area);
+    let [list, hint] = places::configuration(app, area);
+    let lines = entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| button(app, app.say(entry.label()), index == at, usize::from(places::ENTRY)));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), list);
     if let Some(entry) = entries.get(at) {
         frame.render_widget(Paragraph::new(app.say(entry.hint())).centered(), hint);
     }
@@ -115,13 +110,10 @@ fn draw_configuration(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize) {
 
 /// OS-TUI-125.
 fn draw_power(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize) {
-    let block = panel(app, words::POWER);
-    let inner = block.inner(area);
-    frame.render_widget(block, area);
+    frame.render_widget(panel(app, words::POWER), area);
     let buttons = entries::POWER.iter().enumerate();
-    let lines: Vec<Line<'_>> =
-        buttons.map(|(index, (word, ..))| button(app, app.say(*word), index == at, 20)).collect();
-    frame.render_widget(Paragraph::new(lines), centred(inner, 20, 2));
+    let lines = buttons.map(|(index, (word, ..))| button(app, app.say(*word), index == at, usize::from(places::POWER)));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), places::power(area));
 }
 
 /// A button; the one under the cursor is marked by more than its colour.

@@ -41,6 +41,13 @@ pub enum Effect {
         /// The new one.
         new: Secret,
     },
+    /// Change the password of the message bus (OS-TUI-057).
+    ChangeBusPassword {
+        /// The password of root on this node.
+        root: Secret,
+        /// The new one.
+        new: Secret,
+    },
     /// Read what the console proxy is reached by.
     LookAtConsoleProxy,
     /// Set it (OS-TUI-085).
@@ -72,6 +79,11 @@ pub enum Effect {
     },
     /// OS-TUI-105.
     Service(ServiceAction),
+    /// Put the service back as it was installed (OS-TUI-110).
+    Reset {
+        /// The database goes, too (OS-TUI-116).
+        drop_database: bool,
+    },
     /// OS-TUI-125.
     Power(PowerAction),
 }
@@ -83,10 +95,12 @@ impl Effect {
             Self::ChangeNetwork(_)
             | Self::ChangeRootPassword { .. }
             | Self::ChangeDatabasePassword { .. }
+            | Self::ChangeBusPassword { .. }
             | Self::SetConsoleProxy { .. }
             | Self::Restore(_)
             | Self::JoinCloud { .. }
             | Self::Service(_)
+            | Self::Reset { .. }
             | Self::Power(_) => true,
             Self::Authenticate(_)
             | Self::LookAtNetwork

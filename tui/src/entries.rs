@@ -33,6 +33,8 @@ pub(crate) fn open(app: &mut App, entry: Entry) -> Vec<Effect> {
         Entry::BackupDatabase => look(app, words::BACKUP_DATABASE, Effect::LookAtBackups),
         Entry::JoinCloud => cloud::open(app),
         Entry::Service => services::open_actions(app),
+        Entry::Reset => services::open_reset(app, false),
+        Entry::ResetAndDrop => services::open_reset(app, true),
         Entry::TerminalInfo => {
             let text = app.say(words::TERMINAL_TEXT).to_owned();
             app.windows.push(Window::Notice(Notice::new(words::TERMINAL_INFO, Tone::Notice, &text)));
@@ -80,7 +82,9 @@ pub(crate) fn looked(app: &mut App, title: Word, outcome: Outcome) -> Vec<Effect
 /// A form was submitted: it stays while it is wrong, and below the plan of a change.
 pub(crate) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effect> {
     match purpose {
-        Purpose::RootPassword | Purpose::DatabasePassword(_) => passwords::submitted(app, purpose, form),
+        Purpose::RootPassword | Purpose::DatabasePassword(_) | Purpose::BusPassword => {
+            passwords::submitted(app, purpose, form)
+        }
         Purpose::JoinCloud => cloud::submitted(app, purpose, form),
         Purpose::ConsoleProxy(..) | Purpose::CollectLogs => services::submitted(app, purpose, form),
         Purpose::RenameNics(_)

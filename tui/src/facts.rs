@@ -41,6 +41,8 @@ pub struct Facts {
     pub disks: Vec<DiskFacts>,
     /// NIC INFO.
     pub nics: Reading<Vec<NicFacts>>,
+    /// RabbitMQ is installed.
+    pub message_bus: bool,
     /// The management service, on nodes that have one.
     pub service: Reading<ServiceFacts>,
     /// The agent, on nodes that have one.

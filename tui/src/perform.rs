@@ -19,6 +19,7 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use crate::{
     effect::{Denied, Effect, Outcome, PowerAction, ServiceAction},
+    secret::Secret,
     update::Event,
 };
 
@@ -115,16 +116,7 @@ impl Performer {
 
 async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
     match effect {
-        Effect::Authenticate(password) => {
-            let service = paths.pam.clone();
-            let looked = blocking(move || pam::authenticate(&service, &password));
-            let looked = tokio::time::timeout(AUTHENTICATION, looked).await;
-            Outcome::Authenticated(match looked {
-                Ok(Ok(denied)) => denied,
-                Ok(Err(why)) => Err(Denied::Unknown(why)),
-                Err(_) => Err(Denied::Unknown("the password could not be looked at in time; try again".to_owned())),
-            })
-        }
+        Effect::Authenticate(password) => Outcome::Authenticated(authenticated(paths, password).await),
         Effect::ChangeRootPassword { old, new } => {
             let service = paths.pam.clone();
             Outcome::Ended(blocking(move || pam::change(&service, &old, &new)).await.and_then(|changed| changed))
@@ -142,6 +134,7 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
             let input = format!("{}\n{}\n", root.reveal(), new.reveal());
             Outcome::Ended(paths.ctl_events(&words, Some(input), report).await)
         }
+        Effect::ChangeBusPassword { root, new } => Outcome::Ended(bus_password(paths, root, &new, report).await),
         Effect::CollectLogs { since, copy } => {
             let copy = copy.map(|copy| copy.display().to_string());
             let mut words = vec!["collect_log", "--json", "--publish", "--since", &since];
@@ -163,6 +156,12 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
             Outcome::Ended(program::events(&paths.join.program, &words, Some(input), report).await)
         }
         Effect::Service(action) => Outcome::Ended(service(paths, action, report).await),
+        Effect::Reset { drop_database } => {
+            // The phrase was typed on the console.
+            let mut words = vec!["reset", "--yes", "--json"];
+            words.extend(drop_database.then_some("--drop-database"));
+            Outcome::Ended(paths.ctl_events(&words, None, report).await)
+        }
         Effect::Power(action) => {
             let word = match action {
                 PowerAction::Reboot => "reboot",
@@ -185,6 +184,28 @@ impl Paths {
     async fn ctl_events(&self, words: &[&str], input: Option<String>, report: &Report) -> Result<String, String> {
         program::events(&self.ctl.0, &self.ctl_words(words), input, report).await
     }
+}
+
+/// Whether this is the password of root.
+async fn authenticated(paths: &Paths, password: Secret) -> Result<(), Denied> {
+    let service = paths.pam.clone();
+    let looked = blocking(move || pam::authenticate(&service, &password));
+    match tokio::time::timeout(AUTHENTICATION, looked).await {
+        Ok(Ok(denied)) => denied,
+        Ok(Err(why)) => Err(Denied::Unknown(why)),
+        Err(_) => Err(Denied::Unknown("the password could not be looked at in time; try again".to_owned())),
+    }
+}
+
+/// OS-TUI-057, 058. No service has to be started again: a program that is connected stays so, and ours keeps its messages
+/// to itself.
+async fn bus_password(paths: &Paths, root: Secret, new: &Secret, report: &Report) -> Result<String, String> {
+    authenticated(paths, root).await.map_err(|denied| match denied {
+        Denied::Wrong => "The password of root is wrong. Nothing was changed.".to_owned(),
+        Denied::Unknown(why) => why,
+    })?;
+    let words = ["change_bus_password", "--password-from-stdin", "--json"];
+    paths.ctl_events(&words, Some(format!("{}\n", new.reveal())), report).await
 }
 
 /// Changes what is given, and starts the service anew, which takes it into use (OS-TUI-085 to 090).

@@ -39,6 +39,10 @@ pub enum Entry {
     Service,
     /// One-time code of a cloud (docs/decisions/0015-enrolment.md).
     JoinCloud,
+    /// OS-TUI-110.
+    Reset,
+    /// OS-TUI-115.
+    ResetAndDrop,
     /// OS-TUI-120.
     TerminalInfo,
 }
@@ -57,6 +61,8 @@ impl Entry {
             Self::BackupDatabase => words::BACKUP_DATABASE,
             Self::Service => words::SERVICE,
             Self::JoinCloud => words::JOIN_CLOUD,
+            Self::Reset => words::RESET,
+            Self::ResetAndDrop => words::RESET_AND_DROP,
             Self::TerminalInfo => words::TERMINAL_INFO,
         }
     }
@@ -74,6 +80,8 @@ impl Entry {
             Self::BackupDatabase => words::BACKUP_DATABASE_HINT,
             Self::Service => words::SERVICE_HINT,
             Self::JoinCloud => words::JOIN_CLOUD_HINT,
+            Self::Reset => words::RESET_HINT,
+            Self::ResetAndDrop => words::RESET_AND_DROP_HINT,
             Self::TerminalInfo => words::TERMINAL_INFO_HINT,
         }
     }
@@ -103,6 +111,8 @@ impl Role {
                 Entry::CollectLogs,
                 Entry::BackupDatabase,
                 Entry::Service,
+                Entry::Reset,
+                Entry::ResetAndDrop,
                 Entry::TerminalInfo,
             ],
             Self::Compute | Self::Storage => &[
@@ -139,6 +149,8 @@ mod tests {
                 "Collect Logs",
                 "Backup Database",
                 "Start/Stop/Restart ZStack Service",
+                "Reset ZStack Service",
+                "Reset ZStack Service&Drop Database",
                 "Terminal Info",
             ]
         );

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::{Event as Input, EventStream, KeyEventKind};
+use crossterm::event::{Event as Input, EventStream, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use futures::StreamExt as _;
+use ratatui::layout::Position;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -20,20 +21,23 @@ use crate::{
     perform::{Paths, Performer, node::Observer},
     role::Role,
     terminal::Screen,
-    update::{Event, update},
+    update::{Event, Mouse, update},
     words::Language,
 };
 
-/// Runs the console until it is told to end.
+/// Runs the console until it is told to end; with `mouse` it listens to one, on terminals that report it.
 ///
 /// # Errors
 /// When the terminal is gone.
-pub async fn run(role: Role, language: Language, paths: Paths) -> io::Result<()> {
-    LocalSet::new().run_until(console(role, language, paths)).await
+pub async fn run(role: Role, language: Language, mouse: bool, paths: Paths) -> io::Result<()> {
+    LocalSet::new().run_until(console(role, language, mouse, paths)).await
 }
 
-async fn console(role: Role, language: Language, paths: Paths) -> io::Result<()> {
+async fn console(role: Role, language: Language, mouse: bool, paths: Paths) -> io::Result<()> {
     let mut screen = Screen::open()?;
+    if mouse {
+        screen.listen_to_mouse()?;
+    }
     let mut app = App::new(role, language, screen.look);
     app.confirm_seconds = paths.confirm_seconds;
     screen.terminal.draw(|frame| draw::draw(frame, &app))?;
@@ -84,6 +88,11 @@ async fn pump(
             read = input.next() => match read {
                 Some(Ok(Input::Key(key))) if key.kind != KeyEventKind::Release => Some(Event::Key(key)),
                 Some(Ok(Input::Paste(text))) => Some(Event::Paste(text)),
+                Some(Ok(Input::Mouse(event))) => match meant(event) {
+                    Some(mouse) => Some(Event::Mouse(mouse, screen.terminal.size()?)),
+                    // A hand that moves it draws nothing.
+                    None => continue,
+                },
                 Some(Ok(_)) => None,
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
@@ -106,6 +115,16 @@ async fn pump(
             }
         }
         dirty = true;
+    }
+}
+
+/// What the mouse means.
+fn meant(event: MouseEvent) -> Option<Mouse> {
+    match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Mouse::Click(Position::new(event.column, event.row))),
+        MouseEventKind::ScrollUp => Some(Mouse::Up),
+        MouseEventKind::ScrollDown => Some(Mouse::Down),
+        _ => None,
     }
 }
 

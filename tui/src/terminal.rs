@@ -67,6 +67,14 @@ impl Screen {
         }
     }
 
+    /// Asks the terminal to report its mouse; one that has none does not mind.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn listen_to_mouse(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), event::EnableMouseCapture)
+    }
+
     /// Empties the screen: the next drawing is a whole one. (`Terminal::clear` asks the terminal where its cursor is, and
     /// not every line has somebody at its end who answers.)
     ///
@@ -117,6 +125,12 @@ fn set_size(tty: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
 
 /// Gives the terminal back, as well as that goes: also after a panic.
 pub fn close() {
-    let _ = execute!(io::stdout(), event::DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let _ = execute!(
+        io::stdout(),
+        event::DisableMouseCapture,
+        event::DisableBracketedPaste,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
     let _ = terminal::disable_raw_mode();
 }

@@ -1,6 +1,7 @@
 //! What happens to the state of the console: a pure function of the state and an event.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::{Position, Rect, Size};
 
 use crate::{
     app::{App, Behind, Screen, Window},
@@ -25,12 +26,25 @@ pub enum Event {
     Tick(u64),
     /// A key.
     Key(KeyEvent),
+    /// The mouse, on a screen of this size.
+    Mouse(Mouse, Size),
     /// Text that came at once.
     Paste(String),
     /// The node was looked at.
     Facts(Box<Facts>),
     /// Something came of the effect with this number.
     Outcome(u64, Outcome),
+}
+
+/// What a mouse does that means something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mouse {
+    /// A click at a place.
+    Click(Position),
+    /// The wheel, away from the hand.
+    Up,
+    /// The wheel, towards the hand.
+    Down,
 }
 
 /// Carries an event out. The effects get the number [`App::latest`].
@@ -40,6 +54,10 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
         Event::Key(key) => {
             app.touched_ms = app.now_ms;
             self::key(app, key)
+        }
+        Event::Mouse(mouse, size) => {
+            app.touched_ms = app.now_ms;
+            self::mouse(app, mouse, size)
         }
         Event::Paste(text) => {
             app.touched_ms = app.now_ms;
@@ -99,6 +117,29 @@ fn key(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     match app.windows.pop() {
         Some(window) => in_window(app, window, key),
         None => on_screen(app, key),
+    }
+}
+
+/// A click chooses what lies under it, the wheel moves a cursor or a text. Neither is ever an answer to a question: that
+/// takes a key.
+fn mouse(app: &mut App, mouse: Mouse, size: Size) -> Vec<Effect> {
+    let code = match mouse {
+        Mouse::Up => KeyCode::Up,
+        Mouse::Down => KeyCode::Down,
+        Mouse::Click(place) => {
+            let area = Rect::from((Position::ORIGIN, size));
+            let Some(at) = crate::draw::places::pointed_at(app, area, place) else { return Vec::new() };
+            match (app.windows.last_mut(), &mut app.screen) {
+                (Some(Window::List(_, list)), _) => list.at = at,
+                (None, Screen::Configuration(cursor) | Screen::Power(cursor)) => *cursor = at,
+                _ => return Vec::new(),
+            }
+            return key(app, KeyEvent::from(KeyCode::Enter));
+        }
+    };
+    match app.top() {
+        None | Some(Window::List(..) | Window::Notice(_) | Window::Ask(..)) => key(app, KeyEvent::from(code)),
+        Some(Window::Gate(..) | Window::Form(..) | Window::Work(_) | Window::Trial(_) | Window::Wait(_)) => Vec::new(),
     }
 }
 

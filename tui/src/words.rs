@@ -140,7 +140,7 @@ words! {
     // System configuration.
     CONFIGURATION: "System Configuration", "系统配置";
     CHANGE_PASSWORDS: "Change Passwords", "修改密码";
-    CHANGE_PASSWORDS_HINT: "Password of root, of the database", "root 密码、数据库密码";
+    CHANGE_PASSWORDS_HINT: "Passwords of root, of the database, of the message bus", "root 密码、数据库密码、消息总线密码";
     RENAME_NIC: "Rename NIC", "重命名网卡";
     RENAME_NIC_HINT: "Names of network cards, for good", "永久修改网卡名称";
     TEST_NETWORK: "Test Network", "测试网络";
@@ -169,6 +169,8 @@ words! {
     DATABASE_ZSTACK_PASSWORD: "MySQL password of zstack", "MySQL zstack 密码";
     BUS_PASSWORD: "RabbitMQ password of zstack", "RabbitMQ zstack 密码";
     NO_BUS: "This node uses no RabbitMQ: messages stay inside the management service. There is no such password.", "本节点不使用 RabbitMQ：消息在管理服务内部传递，没有此密码。";
+    ROOT_NOW: "System password of root", "系统 root 密码";
+    ASK_BUS_PASSWORD: "Change RabbitMQ's password of zstack, in the server and in this node's file of passwords?", "确定修改 RabbitMQ 账户 zstack 的密码（服务器与本节点密码文件同时修改）？";
     OLD_PASSWORD: "Present password", "当前密码";
     DATABASE_ROOT_NOW: "Password of MySQL's root", "MySQL root 当前密码";
     NEW_PASSWORD: "New password", "新密码";
@@ -254,6 +256,14 @@ words! {
     STOP_TEXT: "Stop the management service and the web interface. Nobody can manage the cloud until it is started again; virtual machines go on running.", "停止管理服务与 Web 界面。再次启动前无法管理云，云主机继续运行。";
     RESTART: "Restart", "重启";
     RESTART_TEXT: "Restart the management service and the web interface. Virtual machines go on running.", "重启管理服务与 Web 界面，云主机继续运行。";
+
+    RESET: "Reset ZStack Service", "重置 ZStack 服务";
+    RESET_HINT: "DANGEROUS: reinstall the service, keep the database", "危险：重新安装服务，保留数据库";
+    RESET_AND_DROP: "Reset ZStack Service&Drop Database", "重置 ZStack 服务并删除数据库";
+    RESET_AND_DROP_HINT: "DANGEROUS: reinstall the service, lose the database", "危险：重新安装服务，删除数据库";
+    EXTREMELY_DANGEROUS: "This is extremely dangerous. Use it with care.", "此操作极其危险，请谨慎使用。";
+    RESET_TEXT: "The management service is reinstalled from this node's own packages, and its configuration becomes that of a new node. The database and the keys of the cloud are kept, and backed up first. Nobody can manage the cloud meanwhile; virtual machines go on running.", "将使用本节点自带的软件包重新安装管理服务，配置恢复为出厂设置。云的数据库和密钥会保留，并先行备份。期间无法管理云，云主机继续运行。";
+    RESET_AND_DROP_TEXT: "The management service is reinstalled from this node's own packages, and its DATABASE IS DROPPED: the cloud forgets its hosts, virtual machines, users and everything else, and begins anew with new keys and the first password of admin. A backup is made first.", "将使用本节点自带的软件包重新安装管理服务，并且删除数据库：物理机、云主机、用户等所有记录都会丢失，云将以新的密钥和 admin 初始密码重新开始。操作前会先备份。";
 
     // Power.
     POWER: "Reboot/Power off", "重启/关机";

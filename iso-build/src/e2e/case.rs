@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 36] = [
+const CASES: [Case; 37] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -171,6 +171,11 @@ const CASES: [Case; 36] = [
         "install-cloud",
         medium::cloud::join,
         "a management and a compute node over a VLAN on a bond; a VM starts on the new node"
+    ),
+    install!(
+        "node-console",
+        medium::operator::console,
+        "an installed management node: its terminals, backups, logs, passwords, both resets, power-off, a slow serial line"
     ),
     case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
     case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),

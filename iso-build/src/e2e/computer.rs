@@ -2,6 +2,7 @@
 //! medium meets it. Without hardware help.
 
 use std::{
+    num::NonZero,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -24,6 +25,10 @@ use crate::program::{Program, last_lines};
 const MENU: Duration = Duration::from_secs(300);
 /// How long a command on the serial line may take.
 const ANSWER: Duration = Duration::from_secs(120);
+
+/// Size of the terminal at the other end of the serial line.
+const LINES: NonZero<u16> = NonZero::new(24).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
 
 /// How a computer starts its system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +198,25 @@ impl Computer {
             Ok(found.map(|found| found.replace('\r', "").trim_start_matches('\n').to_owned()))
         })
         .await
+    }
+
+    /// Types on the terminal at the other end of its serial line.
+    pub(super) async fn type_on_line(&self, keys: &str) -> Result<()> {
+        self.line.lock().await.write_all(keys.as_bytes()).await.context("the serial line is cut")
+    }
+
+    /// What is on the screen of that terminal, which has 80 columns and 24 lines.
+    pub(super) fn line_screen(&self) -> String {
+        let mut screen = vt100::Parser::new(LINES, COLUMNS, 0);
+        screen.process(self.serial().as_bytes());
+        screen.screen().contents()
+    }
+
+    /// Waits until that screen shows these words.
+    pub(super) async fn line_shows(&self, words: &str, limit: Duration) -> Result<()> {
+        let what = format!("{words:?} on the terminal of the serial line");
+        let shown = until(&what, limit, async || Ok(self.line_screen().contains(words).then_some(())));
+        shown.await.with_context(|| format!("it has:\n{}", self.line_screen()))
     }
 
     /// What is on its first terminal, as text; the shell on the serial line looks.

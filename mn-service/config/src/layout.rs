@@ -17,3 +17,8 @@ pub fn published(data_dir: &Path) -> PathBuf {
 pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
     data_dir.join("restore-unfinished")
 }
+
+/// Is there while a reset takes the service apart; it does not start on half of one.
+pub fn unfinished_reset(data_dir: &Path) -> PathBuf {
+    data_dir.join("reset-unfinished")
+}

@@ -1,6 +1,7 @@
 //! `zstack-ctl`: state and control of the services of a management node.
 
 pub mod backup;
+pub mod bus;
 pub mod config;
 pub mod control;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod prepare;
 pub mod probe;
 pub mod process;
 mod publish;
+pub mod reset;
 pub mod settings;
 pub mod status;
 pub mod systemd;
@@ -150,6 +152,11 @@ async fn execute(options: &Options) -> Result<u8, Error> {
             }
             return Ok(reporter.done(&result, &lines));
         }
+        Command::ChangeBusPassword(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let (result, lines) = bus::change(wanted, &mut reporter).await?;
+            return Ok(reporter.done(&result, &lines));
+        }
         Command::ResetPassword { json } => {
             let (result, lines) = passwords::reset(&config).await?;
             return Ok(Reporter::new(*json).done(&result, &lines));
@@ -162,6 +169,12 @@ async fn execute(options: &Options) -> Result<u8, Error> {
             let mut reporter = Reporter::new(restore.json);
             let control = control(options, config, probe, systemd);
             let (result, lines) = backup::restore(&control, &restore.wanted(), &mut reporter).await?;
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::Reset(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let control = control(options, config, probe, systemd);
+            let (result, lines) = reset::reset(wanted, control, &mut reporter).await?;
             return Ok(reporter.done(&result, &lines));
         }
     }

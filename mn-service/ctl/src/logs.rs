@@ -1,8 +1,8 @@
 //! `collect_log` (OPS-CTL-043): the logs of the whole cloud, through the running service; of this node alone without it.
 
 use std::{
-    fs,
-    os::unix::fs::DirBuilderExt as _,
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -84,7 +84,8 @@ async fn own(config: &Config, wanted: CollectLogs) -> Result<(PathBuf, NodeLogs)
     Ok((folder.path().to_owned(), NodeLogs { name, bytes: Some(bytes), problem: None }))
 }
 
-/// Copies archives and index to a folder of the caller's.
+/// Copies archives and index to a folder of the caller's, a stick for example: what is said to be there is on it when it is
+/// pulled, and nothing half.
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(to).at("make", to)?;
     for entry in fs::read_dir(from).at("read", from)? {
@@ -92,10 +93,22 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
         if path.is_file()
             && let Some(name) = path.file_name()
         {
-            fs::copy(&path, to.join(name)).at("write", &to.join(name))?;
+            let target = to.join(name);
+            if let Err(error) = copy_file(&path, &target) {
+                // The reason counts, and not that a file which may not be there cannot be removed.
+                let _ = fs::remove_file(&target);
+                return Err(Failure::file("write", &target, &error));
+            }
         }
     }
-    Ok(())
+    fs::File::open(to).and_then(|folder| folder.sync_all()).at("write", to)
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = fs::File::open(from)?;
+    let mut target = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(to)?;
+    io::copy(&mut source, &mut target)?;
+    target.sync_all()
 }
 
 /// Reads a time: `2026-07-05 18:13` or `2026-07-05 18:13:11` here, RFC 3339, or so long ago: `90m`, `24h`, `7d`.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use node_control::management::{CollectLogs, PUBLISHED_RANGE};
 
-use crate::{backup::Restore, failure::Failure, logs, passwords::Change, prepare};
+use crate::{backup::Restore, bus, failure::Failure, logs, passwords::Change, prepare, reset};
 
 /// Controls the services of a management node.
 #[derive(Debug, Parser)]
@@ -76,6 +76,9 @@ pub enum Command {
     /// it, and a running service is started again
     #[command(name = "change_mysql_password")]
     ChangeMysqlPassword(ChangePassword),
+    /// Change the password of the message bus's user, in the server and in the file of generated passwords
+    #[command(name = "change_bus_password")]
+    ChangeBusPassword(bus::Options),
     /// Give admin the password of a new cloud again; the service must run
     #[command(name = "reset_password")]
     ResetPassword {
@@ -94,6 +97,9 @@ pub enum Command {
     /// first
     #[command(name = "restore_mysql")]
     RestoreMysql(RestoreOptions),
+    /// Put everything the management service has back as it was installed, from this node's own packages; the database is
+    /// backed up first, and kept or dropped. Cut off, it is finished by running it again
+    Reset(reset::Options),
     /// Prepare the servers of this machine for a management node; its first start does it
     #[command(name = "prepare_node")]
     PrepareNode(prepare::Options),
@@ -235,10 +241,12 @@ impl Command {
             | Self::SaveConfig { json }
             | Self::ResetPassword { json } => *json,
             Self::ChangeMysqlPassword(change) => change.json,
+            Self::ChangeBusPassword(change) => change.json,
             Self::DumpMysql(dump) => dump.json,
             Self::CollectLog(collect) => collect.json,
             Self::RestoreMysql(restore) => restore.json,
             Self::PrepareNode(prepare) => prepare.json,
+            Self::Reset(reset) => reset.json,
             _ => false,
         }
     }

@@ -55,6 +55,11 @@ pub async fn change(config: &Config, wanted: &Change) -> Result<bool, Failure> {
     let work = tempfile::tempdir().at("make a folder in", &std::env::temp_dir())?;
     let denied = |failure: Failure| Failure { message: format!("{failure}; nothing was changed"), ..failure };
     let hosts = root.hosts_of(work.path(), &wanted.user).await.map_err(denied)?;
+    // OS-TUI-055: whoever is root on this machine may be let in with any.
+    if !root.knows_password(work.path()).await.map_err(denied)? {
+        return Err(Failure::new("the password of the database's user root is wrong; nothing was changed")
+            .hint("the first one is in /etc/zstack/generated-passwords.toml"));
+    }
     if hosts.is_empty() {
         return Err(Failure::new(format!("the database has no user {:?}; nothing was changed", wanted.user)));
     }

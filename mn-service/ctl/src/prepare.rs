@@ -7,7 +7,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -26,7 +26,11 @@ use crate::{
 };
 
 /// Name of the database, and of its user and that of the bus (OPS-CTL-031).
-const NAME: &str = "zstack";
+pub(crate) const NAME: &str = "zstack";
+/// Where the generated passwords are.
+pub(crate) const PASSWORDS: &str = "/etc/zstack/generated-passwords.toml";
+/// What controls RabbitMQ.
+pub(crate) const BUS_CONTROL: &str = "rabbitmqctl";
 /// Letters and digits of a generated password: they need no quoting anywhere, and 24 of them have 142 bits.
 const LENGTH: usize = 24;
 
@@ -37,7 +41,7 @@ pub struct Options {
     #[command(subcommand)]
     part: Part,
     /// Where the generated passwords are kept, for root alone
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/zstack/generated-passwords.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = PASSWORDS)]
     passwords: PathBuf,
     /// Print JSON objects, one a line
     #[arg(long, global = true)]
@@ -56,7 +60,7 @@ enum Part {
     /// The message bus of this machine: a user in place of the guest that everybody knows
     Bus {
         /// The program that controls it
-        #[arg(long, value_name = "PROGRAM", default_value = "rabbitmqctl")]
+        #[arg(long, value_name = "PROGRAM", default_value = BUS_CONTROL)]
         control: PathBuf,
     },
 }
@@ -64,13 +68,16 @@ enum Part {
 /// Passwords that this node made itself.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Passwords {
+pub(crate) struct Passwords {
     #[serde(skip_serializing_if = "Option::is_none")]
     database_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     database_zstack: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bus_zstack: Option<String>,
+    pub(crate) bus_zstack: Option<String>,
+    /// What it is about to become, while that is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bus_zstack_next: Option<String>,
 }
 
 /// Does it.
@@ -149,14 +156,15 @@ async fn bus(file: &Path, control: &Path, reporter: &mut Reporter) -> Result<(Va
     let users = run(rabbit(&["list_users", "--no-table-headers"]), &name, "").await?;
     let has = |user: &str| users.lines().any(|line| line.split_whitespace().next() == Some(user));
     reporter.progress(0.5, "making its user");
-    // A password on the command line would be in the list of processes, and the program does not take one from a pipe. It
-    // runs as a user of its own, so others can read the file, too: what is in there is a salted hash of 142 random bits.
+    // User and rights at once. The program runs as a user of its own, so others can read the file, too: what is in there is a salted hash of 142 random bits.
     let work = tempfile::tempdir().at("make a folder in", &std::env::temp_dir())?;
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).at("open", work.path())?;
     let definitions = work.path().join("definitions.json");
     fs::write(&definitions, definition(&password, rand::random()).to_string()).at("write", &definitions)?;
     fs::set_permissions(&definitions, fs::Permissions::from_mode(0o644)).at("open", &definitions)?;
     run(rabbit(&["import_definitions", &definitions.display().to_string()]), &name, "").await?;
+    // Whatever change was under way: this is its password now.
+    keep(file, |passwords| passwords.bus_zstack_next = None)?;
     if has("guest") {
         run(rabbit(&["delete_user", "guest"]), &name, "").await?;
     }
@@ -179,7 +187,13 @@ fn definition(password: &str, salt: [u8; 4]) -> Value {
 }
 
 /// Runs a program and gives it `input`; what it printed. Its words are part of the failure, the input is not.
-async fn run(mut command: Command, name: &str, input: &str) -> Result<String, Failure> {
+pub(crate) async fn run(command: Command, name: &str, input: &str) -> Result<String, Failure> {
+    let output = ended(command, name, input).await?;
+    success(name, &output)
+}
+
+/// Runs a program and gives it `input`; how it ended.
+pub(crate) async fn ended(mut command: Command, name: &str, input: &str) -> Result<Output, Failure> {
     let failed = |why: String| Failure::new(format!("{name} failed: {why}"));
     command
         .stdin(Stdio::piped())
@@ -192,17 +206,22 @@ async fn run(mut command: Command, name: &str, input: &str) -> Result<String, Fa
         // Who ends before he has read everything says why on standard error.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    child.wait_with_output().await.map_err(|error| failed(error.to_string()))
+}
+
+/// What a program printed, if all went well.
+pub(crate) fn success(name: &str, output: &Output) -> Result<String, Failure> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let (said, told) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     let why = [said.trim(), told.trim()].into_iter().find(|text| !text.is_empty());
-    Err(failed(why.map_or_else(|| output.status.to_string(), str::to_owned)))
+    let why = why.map_or_else(|| output.status.to_string(), str::to_owned);
+    Err(Failure::new(format!("{name} failed: {why}")))
 }
 
 /// Changes the file of passwords, and has it on the disk before it returns.
-fn keep<T>(file: &Path, change: impl FnOnce(&mut Passwords) -> T) -> Result<T, Failure> {
+pub(crate) fn keep<T>(file: &Path, change: impl FnOnce(&mut Passwords) -> T) -> Result<T, Failure> {
     let mut passwords: Passwords = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Passwords::default(),
         read => toml::from_str(&read.at("read", file)?)
@@ -218,8 +237,9 @@ fn keep<T>(file: &Path, change: impl FnOnce(&mut Passwords) -> T) -> Result<T, F
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).at("make", folder)?;
     let fresh = file.with_extension("new");
     let text = toml::to_string(&passwords).map_err(|error| Failure::new(error.to_string()))?;
-    let text =
-        format!("# Made by this node at its first start; later changes of a password are not written here.\n{text}");
+    let text = format!(
+        "# Made by this node at its first start. Later changes of the database's passwords are not written here.\n{text}"
+    );
     let mut open =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).at("write", &fresh)?;
     open.write_all(text.as_bytes()).and_then(|()| open.sync_all()).at("write", &fresh)?;

@@ -92,6 +92,24 @@ impl Tty {
         self.screen.screen().contents()
     }
 
+    /// The program wants to hear of the mouse.
+    pub fn listens_to_mouse(&self) -> bool {
+        self.screen.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None
+    }
+
+    /// Clicks on the first place of the screen that has this text.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn click(&mut self, text: &str) {
+        let screen = self.text();
+        let found = screen.lines().enumerate().find_map(|(row, line)| Some((row, line.split_once(text)?.0)));
+        let (row, before) = found.unwrap_or_else(|| panic!("{text:?} is not on\n{screen}"));
+        let (row, column) = (row + 1, before.chars().count() + 1);
+        self.send(&format!("\u{1b}[<0;{column};{row}M\u{1b}[<0;{column};{row}m"));
+    }
+
     /// Waits until the screen has this.
     #[track_caller]
     pub fn wait(&mut self, text: &str) {
@@ -139,8 +157,16 @@ impl Tty {
     }
 
     /// Tells it to end, and waits for that.
-    pub fn end(mut self) -> std::process::ExitStatus {
+    pub fn end(self) -> std::process::ExitStatus {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        self.ended()
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn ended(mut self) -> std::process::ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     centred,
     field::{self, cut, wrapped},
-    panel,
+    panel, places,
 };
 use crate::{
     app::{App, Window},
@@ -50,13 +50,32 @@ fn width(area: Rect) -> u16 {
 
 /// An empty window in the middle, for so many lines.
 fn open(frame: &mut Frame<'_>, app: &App, area: Rect, title: Word, lines: usize) -> Rect {
-    let height = u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(2).min(area.height);
-    let window = centred(area, width(area) + 4, height);
+    let window = place(area, lines);
     frame.render_widget(Clear, window);
-    let block = panel(app, title);
-    let inner = block.inner(window);
-    frame.render_widget(block, window);
+    frame.render_widget(panel(app, title), window);
+    text(window)
+}
+
+/// Where a window for so many lines is.
+fn place(area: Rect, lines: usize) -> Rect {
+    let height = u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(2).min(area.height);
+    centred(area, width(area) + 4, height)
+}
+
+/// Where the text of a window is.
+fn text(window: Rect) -> Rect {
+    let inner = places::inside(window);
     Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }
+}
+
+/// Where the lines of a list are that can be seen, and which is the first of them.
+pub(super) fn items(area: Rect, list: &List) -> (Rect, usize) {
+    let head = intro(&list.intro, width(area)).len();
+    let inner = text(place(area, head + list.items.len().max(1)));
+    let room = usize::from(inner.height).saturating_sub(head).max(1);
+    let above = u16::try_from(head).unwrap_or(u16::MAX).min(inner.height);
+    let lines = Rect { y: inner.y + above, height: inner.height - above, ..inner };
+    (lines, (list.at + 1).saturating_sub(room))
 }
 
 /// Lines of an introduction, and one that is empty after them.
@@ -113,8 +132,8 @@ fn draw_list(frame: &mut Frame<'_>, app: &App, area: Rect, list: &List) {
     let width = width(area);
     let head = intro(&list.intro, width);
     let inner = open(frame, app, area, list.title, head.len() + list.items.len().max(1));
+    let (_, top) = items(area, list);
     let room = usize::from(inner.height).saturating_sub(head.len()).max(1);
-    let top = (list.at + 1).saturating_sub(room);
     let mut lines = head;
     for (at, item) in list.items.iter().enumerate().skip(top).take(room) {
         let selected = at == list.at;

@@ -252,11 +252,10 @@ fn wanted(app: &App, purpose: &Purpose, form: &Form) -> Result<Wanted, Problems>
         }
         Purpose::RootPassword
         | Purpose::DatabasePassword(_)
+        | Purpose::BusPassword
         | Purpose::ConsoleProxy(..)
         | Purpose::CollectLogs
-        | Purpose::JoinCloud => {
-            return Err(Vec::new());
-        }
+        | Purpose::JoinCloud => return Err(Vec::new()),
     };
     Ok(Wanted::Edit(edit))
 }

@@ -14,18 +14,18 @@ use crate::{
 };
 
 /// Actions, with what each is for.
-const ACTIONS: [(Word, Purpose); 3] = [
+const ACTIONS: [(Word, Purpose); 4] = [
     (words::ROOT_PASSWORD, Purpose::RootPassword),
     (words::DATABASE_ROOT_PASSWORD, Purpose::DatabasePassword("root")),
     (words::DATABASE_ZSTACK_PASSWORD, Purpose::DatabasePassword("zstack")),
+    (words::BUS_PASSWORD, Purpose::BusPassword),
 ];
 
 pub(super) fn open(app: &mut App) -> Vec<Effect> {
     if app.role != Role::Management {
         return form(app, Purpose::RootPassword);
     }
-    let words = ACTIONS.iter().map(|(word, _)| *word).chain([words::BUS_PASSWORD]);
-    let items = words.map(|word| app.say(word).to_owned()).collect();
+    let items = ACTIONS.iter().map(|(word, _)| app.say(*word).to_owned()).collect();
     super::again(app, Choice::Passwords, List::new(words::CHANGE_PASSWORDS, Vec::new(), items));
     Vec::new()
 }
@@ -38,13 +38,14 @@ pub(super) fn chosen(app: &mut App, list: List, at: usize) -> Vec<Effect> {
         Vec::new()
     };
     match ACTIONS.get(at) {
-        None => nothing(app, words::BUS_PASSWORD, words::NO_BUS),
+        Some((title, Purpose::BusPassword)) if !app.facts.message_bus => nothing(app, *title, words::NO_BUS),
         Some((title, Purpose::DatabasePassword(_)))
             if app.facts.service.seen().is_some_and(|service| !service.database_server) =>
         {
             nothing(app, *title, words::NO_DATABASE_SERVER)
         }
         Some((_, purpose)) => form(app, purpose.clone()),
+        None => Vec::new(),
     }
 }
 
@@ -55,6 +56,7 @@ fn title(purpose: &Purpose) -> Word {
 fn form(app: &mut App, purpose: Purpose) -> Vec<Effect> {
     let old = match purpose {
         Purpose::RootPassword => words::OLD_PASSWORD,
+        Purpose::BusPassword => words::ROOT_NOW,
         _ => words::DATABASE_ROOT_NOW,
     };
     let fields = vec![
@@ -90,6 +92,9 @@ pub(super) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effe
             Effect::ChangeDatabasePassword { account, root: old, new },
             app.fill(words::ASK_DATABASE_PASSWORD, &[account]),
         ),
+        Purpose::BusPassword => {
+            (Effect::ChangeBusPassword { root: old, new }, app.say(words::ASK_BUS_PASSWORD).to_owned())
+        }
         _ => (Effect::ChangeRootPassword { old, new }, app.say(words::ASK_ROOT_PASSWORD).to_owned()),
     };
     // What was typed is in the effect alone from now on.

@@ -1,4 +1,4 @@
-//! Entries about the service, its console proxy, its logs and its database (OS-TUI-085 to 108).
+//! Entries about the service, its console proxy, its logs and its database (OS-TUI-085 to 117).
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -27,6 +27,18 @@ const PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
 pub(super) fn open_actions(app: &mut App) -> Vec<Effect> {
     let items = ACTIONS.iter().map(|(label, ..)| app.say(*label).to_owned()).collect();
     super::again(app, Choice::Service, List::new(words::SERVICE, Vec::new(), items));
+    Vec::new()
+}
+
+/// The question is the first window: there is nothing to choose (OS-TUI-111, OS-TUI-117).
+pub(super) fn open_reset(app: &mut App, drop_database: bool) -> Vec<Effect> {
+    let (title, text, phrase) = if drop_database {
+        (words::RESET_AND_DROP, words::RESET_AND_DROP_TEXT, "reset zstack drop database")
+    } else {
+        (words::RESET, words::RESET_TEXT, "reset zstack")
+    };
+    let text = [words::EXTREMELY_DANGEROUS, text].map(|text| app.say(text).to_owned()).to_vec();
+    app.windows.push(Window::Ask(Effect::Reset { drop_database }, Question::phrase(title, text, phrase)));
     Vec::new()
 }
 

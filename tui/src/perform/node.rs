@@ -25,6 +25,9 @@ const IDLE_PART: u32 = 200;
 /// How often the services are asked, in looks at everything else.
 const SERVICES_EVERY: u64 = 3;
 
+/// What controls RabbitMQ.
+const MESSAGE_BUS: &str = "rabbitmqctl";
+
 /// Two numbers of each interface, by its name: what comes in and what goes out.
 type Counters = BTreeMap<String, (u64, u64)>;
 
@@ -47,6 +50,12 @@ pub struct Observer {
     facts: Facts,
 }
 
+/// Whether there is a program of this name to be run.
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 impl Observer {
     /// Looks at a node of that kind.
     pub fn new(role: Role, paths: &Paths) -> Self {
@@ -66,7 +75,11 @@ impl Observer {
             traffic: None,
             nics: Reading::Unknown,
             nics_due: None,
-            facts: Facts { host: System::host_name().unwrap_or_default(), ..Facts::default() },
+            facts: Facts {
+                host: System::host_name().unwrap_or_default(),
+                message_bus: has(MESSAGE_BUS),
+                ..Facts::default()
+            },
         }
     }
 

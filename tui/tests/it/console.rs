@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent};
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    layout::{Position, Size},
+};
 use zstack_tui::{
     app::App,
     draw,
@@ -13,7 +17,7 @@ use zstack_tui::{
     },
     look::Look,
     role::Role,
-    update::{Event, update},
+    update::{Event, Mouse, update},
     words::Language,
 };
 
@@ -77,6 +81,22 @@ impl Console {
 
     pub(crate) fn press(&mut self, code: KeyCode) {
         self.happen(Event::Key(KeyEvent::from(code)));
+    }
+
+    /// Clicks on the first place of the usual screen that has this text.
+    #[track_caller]
+    pub(crate) fn click(&mut self, text: &str) {
+        let screen = self.screen(80, 24);
+        let found = screen.lines().enumerate().find_map(|(row, line)| Some((row, line.split_once(text)?.0)));
+        let (row, before) = found.unwrap_or_else(|| panic!("{text:?} is not on\n{screen}"));
+        // Lines of the picture stand in quotes.
+        let column = before.chars().count() - 1;
+        self.mouse(Mouse::Click(Position::new(column.try_into().unwrap(), row.try_into().unwrap())));
+    }
+
+    /// The mouse, on a screen of the usual size.
+    pub(crate) fn mouse(&mut self, mouse: Mouse) {
+        self.happen(Event::Mouse(mouse, Size::new(80, 24)));
     }
 
     pub(crate) fn text(&mut self, text: &str) {
@@ -149,6 +169,7 @@ pub(crate) fn healthy() -> Facts {
             nic("bond0", "bond", true, true, "192.168.1.10/24"),
             nic("bond0.100", "vlan", true, false, "10.0.100.10/24"),
         ]),
+        message_bus: true,
         service: Reading::Seen(ServiceFacts {
             version: "0.1.0".to_owned(),
             web_address: "https://192.168.1.10:5000".to_owned(),

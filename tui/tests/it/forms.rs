@@ -5,8 +5,8 @@ use zstack_tui::{
     app::Screen,
     effect::{Backup, Denied, Edit, Effect, Outcome, PowerAction, ServiceAction},
     facts::Reading,
-    role::Role,
-    update::Event,
+    role::{Entry, Role},
+    update::{Event, Mouse},
 };
 
 use crate::console::{Console, cloudless, healthy, interfaces, planned};
@@ -145,12 +145,40 @@ fn os_tui_054_to_056_the_passwords_of_the_database() {
     console.press(KeyCode::Down);
     console.press(KeyCode::Enter);
     console.shows("It has no passwords");
-    // And messages that stay inside the service need none (OS-TUI-057).
-    let mut console = management("Change Passwords");
-    console.press(KeyCode::End);
-    console.shows("> RabbitMQ password of zstack");
+}
+
+#[test]
+fn os_tui_057_to_059_the_password_of_the_message_bus() {
+    let opened = |message_bus| {
+        let mut console = management("Change Passwords");
+        console.facts(zstack_tui::facts::Facts { message_bus, ..healthy() });
+        console.press(KeyCode::End);
+        console.shows("> RabbitMQ password of zstack");
+        console.press(KeyCode::Enter);
+        console
+    };
+    // Messages that stay inside the service need none.
+    opened(false).shows("There is no such password");
+    for (typed, problem) in [
+        (["root", "new", "other"], "differs from the new password"),
+        (["root", "", ""], "is empty"),
+        (["", "new", "new"], "is empty"),
+    ] {
+        let mut console = opened(true);
+        console.shows("System password of root");
+        fill_all(&mut console, &typed);
+        console.press(KeyCode::Enter);
+        console.shows(problem);
+        assert!(matches!(console.asked(), Effect::Authenticate(_)), "nothing but the gate's was asked for");
+    }
+    let mut console = opened(true);
+    fill_all(&mut console, &["root", "new", "new"]);
     console.press(KeyCode::Enter);
-    console.shows("There is no such password");
+    console.shows("Change RabbitMQ's password of zstack");
+    console.press(KeyCode::Char('y'));
+    assert_eq!(*console.asked(), Effect::ChangeBusPassword { root: "root".into(), new: "new".into() });
+    console.outcome(Outcome::Ended(Err("The password of root is wrong. Nothing was changed.".to_owned())));
+    console.shows("ERROR The password of root is wrong");
 }
 
 #[test]
@@ -435,6 +463,96 @@ fn os_tui_105_to_108_125_to_127_every_action_has_its_phrase() {
         console.press(KeyCode::Enter);
         assert_eq!(*console.asked(), Effect::Power(action));
     }
+}
+
+#[test]
+fn os_tui_110_to_117_a_reset_is_extremely_dangerous_and_has_a_phrase_of_its_own() {
+    for (label, phrase, others, drop_database) in [
+        ("Reset ZStack Service", "reset zstack", ["reset zstack drop database", "RESET ZSTACK"], false),
+        ("Reset ZStack Service&Drop Database", "reset zstack drop database", ["reset zstack", "y"], true),
+    ] {
+        for wrong in others {
+            let mut console = management(label);
+            console.shows("extremely dangerous");
+            console.shows(if drop_database {
+                "DATABASE IS DROPPED"
+            } else {
+                "database and the keys of the cloud are kept"
+            });
+            console.text(wrong);
+            console.press(KeyCode::Enter);
+            assert!(matches!(console.asked(), Effect::Authenticate(_)), "{wrong:?} asked for {:?}", console.asked());
+        }
+        let mut console = management(label);
+        console.text(phrase);
+        console.press(KeyCode::Enter);
+        assert_eq!(*console.asked(), Effect::Reset { drop_database });
+        // It is not given up in the middle.
+        console
+            .outcome(Outcome::Progress { line: Some("stopping the management service".to_owned()), done: Some(300) });
+        console.press(KeyCode::Esc);
+        console.shows("30 %");
+        console.shows("stopping the management service");
+        console.outcome(Outcome::Ended(Ok("log in as admin with `password`".to_owned())));
+        console.shows("OK log in as admin with `password`");
+        // OS-TUI-043: nodes without the service have nothing to reset.
+        for role in [Role::Compute, Role::Storage] {
+            assert!(!role.entries().iter().any(|entry| matches!(entry, Entry::Reset | Entry::ResetAndDrop)));
+        }
+    }
+    let mut console = management("Reset ZStack Service");
+    console.text("reset zstack");
+    console.press(KeyCode::Enter);
+    console.outcome(Outcome::Ended(Err("the database cannot be backed up, and nothing was changed".to_owned())));
+    console.shows("ERROR the database cannot be backed up, and nothing was changed");
+}
+
+#[test]
+fn a_mouse_chooses_what_is_under_it_and_scrolls_but_answers_nothing() {
+    let mut console = Console::configuration(Role::Management);
+    console.click("Start/Stop/Restart");
+    console.shows("> Start");
+    console.click("Restart  ");
+    console.shows("To confirm, type: restart zstack");
+    console.text("restart zstack");
+    for text in ["To confirm", "restart zstack", "Terminal Info", "Change Passwords"] {
+        console.click(text);
+        assert!(matches!(console.asked(), Effect::Authenticate(_)), "{text:?} asked for {:?}", console.asked());
+    }
+    console.shows("> restart zstack");
+    console.press(KeyCode::Esc);
+
+    // What lies under a window is out of reach, and what is beside the buttons is nothing.
+    console.click("Collect Logs");
+    console.click("Terminal Info");
+    console.shows("Since");
+    console.mouse(Mouse::Down);
+    console.press(KeyCode::Esc);
+    console.click("System Configuration");
+    assert!(console.app.windows.is_empty());
+    for expected in [6, 7, 8].map(Screen::Configuration) {
+        assert_eq!(console.app.screen, expected);
+        console.mouse(Mouse::Down);
+    }
+    console.mouse(Mouse::Up);
+    assert_eq!(console.app.screen, Screen::Configuration(8));
+
+    // Lists that are longer than their window: the line that is seen there, not the one of the same number.
+    let mut console = management("Backup Database");
+    let backup = |at: usize| Backup { file: format!("/backups/number-{at:02}.gz").into(), size: 2048 };
+    console.outcome(Outcome::Backups(Ok((0..40).map(backup).collect())));
+    (0..30).for_each(|_| console.mouse(Mouse::Down));
+    console.click("number-25.gz");
+    console.shows("number-25.gz");
+    console.shows("restore database");
+
+    let mut console = Console::new(Role::Storage);
+    console.press(KeyCode::F(12));
+    console.text("secret");
+    console.press(KeyCode::Enter);
+    console.outcome(Outcome::Authenticated(Ok(())));
+    console.click("Poweroff");
+    console.shows("To confirm, type: POWEROFF");
 }
 
 #[test]

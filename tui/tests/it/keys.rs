@@ -7,10 +7,11 @@ use proptest::{
     prelude::*,
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
+use ratatui::layout::{Position, Size};
 use zstack_tui::{
     effect::{Backup, Denied, Effect, Outcome},
     role::Role,
-    update::Event,
+    update::{Event, Mouse},
 };
 
 use crate::console::{Console, cloudless, degraded, healthy, interfaces, planned};
@@ -33,6 +34,7 @@ enum Act {
     /// The node answers what was asked, well or not.
     Answer(bool),
     Time(u64),
+    Mouse(Mouse),
     Facts(u8),
 }
 
@@ -62,7 +64,22 @@ fn keys() -> impl Strategy<Value = KeyCode> {
     ]
 }
 
-fn acts() -> impl Strategy<Value = Act> {
+/// One thing, or now and then the whole way into an entry and through its question, which chance alone hardly finds.
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let way = |at| {
+        vec![
+            Act::Unlock(2),
+            Act::Gate(true),
+            Act::Entry(at),
+            Act::Answer(true),
+            Act::Key(KeyCode::Enter, false),
+            Act::Obey,
+        ]
+    };
+    prop_oneof![20 => act().prop_map(|act| vec![act]), 1 => (0..12_usize).prop_map(way)]
+}
+
+fn act() -> impl Strategy<Value = Act> {
     let words = prop::sample::select(vec![
         "stop zstack",
         "start zstack",
@@ -70,6 +87,8 @@ fn acts() -> impl Strategy<Value = Act> {
         "REBOOT",
         "POWEROFF",
         "restore database",
+        "reset zstack",
+        "reset zstack drop database",
         "192.168.1.1",
         "abcd-efgh-jkmn-pqrs-tvwx",
         "em9",
@@ -81,11 +100,13 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => words.prop_map(Act::Words),
         1 => ".{0,300}".prop_map(Act::Paste),
         1 => prop::sample::select(vec![2, 12]).prop_map(Act::Unlock),
-        2 => (0..10_usize).prop_map(Act::Entry),
+        2 => (0..12_usize).prop_map(Act::Entry),
         3 => Just(Act::Obey),
         4 => prop::bool::weighted(0.8).prop_map(Act::Gate),
         4 => prop::bool::weighted(0.8).prop_map(Act::Answer),
         1 => (0..700_000_u64).prop_map(Act::Time),
+        2 => (0..100_u16, 0..34_u16).prop_map(|(x, y)| Act::Mouse(Mouse::Click(Position::new(x, y)))),
+        1 => prop::sample::select(vec![Mouse::Up, Mouse::Down]).prop_map(Act::Mouse),
         1 => (0..3_u8).prop_map(Act::Facts),
     ]
 }
@@ -165,6 +186,13 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
                 words.chars().for_each(|code| press(&mut console, &mut watch, KeyCode::Char(code), false));
                 press(&mut console, &mut watch, KeyCode::Enter, false);
             }
+            Act::Mouse(mouse) => {
+                let before = console.screen(SCREEN.0, SCREEN.1);
+                console.effects.clear();
+                console.happen(Event::Mouse(mouse, Size::from(SCREEN)));
+                // No key was pressed: nothing that wants an answer may come of it.
+                check(&console, &mut watch, &before, KeyCode::Null);
+            }
             Act::Paste(text) => console.happen(Event::Paste(text)),
             Act::Unlock(key) => {
                 press(&mut console, &mut watch, KeyCode::F(key), false);
@@ -216,7 +244,7 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
 #[test]
 fn nothing_privileged_happens_without_password_and_answer() {
     let roles = prop::sample::select(vec![Role::Management, Role::Compute, Role::Storage]);
-    let strategy = (roles, (80..200_u16, 24..60_u16), prop::collection::vec(acts(), 1..100));
+    let strategy = (roles, (80..200_u16, 24..60_u16), prop::collection::vec(acts(), 1..80));
     let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
     // The same keys every time, and with PROPTEST_CASES as many others as wanted.
     let mut runner = match std::env::var("PROPTEST_CASES") {
@@ -225,14 +253,14 @@ fn nothing_privileged_happens_without_password_and_answer() {
     };
     let reached = RefCell::new(BTreeSet::new());
     let ran = runner.run(&strategy, |(role, size, acts)| {
-        reached.borrow_mut().extend(run(role, size, acts).reached);
+        reached.borrow_mut().extend(run(role, size, acts.concat()).reached);
         Ok(())
     });
     if let Err(error) = ran {
         panic!("{error}");
     }
     // Keys that never get anywhere show nothing.
-    for effect in ["ChangeNetwork", "Service", "Power", "SetConsoleProxy"] {
+    for effect in ["ChangeNetwork", "Service", "Power", "SetConsoleProxy", "Reset"] {
         assert!(reached.borrow().contains(effect), "{effect} was never reached: {reached:?}");
     }
 }

@@ -200,6 +200,28 @@ fn os_tui_105_to_108_the_service_is_told_and_the_phrase_is_needed() {
 }
 
 #[test]
+fn a_mouse_is_listened_to_where_the_configuration_says_so() {
+    let folder = folder();
+    let mut tty = start(folder.path(), "", "xterm");
+    tty.wait("NODE INFO");
+    assert!(!tty.listens_to_mouse(), "not by default: it would take selecting text away");
+    assert!(tty.end().success());
+    let file = folder.path().join("tui.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("mouse = true\n{text}")).unwrap();
+    let mut tty = start(folder.path(), "", "xterm");
+    open(&mut tty, PASSWORD, 0);
+    tty.wait("MySQL password of root");
+    assert!(tty.listens_to_mouse());
+    tty.escape("MySQL password of root");
+    tty.click("Start/Stop/Restart");
+    tty.wait("> Start");
+    tty.click("Stop  ");
+    tty.wait("To confirm, type: stop zstack");
+    assert!(tty.end().success());
+}
+
+#[test]
 fn a_terminal_without_unicode_gets_ascii_and_the_console_writes_little_while_it_idles() {
     let folder = folder();
     let mut tty = start(folder.path(), "", "vt220");

@@ -111,6 +111,11 @@ fn windows_of_every_entry() {
     console.press(KeyCode::Enter);
     picture("passwords_root_refused", &console);
 
+    let mut console = entry("Change Passwords");
+    console.press(KeyCode::End);
+    console.press(KeyCode::Enter);
+    picture("passwords_bus", &console);
+
     let mut console = entry("Rename NIC");
     picture("wait", &console);
     console.outcome(Outcome::Network(Ok(interfaces())));
@@ -181,6 +186,26 @@ fn windows_of_every_entry() {
     console.press(KeyCode::Enter);
     console.outcome(Outcome::Ended(Ok("The management service has stopped.".to_owned())));
     picture("success", &console);
+
+    let mut console = entry("Reset ZStack Service");
+    console.text("reset zstack");
+    picture("reset", &console);
+    console.press(KeyCode::Enter);
+    for (line, done) in [("backing the database up", 150), ("installing the packages again", 400)] {
+        console.outcome(Outcome::Progress { line: Some(line.to_owned()), done: Some(done) });
+    }
+    picture("reset_running", &console);
+    console.outcome(Outcome::Ended(Err(
+        "the repository does not have zstack-ctl=0.1.0-1; nothing was changed".to_owned()
+    )));
+    picture("reset_refused", &console);
+    picture("reset_and_drop", &entry("Reset ZStack Service&Drop Database"));
+    let mut console = Console::configuration(Role::Management);
+    console.press(KeyCode::F(3));
+    (0..10).for_each(|_| console.press(KeyCode::Down));
+    picture("reset_and_drop_chosen_chinese", &console);
+    console.press(KeyCode::Enter);
+    picture("reset_and_drop_chinese", &console);
 
     picture("terminal", &entry("Terminal Info"));
 }

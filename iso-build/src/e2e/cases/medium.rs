@@ -1,6 +1,10 @@
 //! From the medium to a working node, on whole computers (F-001 to F-018; OS-USB, OS-INST, OS-MODE, OS-DISK, OS-BOOT).
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -16,6 +20,7 @@ pub(in crate::e2e) mod attended;
 pub(in crate::e2e) mod classic;
 pub(in crate::e2e) mod cloud;
 mod node;
+pub(in crate::e2e) mod operator;
 pub(in crate::e2e) mod roles;
 pub(in crate::e2e) mod trouble;
 
@@ -24,11 +29,13 @@ const INSTALL: Duration = Duration::from_secs(1800);
 /// How long the installed system may take to be there.
 const BOOT: Duration = Duration::from_secs(900);
 /// How long one command on it may take.
-const COMMAND: Duration = Duration::from_secs(120);
+pub(super) const COMMAND: Duration = Duration::from_secs(120);
 /// Size of the disk; it grows as it is written.
 const DISK: &str = "24G";
 /// Password of root on the installed nodes.
-const PASSWORD: &str = "First_password.1";
+pub(super) const PASSWORD: &str = "First_password.1";
+/// Password of a cloud's administrator, from the first login on.
+const ADMINISTRATOR: &str = "Cloud_password.1";
 
 /// Places in the boot menu.
 mod menu {

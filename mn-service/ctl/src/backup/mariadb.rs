@@ -146,6 +146,20 @@ impl Server {
         self.ask(work, &sql).await
     }
 
+    /// Whether the user's password is one that the server knows for him. On its own machine the server may have let him in
+    /// for who he is there, whatever password he gave; one that has no password to compare counts as right.
+    pub(crate) async fn knows_password(&self, work: &Path) -> Result<bool, Failure> {
+        let (Some(password), true) = (&self.password, self.socket.is_some()) else { return Ok(true) };
+        let sql = format!(
+            "SELECT COALESCE(SUM(Priv LIKE '%\"*%'), 0) = 0 \
+             OR COALESCE(SUM(Priv LIKE CONCAT('%\"', PASSWORD({}), '\"%')), 0) > 0 \
+             FROM mysql.global_priv WHERE User = {} AND Host = 'localhost'",
+            literal(password),
+            literal(&self.user)
+        );
+        Ok(self.ask(work, &sql).await?.first().is_some_and(|line| line == "1"))
+    }
+
     /// From where the user `user` may come: the second half of MariaDB's account names.
     pub(crate) async fn hosts_of(&self, work: &Path, user: &str) -> Result<Vec<String>, Failure> {
         self.ask(work, &format!("SELECT Host FROM mysql.user WHERE User = {}", literal(user))).await
@@ -207,6 +221,14 @@ impl Server {
                 name(&self.database)
             ));
         }
+        self.ask(work, &sql).await.map(drop)
+    }
+
+    /// Drops the database and makes an empty one of its name. Whoever may do everything with it may do that, and rights
+    /// stay.
+    pub(super) async fn anew(&self, work: &Path) -> Result<(), Failure> {
+        let database = name(&self.database);
+        let sql = format!("DROP DATABASE IF EXISTS {database};\nCREATE DATABASE {database} CHARACTER SET utf8mb4;\n");
         self.ask(work, &sql).await.map(drop)
     }
 

@@ -6,6 +6,7 @@ mod mariadb;
 mod place;
 mod restore;
 mod sqlite;
+mod wipe;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,9 @@ use crate::{
 use archive::{Manifest, Source};
 pub(crate) use mariadb::Server;
 pub use place::Place;
+pub(crate) use restore::is_down;
 pub use restore::{Restore, restore};
+pub(crate) use wipe::{present, wipe};
 
 /// Member of an archive that holds a SQLite database.
 const SQLITE: &str = "database.sqlite";

@@ -65,6 +65,11 @@ pub async fn restore(
     let config = &control.config;
     let database = Database::of(config)?;
     let place = Place::open(&config.data_dir)?;
+    if layout::unfinished_reset(&config.data_dir).exists() {
+        // To finish it may drop the database.
+        return Err(Failure::new("a reset was interrupted; nothing was changed")
+            .hint("finish it first, as it was begun: zstack-ctl reset, with or without --drop-database"));
+    }
     clear(&config.data_dir)?;
     let work = work(&config.data_dir)?;
     reporter.part(0.0, 0.3);
@@ -171,7 +176,7 @@ fn check(file: &Path, into: &Path, database: &Database, reporter: &mut Reporter)
 }
 
 /// Refuses while a service that we did not start uses the data directory.
-async fn is_down(socket: &Path) -> Result<(), Failure> {
+pub(crate) async fn is_down(socket: &Path) -> Result<(), Failure> {
     match Client::new(socket).get::<Summary>(SUMMARY).await {
         Err(ControlError::NotRunning { .. }) => Ok(()),
         _ => Err(Failure::new(format!(

@@ -4,11 +4,17 @@ use std::{fs::File, process::Command};
 
 use private_tty::{DOWN, ENTER, F2, TAB, Tty};
 
-use crate::real::{Machine, program};
+use private_mariadb::{Durability, MariaDb};
+
+use crate::{
+    install,
+    real::{Machine, output, program},
+};
 
 /// The password of root in the console's copy of `/etc`.
 const PASSWORD: &str = "first-Password-1";
 /// Lines of the system configuration (OS-TUI-042).
+const PASSWORDS: usize = 0;
 const CONSOLE_PROXY: usize = 5;
 const LOGS: usize = 6;
 const BACKUP: usize = 7;
@@ -19,10 +25,16 @@ fn sh(script: &str) {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A copy of `/etc` for a machine, in which root has a password that the test knows.
+fn copy_etc(machine: &Machine) {
+    let etc = machine.path("etc").display().to_string();
+    sh(&format!("cp -a /etc {etc}; mount --bind {etc} /etc; echo root:{PASSWORD} | chpasswd"));
+}
+
 /// Starts the console of a machine, with a copy of `/etc` that has a password of root that the test knows.
 fn console(machine: &Machine) -> Tty {
     let (home, etc) = (machine.home.path().display().to_string(), machine.path("etc").display().to_string());
-    sh(&format!("cp -a /etc {etc}; mount --bind {etc} /etc; echo root:{PASSWORD} | chpasswd"));
+    copy_etc(machine);
     let pam = include_str!("../../../../rpm-specs/pam/zstack-tui");
     std::fs::write(machine.path("etc/pam.d/zstack-tui"), pam).unwrap();
     let config = format!(
@@ -36,7 +48,12 @@ fn console(machine: &Machine) -> Tty {
     );
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-ec", &script]).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
-    command.env("ZS_NETWORK_ROOT", machine.path("root")).stderr(File::create(machine.path("stderr")).unwrap());
+    // What is in the way of other programs' names is the test's.
+    let path = format!("{home}/bin:{}", std::env::var("PATH").unwrap());
+    command
+        .env("PATH", path)
+        .env("ZS_NETWORK_ROOT", machine.path("root"))
+        .stderr(File::create(machine.path("stderr")).unwrap());
     Tty::start(&mut command)
 }
 
@@ -134,4 +151,87 @@ async fn os_tui_085_to_108_an_operator_backs_up_restores_collects_and_restarts_o
     let said = std::fs::read_to_string(machine.path("stderr")).unwrap();
     assert!(!said.contains(PASSWORD), "{said}");
     assert!(tty.end().success());
+}
+
+/// Fills in the form for a password: what is asked for first, and twice the new one; and says yes.
+fn change(tty: &mut Tty, line: usize, [old, new]: [&str; 2]) {
+    open(tty, PASSWORDS);
+    tty.wait("MySQL password of root");
+    (0..line).for_each(|_| tty.send(DOWN));
+    tty.send(ENTER);
+    tty.wait("New password again");
+    tty.send_all(&[old, TAB, new, TAB, new, ENTER]);
+    tty.wait("Press Y to do this");
+    tty.send("y");
+}
+
+/// OS-TUI-054 to 059: from the keys to a login with the new password.
+#[tokio::test(flavor = "multi_thread")]
+async fn os_tui_054_to_059_passwords_typed_on_the_screen_are_those_of_database_and_message_bus() {
+    let server = MariaDb::start(Durability::None).unwrap();
+    let socket = server.socket().display().to_string();
+    let machine = Machine::new("");
+    let generated = machine.path("passwords.toml").display().to_string();
+    machine.run(&["prepare_node", "database", "--socket", &socket, "--passwords", &generated]).expect(0);
+    let made: toml::Table = std::fs::read_to_string(&generated).unwrap().parse().unwrap();
+    let [root, zstack] = ["database_root", "database_zstack"].map(|key| made[key].as_str().unwrap().to_owned());
+    let logs_in = |user: &str, password: &str| {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "--user", user, &format!("--socket={socket}"), "--execute", "SELECT 1"]);
+        output(client.env("MYSQL_PWD", password)).code == 0
+    };
+    assert!(logs_in("zstack", &zstack));
+    machine.run(&["start"]).expect(0);
+    machine.make_zone("paris").await;
+
+    // A message bus that lets everybody in and notes what it is told.
+    std::fs::create_dir(machine.path("bin")).unwrap();
+    let script = format!("#!/bin/sh\necho \"$*\" >> {0}/asked; cat > {0}/told-$1\n", machine.home.path().display());
+    std::fs::write(machine.path("script"), script).unwrap();
+    install(&machine.path("script"), &machine.path("bin/rabbitmqctl"));
+
+    let mut tty = console(&machine);
+    let passwords = machine.path("etc/zstack/generated-passwords.toml");
+    std::fs::create_dir_all(passwords.parent().unwrap()).unwrap();
+    std::fs::write(&passwords, "bus_zstack = \"the-old-one\"\n").unwrap();
+    tty.wait("MN service  running");
+    tty.send(F2);
+    tty.wait("Password of root");
+    tty.send_all(&[PASSWORD, ENTER]);
+    tty.wait("> Change Passwords");
+
+    change(&mut tty, 2, ["not-this-one", "Second-one.2"]);
+    tty.wait("ERROR");
+    tty.escape("ERROR");
+    assert!(logs_in("zstack", &zstack) && !logs_in("zstack", "Second-one.2"), "OS-TUI-055: nothing changed");
+    let pid = machine.read("mn-service.pid");
+    change(&mut tty, 2, [&root, "Second-one.2"]);
+    ended(&mut tty, "the password of the database's user zstack has been changed");
+    assert!(logs_in("zstack", "Second-one.2") && !logs_in("zstack", &zstack));
+    assert_ne!(machine.read("mn-service.pid"), pid, "OS-TUI-056: the service is restarted");
+    assert_eq!(machine.zones().await, ["paris"], "and uses it");
+    change(&mut tty, 1, [&root, "Third-one.3"]);
+    ended(&mut tty, "the password of the database's user root has been changed");
+    change(&mut tty, 2, [&root, "Fourth-one.4"]);
+    tty.wait("ERROR");
+    tty.escape("ERROR");
+    change(&mut tty, 2, ["Third-one.3", "Fourth-one.4"]);
+    ended(&mut tty, "the password of the database's user zstack has been changed");
+    assert!(logs_in("zstack", "Fourth-one.4"));
+
+    // OS-TUI-058, and then the right one.
+    change(&mut tty, 3, ["not-roots", "Bus-one.1"]);
+    tty.wait("The password of root is wrong. Nothing was changed.");
+    tty.escape("Nothing was changed.");
+    assert!(!machine.path("asked").exists(), "the message bus heard nothing");
+    change(&mut tty, 3, [PASSWORD, "Bus-one.1"]);
+    ended(&mut tty, "the password of the message bus's user zstack has been changed");
+    assert_eq!(std::fs::read_to_string(machine.path("told-change_password")).unwrap(), "Bus-one.1\n");
+    assert!(!std::fs::read_to_string(machine.path("asked")).unwrap().contains("Bus-one"), "in no list of processes");
+    let file: toml::Table = std::fs::read_to_string(&passwords).unwrap().parse().unwrap();
+    assert_eq!(file["bus_zstack"].as_str(), Some("Bus-one.1"));
+    let said = std::fs::read_to_string(machine.path("stderr")).unwrap();
+    assert!(["one.1", "one.2", "one.3", "one.4", PASSWORD].iter().all(|secret| !said.contains(secret)), "{said}");
+    assert!(tty.end().success());
+    machine.run(&["stop"]).expect(0);
 }

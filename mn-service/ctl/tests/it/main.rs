@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop loudly")]
 
 mod backup;
+mod bus;
 mod console;
 mod logs;
 mod prepare;
 mod real;
+mod reset;
 mod service;
 mod settings;
 

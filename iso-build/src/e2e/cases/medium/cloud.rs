@@ -8,11 +8,10 @@ use installer_plan::manifest::Role;
 
 use super::{
     BOOT, DISK, PASSWORD, key_pair, menu, nat,
-    node::{Login, Node, api_answers, check_node},
+    node::{Login, Node, administrator, check_node},
     watched,
 };
 use crate::{
-    api::Client,
     cloud::{Cloud, Plan, Range},
     e2e::{
         cable::Cable,
@@ -25,8 +24,6 @@ use crate::{
     progress::Progress,
 };
 
-/// Password of the cloud's administrator, from the first login on.
-const ADMINISTRATOR: &str = "Cloud_password.1";
 /// Where a file of the guest lies on the management node.
 const GUEST: &str = "/var/lib/zstack-offer/guest.qcow2";
 
@@ -101,13 +98,7 @@ async fn cloud(desk: &Desk, management: &Member, compute: &Member) -> Result<()>
     ensure!(bond.matches("Slave Interface").count() == 2, "OS-NET-010: {bond}");
     ensure!(bond.contains(&format!("{}/24", compute.address)), "OS-NET-012: {bond}");
     manager.run(&format!("ping -c 3 -w 30 {}", compute.address)).await?;
-    api_answers(management.ports[1]).await?;
-
-    let url = format!("https://127.0.0.1:{}", management.ports[1]);
-    // From another machine it can do this and nothing else.
-    let client = Client::trusting(&url, "admin", "password").await?;
-    client.change_password("admin", ADMINISTRATOR).await?;
-    let api = Client::trusting(&url, "admin", ADMINISTRATOR).await?;
+    let api = administrator(management.ports[1]).await?;
 
     manager.run(&format!("mkdir -p {}", parent(GUEST))).await?;
     let image = guest::image(&Progress::new()).await?;

@@ -5,8 +5,9 @@ use std::{path::Path, time::Duration};
 use anyhow::{Result, ensure};
 use installer_plan::manifest::Role;
 
-use super::{BOOT, COMMAND, PASSWORD};
+use super::{ADMINISTRATOR, BOOT, COMMAND, PASSWORD};
 use crate::{
+    api::Client,
     e2e::{computer::Firmware, wait::until},
     program::{Ended, Program},
 };
@@ -112,4 +113,16 @@ pub(super) async fn api_answers(port: u16) -> Result<()> {
         Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
     })
     .await
+}
+
+/// A session of the administrator. As long as he has his first password it can do nothing but change it, so it does.
+pub(super) async fn administrator(port: u16) -> Result<Client> {
+    api_answers(port).await?;
+    let url = format!("https://127.0.0.1:{port}");
+    if let Ok(client) = Client::trusting(&url, "admin", ADMINISTRATOR).await {
+        return Ok(client);
+    }
+    let first = Client::trusting(&url, "admin", "password").await?;
+    first.change_password("admin", ADMINISTRATOR).await?;
+    Client::trusting(&url, "admin", ADMINISTRATOR).await
 }

@@ -155,12 +155,25 @@ async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
     install_and(desk, wanted, async |_, _| Ok(())).await
 }
 
-/// Installs, starts and checks a node; says how long it took until it could be used. It is given away with its ports.
-async fn install_and(
-    desk: &Desk,
-    wanted: Wanted,
-    then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
-) -> Result<Times> {
+/// A node that was installed and is switched off.
+pub(super) struct Installed {
+    pub(super) hardware: Hardware,
+    /// Lets root in.
+    pub(super) key: PathBuf,
+    /// Ports of this machine that lead to its SSH server and to its API.
+    pub(super) ports: Vec<u16>,
+    /// How long it took.
+    seconds: f64,
+}
+
+/// Installs a management node.
+pub(super) async fn management(desk: &Desk) -> Result<Installed> {
+    let source = Source::Labelled;
+    installed(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
+}
+
+/// Installs a node from its source of answers.
+async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     let public = key_pair(desk).await?;
     let key = desk.folder().join("key");
     let (other, disk) = (precious(desk).await?, desk.folder().join("disk.qcow2"));
@@ -214,9 +227,18 @@ async fn install_and(
     desk.note(format!("installed after {installed:.0} s"));
     drop(computer);
     ensure!(digest(&other).await? == before, "a disk was changed that nobody named");
-
     // The firmware starts the disk that is left.
     let hardware = Hardware { readonly: Vec::new(), disks: hardware.disks[1..].to_vec(), ..hardware };
+    Ok(Installed { hardware, key, ports, seconds: installed })
+}
+
+/// Installs, starts and checks a node; says how long it took until it could be used. It is given away with its ports.
+async fn install_and(
+    desk: &Desk,
+    wanted: Wanted,
+    then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
+) -> Result<Times> {
+    let Installed { hardware, key, ports, seconds: installed } = installed(desk, wanted).await?;
     let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
     let login = if wanted.source == Source::Arguments { Login::Password } else { Login::Key(&key) };
     let node = Node { login, port: ports[0] };
