@@ -1,10 +1,6 @@
 //! From the medium to a working node, on whole computers (F-001 to F-018; OS-USB, OS-INST, OS-MODE, OS-DISK, OS-BOOT).
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::TcpListener, path::Path, time::Duration};
 
 use anyhow::Result;
 
