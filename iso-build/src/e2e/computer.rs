@@ -134,9 +134,12 @@ impl Computer {
         })?;
         let (mut arriving, line) =
             UnixStream::connect(&wire).await.context("the serial line cannot be reached")?.into_split();
-        // QEMU keeps what arrives in its log, and stops the computer when nobody takes it.
+        // QEMU could keep a log, too, but writes bytes twice there that it could not send at once.
+        let kept = std::fs::OpenOptions::new().create(true).append(true).open(&serial)?;
+        let mut kept = tokio::fs::File::from_std(kept);
         tokio::spawn(async move {
-            let _ = tokio::io::copy(&mut arriving, &mut tokio::io::sink()).await;
+            let _ = tokio::io::copy(&mut arriving, &mut kept).await;
+            let _ = kept.flush().await;
         });
         let line = Mutex::new(line);
         Ok(Self { qmp, qemu: Mutex::new(qemu), line, serial, before, started: Instant::now() })
@@ -455,8 +458,7 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
         let (mac, place) = (hardware.mac(number), 0x10 + number);
         add("-device", format!("virtio-net-pci,netdev=net{number},mac={mac},addr={place:#x},romfile="));
     }
-    let log = at("serial.log");
-    add("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={log},logappend=on", at("serial")));
+    add("-chardev", format!("socket,id=serial,path={},server=on,wait=off", at("serial")));
     add("-serial", "chardev:serial".to_owned());
     add("-chardev", format!("socket,id=qmp,path={},server=on,wait=off", at("qmp")));
     add("-mon", "chardev=qmp,mode=control".to_owned());
