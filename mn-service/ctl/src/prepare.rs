@@ -2,6 +2,8 @@
 //! node's own, and a configuration that knows them. Every step can be done again: a start that was cut off is finished by
 //! the next one.
 
+mod agent;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -63,6 +65,15 @@ enum Part {
         #[arg(long, value_name = "PROGRAM", default_value = BUS_CONTROL)]
         control: PathBuf,
     },
+    /// The agent of this machine: a certificate of the cloud's own authority
+    Agent {
+        /// The management service, which has the authority
+        #[arg(long, value_name = "PROGRAM", default_value = "mn-service")]
+        service: PathBuf,
+        /// Folder of the agent's certificate
+        #[arg(long, value_name = "DIR", default_value = "/etc/zstack/tls")]
+        tls: PathBuf,
+    },
 }
 
 /// Passwords that this node made itself.
@@ -91,6 +102,7 @@ pub async fn prepare(
 ) -> Result<(Value, Vec<String>), Failure> {
     match &options.part {
         Part::Database { socket } => database(config, &options.passwords, socket, reporter).await,
+        Part::Agent { service, tls } => agent::agent(config, service, tls, reporter).await,
         Part::Bus { control } => bus(&options.passwords, control, reporter).await,
     }
 }

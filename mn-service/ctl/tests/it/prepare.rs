@@ -83,3 +83,31 @@ fn a_message_bus_gets_a_user_in_place_of_guest() {
     let failed = world.run(&prepare).expect(1);
     assert!(failed.err.contains("unable to connect to node"), "{failed:?}");
 }
+
+/// OS-BOOT-001: the agent of the management node itself begins with a certificate that its service trusts.
+#[test]
+fn the_nodes_own_agent_gets_a_certificate_once() {
+    let world = World::new("works");
+    let (tls, data) = (world.path("tls"), world.path("data"));
+    let service = crate::real::program("mn-service", &["mn-service", "node-manager"]);
+    fs::write(world.config(), format!("data_dir = {:?}\n", data.display().to_string())).unwrap();
+    // What a start has left that lost power.
+    fs::create_dir_all(tls.join(".making")).unwrap();
+    fs::write(tls.join(".making/key.pem"), "half").unwrap();
+    let prepare =
+        ["prepare_node", "agent", "--service", service.to_str().unwrap(), "--tls", tls.to_str().unwrap(), "--json"];
+    let made = world.run(&prepare).expect(0);
+    assert!(made.out.contains("\"changed\":true"), "{made:?}");
+    for (name, mode) in [("host.key", 0o600), ("ca.crt", 0o644), ("host.crt", 0o644)] {
+        assert_eq!(fs::metadata(tls.join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+    assert_eq!(fs::read(tls.join("ca.crt")).unwrap(), fs::read(data.join("ca/ca.pem")).unwrap());
+    assert_eq!(fs::read_dir(&tls).unwrap().count(), 3, "nothing else is left");
+    let mut verify = Command::new("openssl");
+    let verified =
+        verify.args(["verify", "-CAfile"]).args([tls.join("ca.crt"), tls.join("host.crt")]).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    let before = fs::read(tls.join("host.crt")).unwrap();
+    assert!(world.run(&prepare).expect(0).out.contains("\"changed\":false"));
+    assert_eq!(fs::read(tls.join("host.crt")).unwrap(), before);
+}
