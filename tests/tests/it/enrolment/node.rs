@@ -186,11 +186,22 @@ impl Node {
 
     /// Begins a join; the code goes to standard input.
     pub(super) async fn begin(&self, service: SocketAddr, code: &str) -> Joining {
-        let mut child = self.command().args(["--address", &service.to_string()]).stdin(Stdio::piped()).spawn().unwrap();
+        self.tell(self.command().args(["--address", &service.to_string()]), code).await
+    }
+
+    async fn tell(&self, command: &mut Command, code: &str) -> Joining {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(format!("{code}\n").as_bytes()).await.unwrap();
         let arguments = arguments().into_iter().collect();
         Joining { child, arguments }
+    }
+
+    /// The same as the text console does it.
+    pub(super) async fn join_for_console(&self, service: SocketAddr, code: &str) -> Ended {
+        let mut command = self.command();
+        let command = command.args(["--json", "--address", &service.to_string(), "--remember"]).arg(self.answers());
+        self.tell(command, code).await.end().await
     }
 
     pub(super) async fn join(&self, service: SocketAddr, code: &str) -> Ended {
