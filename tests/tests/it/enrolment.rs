@@ -161,6 +161,13 @@ async fn codes_that_are_wrong_old_withdrawn_or_burned_open_nothing() {
     let listed = world.admin.get(CODES).await.unwrap().unwrap()["inventories"][0].clone();
     assert_eq!(listed["state"], "Burned");
 
+    // At a terminal it is typed unseen.
+    let typed = "ZZZZ-1111-2222-3333-4444";
+    let (address, screen) = (world.serving.address, Node::new("127.0.0.12"));
+    let screen = tokio::task::spawn_blocking(move || screen.typed(address, typed)).await.unwrap();
+    assert!(screen.contains("no enrolment code begins like this") && !screen.contains("1111"), "{screen}");
+    limits.clear();
+
     let (other, code) = self::code(&world, &cluster, 1).await;
     world.admin.delete(&format!("{CODES}/{other}")).await.unwrap();
     let withdrawn = node.join(world.serving.address, &code).await;
