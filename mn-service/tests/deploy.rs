@@ -239,6 +239,16 @@ fn an_agent_that_a_package_brought_stays_the_packages() {
         assert_eq!(running.trim(), files::PACKAGED);
         assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [], "and again nothing is to be done");
 
+        // A node from a later medium takes the version of its management node.
+        machine.shell(
+            "printf '#!/bin/sh\\necho node-manager 99.0.0\\n' >/tmp/new && cd /var/repo && mkdir -p 99-1/usr/bin &&\n\
+             cp -r 0.0.9-1/DEBIAN 99-1/ && sed -i 's/0.0.9-1/99-1/' 99-1/DEBIAN/control &&\n\
+             install -m 0755 /tmp/new 99-1/usr/bin/node-manager && rm /tmp/new &&\n\
+             dpkg-deb --build 99-1 99-1.deb >/dev/null && dpkg -i 99-1.deb >/dev/null",
+        );
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Upgrade, Restart]);
+        assert_eq!(machine.shell("dpkg-query -W -f '${Version}' zstack-node-manager"), version);
+
         // A host that is new to the cloud gets a certificate, and its configuration is not written.
         machine.shell(&format!("kill -KILL $(cat {}); rm -r /etc/zstack/tls", files::PID));
         machine.shell(&format!("printf '# an operator was here\\n' >{}", files::CONFIG));

@@ -13,7 +13,7 @@ use mn_service_types::date::now_millis;
 use reqwest::{Method, StatusCode};
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use serde_json::{Value, json};
-use system_tests::{World, cloud::uuid, eventually};
+use system_tests::{World, cloud::uuid, eventually, world::Options};
 
 use node::Node;
 use relay::{Relay, Trick};
@@ -77,12 +77,22 @@ async fn a_node_joins_and_its_code_is_seen_nowhere() {
     assert_eq!((&listed["state"], &listed["used"]), (&json!("UsedUp"), &json!(1)), "{listed}");
     assert_eq!((&listed["hostUuids"], &listed["code"]), (&json!([host["uuid"]]), &Value::Null), "shown once");
 
+    // To the text console it says the same in JSON, and keeps the code no longer than it is of use.
+    let told = node.join_for_console(world.serving.address, &code).await;
+    let last: Value = serde_json::from_str(told.words().lines().last().unwrap()).unwrap();
+    assert_eq!((told.code, &last["result"]["host"]), (Some(0), &host["name"]), "{told:?}");
+    assert!(!node.answers().exists());
+
     // It was for one node.
     let second = Node::new("127.0.0.3");
     let refused = second.join(world.serving.address, &code).await;
     assert!(refused.code == Some(3) && refused.words().contains("is used up"), "{refused:?}");
     assert!(refused.words().contains("CreateHostEnrolmentCode"), "the way out: {refused:?}");
     assert_eq!((hosts(&world).await.len(), second.has("host.crt")), (1, false));
+    let told = second.join_for_console(world.serving.address, &code).await;
+    let last: Value = serde_json::from_str(told.words().lines().last().unwrap()).unwrap();
+    assert!(last["error"]["message"].as_str().unwrap().contains("is used up"), "{told:?}");
+    assert!(!second.answers().exists(), "a code that was refused for good is not kept");
 
     // The code was in no argument, and is in no log, audit entry or table.
     assert!(!joined.saw_in_arguments(secret));
@@ -151,6 +161,13 @@ async fn codes_that_are_wrong_old_withdrawn_or_burned_open_nothing() {
     let listed = world.admin.get(CODES).await.unwrap().unwrap()["inventories"][0].clone();
     assert_eq!(listed["state"], "Burned");
 
+    // At a terminal it is typed unseen.
+    let typed = "ZZZZ-1111-2222-3333-4444";
+    let (address, screen) = (world.serving.address, Node::new("127.0.0.12"));
+    let screen = tokio::task::spawn_blocking(move || screen.typed(address, typed)).await.unwrap();
+    assert!(screen.contains("no enrolment code begins like this") && !screen.contains("1111"), "{screen}");
+    limits.clear();
+
     let (other, code) = self::code(&world, &cluster, 1).await;
     world.admin.delete(&format!("{CODES}/{other}")).await.unwrap();
     let withdrawn = node.join(world.serving.address, &code).await;
@@ -208,6 +225,12 @@ async fn a_join_that_was_cut_off_is_finished_by_the_next_one() {
     let node = Node::new("127.0.0.6");
     let used = async || world.admin.get(CODES).await.unwrap().unwrap()["inventories"][0]["used"].clone();
 
+    // Power is lost at all kinds of moments.
+    for milliseconds in [0, 5, 10, 15, 20, 30, 50, 80, 130, 210] {
+        let mut cut = node.begin(world.serving.address, &code).await;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        cut.kill().await;
+    }
     // No agent runs, so the service waits for it when the node loses power.
     let mut cut = node.begin(world.serving.address, &code).await;
     eventually(Duration::from_secs(30), || async {
@@ -227,6 +250,9 @@ async fn a_join_that_was_cut_off_is_finished_by_the_next_one() {
     .await;
     cut.kill().await;
     assert_eq!(node.host(), first, "the same host");
+    // The management node loses power, too.
+    let world = world.restart(Options::default()).await.unwrap();
+    let used = async || world.admin.get(CODES).await.unwrap().unwrap()["inventories"][0]["used"].clone();
     // Even without its key it is the same machine, until it has joined.
     for name in ["host.crt", "ca.crt", "host.key"] {
         node.remove(name);

@@ -199,6 +199,65 @@ fn os_tui_105_to_108_the_service_is_told_and_the_phrase_is_needed() {
     assert!(tty.end().success());
 }
 
+/// Stands for `node-manager join`: says what that says, and makes the node a host.
+const JOIN: &str = r#"#!/bin/sh
+read -r code
+echo "$@" >/etc/join.log
+echo "$code" >/etc/join.code
+echo '{"message":"asking the management service","progress":0.0}'
+case $code in
+*tvwx) ;;
+*) echo '{"error":{"message":"the code is wrong; compare it with the one that was shown"}}'; exit 3 ;;
+esac
+touch "${2%/*}/host.crt"
+echo '{"result":{"host":"c1"},"lines":["This node is host c1 of the cloud, and connected."]}'
+"#;
+
+#[test]
+fn a_node_without_a_cloud_joins_one_from_its_screen() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("node-manager"), JOIN).unwrap();
+    std::fs::set_permissions(path("node-manager"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let agent = format!("certificate = \"{}\"\nrun_dir = \"{}\"\n", path("host.crt"), path("run"));
+    std::fs::write(path("agent.toml"), agent).unwrap();
+    let config = format!(
+        "role = \"compute\"\nfolders = [\"/\"]\nnode_manager = \"{}\"\nagent_config = \"{}\"\n",
+        path("node-manager"),
+        path("agent.toml")
+    );
+    std::fs::write(path("tui.toml"), config).unwrap();
+    let mut tty = start(folder.path(), "", "xterm");
+    tty.wait("not in a cloud yet");
+    tty.wait("F2, Join a Cloud");
+    let join = |tty: &mut Tty, code: &str| {
+        tty.send_all(&["192.0.2.1", TAB, code, ENTER]);
+        tty.wait("Press Y to do this");
+        tty.send("y");
+    };
+    open(&mut tty, PASSWORD, 5);
+    tty.wait("Management node");
+    join(&mut tty, "abcd-efgh-jkmn-pqrs-0000");
+    tty.wait("the code is wrong");
+    tty.escape("the code is wrong");
+    tty.send(ENTER);
+    tty.wait("Management node");
+    join(&mut tty, "abcd-efgh-jkmn-pqrs-tvwx");
+    tty.wait("This node is host c1 of the cloud");
+    let arguments = inside(folder.path(), "cat /etc/join.log");
+    let wanted =
+        format!("--config {} join --json --remember /etc/zstack/join.toml --address 192.0.2.1\n", path("agent.toml"));
+    assert_eq!(arguments, wanted, "the code is no argument");
+    assert_eq!(inside(folder.path(), "cat /etc/join.code"), "abcd-efgh-jkmn-pqrs-tvwx\n");
+    // It is in a cloud now, and joins no other.
+    tty.escape("This node is host c1");
+    tty.gone("Join a Cloud");
+    let said = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    assert!(!said.contains("efgh"), "{said}");
+    assert!(tty.end().success());
+}
+
 #[test]
 fn a_mouse_is_listened_to_where_the_configuration_says_so() {
     let folder = folder();

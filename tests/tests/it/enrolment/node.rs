@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use private_tty::{ENTER, Tty};
 use tokio::{
     io::AsyncWriteExt as _,
     process::{Child, Command},
@@ -186,11 +187,36 @@ impl Node {
 
     /// Begins a join; the code goes to standard input.
     pub(super) async fn begin(&self, service: SocketAddr, code: &str) -> Joining {
-        let mut child = self.command().args(["--address", &service.to_string()]).stdin(Stdio::piped()).spawn().unwrap();
+        self.tell(self.command().args(["--address", &service.to_string()]), code).await
+    }
+
+    /// The same with somebody who types the code at a terminal; what is on that in the end.
+    pub(super) fn typed(&self, service: SocketAddr, code: &str) -> String {
+        // It asks on standard error.
+        let mut command = StdCommand::new("sh");
+        command.env("TERM", "xterm").args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(&*PROGRAM);
+        command.arg("--config").arg(self.dir.path().join("node-manager.toml"));
+        command.args(["join", "--no-start", "--address", &service.to_string(), "--machine-id"]);
+        let mut tty = Tty::start(command.arg(self.dir.path().join("machine-id")));
+        tty.wait("Enrolment code:");
+        tty.send_all(&[code, ENTER]);
+        tty.wait("node-manager:");
+        tty.text()
+    }
+
+    async fn tell(&self, command: &mut Command, code: &str) -> Joining {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(format!("{code}\n").as_bytes()).await.unwrap();
         let arguments = arguments().into_iter().collect();
         Joining { child, arguments }
+    }
+
+    /// The same as the text console does it.
+    pub(super) async fn join_for_console(&self, service: SocketAddr, code: &str) -> Ended {
+        let mut command = self.command();
+        let command = command.args(["--json", "--address", &service.to_string(), "--remember"]).arg(self.answers());
+        self.tell(command, code).await.end().await
     }
 
     pub(super) async fn join(&self, service: SocketAddr, code: &str) -> Ended {
