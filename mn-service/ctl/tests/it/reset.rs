@@ -340,6 +340,16 @@ fn os_tui_110_a_reset_that_is_killed_anywhere_is_finished_by_the_next_run() {
         node.reset(&["--yes", "--drop-database"]).expect(0);
         assert_eq!(node.machine.run(&["status"]).code, 0);
         node.is_clean();
+
+        // It came after whoever waited for it was killed: that reset is over, and the next one is another.
+        node.machine.make_zone("rome").await;
+        let starting = node.machine.data().join("reset-unfinished.starting");
+        fs::write(starting, text.replace("\"database\"", "\"start\"")).unwrap();
+        let run = node.reset(&["--yes", "--json"]).expect(0);
+        let last: Value = serde_json::from_str(run.out.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["result"]["continued"], &last["result"]["database"]), (&false.into(), &"kept".into()));
+        assert_eq!(node.machine.zones().await, ["rome"]);
+        node.is_clean();
         node.machine.run(&["stop"]).expect(0);
     });
 }
