@@ -383,8 +383,10 @@ fn os_tui_110_on_an_installed_node_systemd_stops_and_starts_the_service() {
             output(ctl.args(words).env("PATH", &path).stdin(Stdio::null()))
         };
         run(&["start"]).expect(0);
+        // As the text console calls it.
+        let named = ["--config", "/etc/zstack/mn-service.toml"];
         let source = node.source().display().to_string();
-        let reset = run(&["reset", "--yes", "--source", &source]).expect(0);
+        let reset = run(&[named.as_slice(), &["reset", "--yes", "--source", &source]].concat()).expect(0);
         assert!(reset.out.contains("/etc/zstack/mn-service.toml.before-reset-"), "{reset:?}");
         assert!(run(&["status"]).expect(0).out.contains("Running"));
         let notes = node.notes();
