@@ -67,10 +67,12 @@ async fn execute(options: &Options) -> Result<u8, Error> {
     let file = options.config.as_deref();
     let config = Config::load(file)?;
     let probe = Probe::new(config.listen, config.ui_listen).map_err(|error| Error::Setup(error.to_string()))?;
-    // The unit runs the service with the default configuration; a named one is not the unit's business.
-    let systemd = match file {
-        None => Systemd::detect(Path::new("/run/systemd/system"), Path::new("systemctl")).await,
-        Some(_) => None,
+    // The unit runs the service with the default configuration; another one is not the unit's business. The text console
+    // names the default one.
+    let systemd = if file.is_none_or(|file| file == Path::new(config::DEFAULT_FILE)) {
+        Systemd::detect(Path::new("/run/systemd/system"), Path::new("systemctl")).await
+    } else {
+        None
     };
     match &options.command {
         Command::Status { json } => {

@@ -27,7 +27,7 @@ use crate::{
     failure::{AtPath as _, Failure},
     options::{START_LIMIT, STOP_LIMIT},
     probe::Probe,
-    settings,
+    settings, status,
 };
 use state::{State, Step};
 
@@ -102,6 +102,10 @@ pub async fn reset(
     options.confirm()?;
     let data_dir = control.config.data_dir.clone();
     let place = Place::open(&data_dir)?;
+    if state::is_starting(&data_dir) && is_ready(&control).await {
+        // Whoever waited for its answer was cut off; it came all the same, and that reset is over.
+        state::remove(&data_dir)?;
+    }
     let (mut state, again) = match state::read(&data_dir)? {
         Some(state) if state.drop_database != options.drop_database => return Err(other(&state)),
         Some(state) => (state, true),
@@ -139,6 +143,10 @@ pub async fn reset(
         "old_configuration": state.old_configuration, "packages": state.packages, "continued": again,
     });
     Ok((result, told(&state)))
+}
+
+async fn is_ready(control: &Control) -> bool {
+    matches!(status::management(&control.config, &control.probe).await.0, status::State::Running(_))
 }
 
 fn told(state: &State) -> Vec<String> {

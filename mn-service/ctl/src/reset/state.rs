@@ -50,6 +50,11 @@ fn starting(data_dir: &Path) -> PathBuf {
     layout::unfinished_reset(data_dir).with_extension("starting")
 }
 
+/// Everything is in its place, and nobody has seen yet that the service answers.
+pub(super) fn is_starting(data_dir: &Path) -> bool {
+    !layout::unfinished_reset(data_dir).exists() && starting(data_dir).exists()
+}
+
 /// The reset that was cut off, if one was.
 pub(super) fn read(data_dir: &Path) -> Result<Option<State>, Failure> {
     for path in [layout::unfinished_reset(data_dir), starting(data_dir)] {
@@ -128,6 +133,7 @@ mod tests {
         assert_eq!(read(data.path()).unwrap().as_ref(), Some(&state));
         state.lets_start(data.path()).unwrap();
         assert!(!layout::unfinished_reset(data.path()).exists(), "the service may start");
+        assert!(is_starting(data.path()));
         state.lets_start(data.path()).unwrap();
         assert_eq!(read(data.path()).unwrap(), Some(state));
         remove(data.path()).unwrap();

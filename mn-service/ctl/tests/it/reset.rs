@@ -340,6 +340,16 @@ fn os_tui_110_a_reset_that_is_killed_anywhere_is_finished_by_the_next_run() {
         node.reset(&["--yes", "--drop-database"]).expect(0);
         assert_eq!(node.machine.run(&["status"]).code, 0);
         node.is_clean();
+
+        // It came after whoever waited for it was killed: that reset is over, and the next one is another.
+        node.machine.make_zone("rome").await;
+        let starting = node.machine.data().join("reset-unfinished.starting");
+        fs::write(starting, text.replace("\"database\"", "\"start\"")).unwrap();
+        let run = node.reset(&["--yes", "--json"]).expect(0);
+        let last: Value = serde_json::from_str(run.out.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["result"]["continued"], &last["result"]["database"]), (&false.into(), &"kept".into()));
+        assert_eq!(node.machine.zones().await, ["rome"]);
+        node.is_clean();
         node.machine.run(&["stop"]).expect(0);
     });
 }
@@ -373,8 +383,10 @@ fn os_tui_110_on_an_installed_node_systemd_stops_and_starts_the_service() {
             output(ctl.args(words).env("PATH", &path).stdin(Stdio::null()))
         };
         run(&["start"]).expect(0);
+        // As the text console calls it.
+        let named = ["--config", "/etc/zstack/mn-service.toml"];
         let source = node.source().display().to_string();
-        let reset = run(&["reset", "--yes", "--source", &source]).expect(0);
+        let reset = run(&[named.as_slice(), &["reset", "--yes", "--source", &source]].concat()).expect(0);
         assert!(reset.out.contains("/etc/zstack/mn-service.toml.before-reset-"), "{reset:?}");
         assert!(run(&["status"]).expect(0).out.contains("Running"));
         let notes = node.notes();
