@@ -86,18 +86,29 @@ pub(crate) struct Ground {
 }
 
 impl Cloud<'_> {
-    /// Zone, cluster, and the host, connected.
-    pub(crate) async fn hosts(&self) -> Result<(String, String)> {
+    /// Zone and cluster.
+    pub(crate) async fn cluster(&self) -> Result<(String, String)> {
         let zone = self.find_or_create("/zones", "zone1", "/zones", json!({})).await?;
         let params = json!({"zoneUuid": zone, "hypervisorType": "KVM"});
         let cluster = self.find_or_create("/clusters", "cluster1", "/clusters", params).await?;
+        Ok((zone, cluster))
+    }
+
+    /// Zone, cluster, and the host, connected.
+    pub(crate) async fn hosts(&self) -> Result<(String, String)> {
+        let (zone, cluster) = self.cluster().await?;
         let params = json!({
             "resourceUuid": self.plan.host, "clusterUuid": cluster, "managementIp": self.plan.host_address,
             "username": "root", "password": self.plan.password,
         });
         let host = self.find_or_create("/hosts", "host1", "/hosts/kvm", params).await?;
-        self.until("/hosts", &host, "host1", "status", |status| status == "Connected").await?;
+        self.connected(&host, "host1").await?;
         Ok((zone, cluster))
+    }
+
+    /// Waits until a host is connected.
+    pub(crate) async fn connected(&self, uuid: &str, name: &str) -> Result<()> {
+        self.until("/hosts", uuid, name, "status", |status| status == "Connected").await.map(drop)
     }
 
     /// Primary storage, image server, image, network and offering.

@@ -170,7 +170,7 @@ const CASES: [Case; 37] = [
     install!(
         "install-cloud",
         medium::cloud::join,
-        "a management and a compute node over a VLAN on a bond; a VM starts on the new node"
+        "a compute node joins a management node by its code, over a VLAN on a bond; a VM starts there"
     ),
     install!(
         "node-console",

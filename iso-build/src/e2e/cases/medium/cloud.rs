@@ -1,10 +1,12 @@
-//! Two computers become a cloud: a management node, and a compute node that it takes in, on which a VM starts. Their
-//! management network is a VLAN on a bond (F-014, OS-NET-010, OS-NET-012).
+//! Two computers become a cloud: a management node, and a compute node that was installed with a one-time code and joins
+//! by itself; a VM starts there. Then the management node takes itself in over SSH. Their management network is a VLAN on a
+//! bond (F-008, F-014, OS-NET-010, OS-NET-012).
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use installer_plan::manifest::Role;
+use serde_json::json;
 
 use super::{
     BOOT, DISK, PASSWORD, key_pair, menu, nat,
@@ -12,6 +14,7 @@ use super::{
     watched,
 };
 use crate::{
+    api::text,
     cloud::{Cloud, Plan, Range},
     e2e::{
         cable::Cable,
@@ -24,7 +27,7 @@ use crate::{
     progress::Progress,
 };
 
-/// Where a file of the guest lies on the management node.
+/// Where the guest's disk lies on the host that serves images.
 const GUEST: &str = "/var/lib/zstack-offer/guest.qcow2";
 
 /// One of the two.
@@ -37,19 +40,26 @@ struct Member {
 }
 
 /// What the answers say about a member: bond and VLAN for management, and a card of its own for whoever watches.
-fn answers(role: Role, hardware: &Hardware, address: Ipv4Addr, public: &str) -> String {
+fn answers(role: Role, hardware: &Hardware, address: Ipv4Addr, public: &str, more: &str) -> String {
     format!(
         "role = \"{role}\"\nhost_name = \"{role}1\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
          ssh_keys = [\"{public}\"]\n[network]\nmanagement = \"bond0.7\"\nnic = [{{ device = \"{}\", ip.dhcp = \"ipv4\" \
          }}]\nbond = [{{ members = [\"{}\", \"{}\"] }}]\nvlan = [{{ parent = \"bond0\", id = 7, ip.addresses = \
-         [\"{address}/24\"] }}]\n",
+         [\"{address}/24\"] }}]\n{more}",
         hardware.mac(0),
         hardware.mac(1),
         hardware.mac(2),
     )
 }
 
-async fn installed(desk: &Desk, role: Role, number: u8, cables: &[Cable; 2], public: &str) -> Result<Member> {
+async fn installed(
+    desk: &Desk,
+    role: Role,
+    number: u8,
+    cables: &[Cable; 2],
+    public: &str,
+    more: &str,
+) -> Result<Member> {
     let folder = desk.folder().join(role.word());
     std::fs::create_dir(&folder)?;
     let disk = folder.join("disk.qcow2");
@@ -61,7 +71,7 @@ async fn installed(desk: &Desk, role: Role, number: u8, cables: &[Cable; 2], pub
         Hardware { number, firmware: Firmware::Bios, memory_mib, disks: vec![disk], readonly: Vec::new(), nics };
     let address = Ipv4Addr::new(192, 0, 2, number);
     let labelled = folder.join("answers.img");
-    let text = answers(role, &hardware, address, public);
+    let text = answers(role, &hardware, address, public, more);
     computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
     hardware.readonly = vec![labelled];
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), &folder).await?;
@@ -75,39 +85,70 @@ async fn installed(desk: &Desk, role: Role, number: u8, cables: &[Cable; 2], pub
 /// Management and compute node join, and a VM reports from the new node.
 pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
     let public = key_pair(desk).await?;
-    let cables = [0, 1].map(|number| Cable::new(desk.folder(), number));
-    let management = installed(desk, Role::Management, 1, &cables, &public).await?;
-    let compute = installed(desk, Role::Compute, 2, &cables, &public).await?;
-    let first = Computer::start(&management.hardware, Medium::None, &management.folder).await?;
-    let second = Computer::start(&compute.hardware, Medium::None, &compute.folder).await?;
-    let done = cloud(desk, &management, &compute).await;
-    first.picture(&desk.picture("management")).await?;
-    second.picture(&desk.picture("compute")).await?;
-    done
-}
-
-async fn cloud(desk: &Desk, management: &Member, compute: &Member) -> Result<()> {
     let key = desk.folder().join("key");
     let node = |member: &Member| Node { login: Login::Key(&key), port: member.ports[0] };
-    let (manager, host) = (node(management), node(compute));
-    for (node, role) in [(&manager, Role::Management), (&host, Role::Compute)] {
-        node.is_up().await?;
-        check_node(node, role, Firmware::Bios, &format!("{role}1")).await?;
-    }
+    let cables = [0, 1].map(|number| Cable::new(desk.folder(), number));
+
+    let management = installed(desk, Role::Management, 1, &cables, &public, "").await?;
+    let first = Computer::start(&management.hardware, Medium::None, &management.folder).await?;
+    let manager = node(&management);
+    manager.is_up().await?;
+    check_node(&manager, Role::Management, Firmware::Bios, "management1").await?;
+    let api = administrator(management.ports[1]).await?;
+    let plan = plan();
+    let cloud = Cloud { api: &api, plan: &plan };
+    let (zone, cluster) = cloud.cluster().await?;
+    let code = api.create("/extensions/host-enrolment-codes", json!({ "clusterUuid": cluster })).await?;
+    let told = format!("[join]\naddress = \"{}\"\ncode = \"{}\"\n", management.address, text(&code, "code")?);
+
+    let compute = installed(desk, Role::Compute, 2, &cables, &public, &told).await?;
+    let second = Computer::start(&compute.hardware, Medium::None, &compute.folder).await?;
+    let host = node(&compute);
+    let grown = async {
+        let uuid = until("the compute node has joined by itself", BOOT, async || {
+            let found = api.query("/hosts", &["name=compute1".to_owned()]).await?;
+            Ok(found.first().and_then(|host| host["uuid"].as_str().map(str::to_owned)))
+        });
+        cloud.connected(&uuid.await?, "compute1").await?;
+        desk.note(format!("joined {:.0} s after its first start", second.seconds()));
+        host.is_up().await?;
+        let left = host.run("ls /etc/zstack; cat /etc/zstack/install.toml").await?;
+        ensure!(!left.contains("join.toml") && !left.contains(text(&code, "code")?), "the code is left: {left}");
+        bond(&host, &compute).await?;
+        vm(desk, &cloud, &host, &zone, &cluster).await?;
+        // The management node is a host of its own cloud, too, and what its packages brought stays.
+        let params = json!({
+            "name": "management1", "clusterUuid": cluster, "managementIp": management.address, "username": "root",
+            "password": PASSWORD,
+        });
+        let own = api.create("/hosts/kvm", params).await?;
+        cloud.connected(text(&own, "uuid")?, "management1").await?;
+        let programs = manager.run("ls /usr/local/bin /etc/systemd/system").await?;
+        ensure!(!programs.contains("node-manager"), "the package's agent was put aside: {programs}");
+        desk.note("the management node was taken in over SSH".to_owned());
+        Ok(())
+    };
+    let grown: Result<()> = grown.await;
+    first.picture(&desk.picture("management")).await?;
+    second.picture(&desk.picture("compute")).await?;
+    grown
+}
+
+/// OS-NET-010, OS-NET-012: after the first boot the network is as the answers said.
+async fn bond(host: &Node<'_>, compute: &Member) -> Result<()> {
     let bond = host.run("cat /proc/net/bonding/bond0; ip -br address show bond0.7").await?;
     ensure!(bond.matches("Slave Interface").count() == 2, "OS-NET-010: {bond}");
     ensure!(bond.contains(&format!("{}/24", compute.address)), "OS-NET-012: {bond}");
-    manager.run(&format!("ping -c 3 -w 30 {}", compute.address)).await?;
-    let api = administrator(management.ports[1]).await?;
+    Ok(())
+}
 
-    manager.run(&format!("mkdir -p {}", parent(GUEST))).await?;
-    let image = guest::image(&Progress::new()).await?;
-    copy(&manager, &image, GUEST).await?;
-    let plan = Plan {
+/// What the cloud is made of.
+fn plan() -> Plan {
+    Plan {
         host: new_uuid(),
         password: PASSWORD.to_owned(),
         vm: new_uuid(),
-        host_address: compute.address.to_string(),
+        host_address: "192.0.2.2".to_owned(),
         volumes: "/zstack_ps".into(),
         images: "/zstack_bs".into(),
         guest: GUEST.into(),
@@ -119,16 +160,15 @@ async fn cloud(desk: &Desk, management: &Member, compute: &Member) -> Result<()>
             gateway: Ipv4Addr::new(198, 51, 100, 1),
         },
         dns: None,
-    };
-    // The image server's agent is the host's own, so the file is offered there.
+    }
+}
+
+/// A VM starts on the host and says so on its serial console.
+async fn vm(desk: &Desk, cloud: &Cloud<'_>, host: &Node<'_>, zone: &str, cluster: &str) -> Result<()> {
+    let image = guest::image(&Progress::new()).await?;
     host.run(&format!("mkdir -p {}", parent(GUEST))).await?;
-    copy(&host, &image, GUEST).await?;
-    let cloud = Cloud { api: &api, plan: &plan };
-    let (zone, cluster) = cloud.hosts().await.context("the compute node is not taken in")?;
-    desk.note("the compute node was taken in over SSH".to_owned());
-    let agent = host.run("systemctl show -p FragmentPath,ExecStart node-manager; ls /usr/local/bin").await?;
-    ensure!(!agent.contains("/usr/local/bin/node-manager"), "the package's agent was put aside: {agent}");
-    let ground = cloud.ground(&zone, &cluster).await?;
+    copy(host, &image, GUEST).await?;
+    let ground = cloud.ground(zone, cluster).await?;
     let (vm, _) = cloud.vm(&ground, async |_| ()).await?;
     let console = format!("cat $(find /var/lib -name '{}.log' -path '*serial*') 2>/dev/null", vm.uuid);
     let proof = until("the guest reports", BOOT, async || Ok(Proof::find(&host.try_run(&console).await?.stdout)));
