@@ -14,7 +14,7 @@ use std::{
 
 use installer_plan::{
     InstallPlan,
-    answers::LoginAnswers,
+    answers::Answers,
     plan::{Step, StepId},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -48,14 +48,18 @@ pub struct Secrets {
     pub password: Option<Zeroizing<String>>,
     /// Its hash.
     pub password_hash: Option<Zeroizing<String>>,
+    /// One-time code with which the node joins its cloud.
+    pub join_code: Option<Zeroizing<String>>,
 }
 
 impl Secrets {
     /// Takes them out of the answers.
-    pub fn of(answers: &LoginAnswers) -> Self {
+    pub fn of(answers: &Answers) -> Self {
+        let login = &answers.login;
         Self {
-            password: answers.password.clone().map(Zeroizing::new),
-            password_hash: answers.password_hash.clone().map(Zeroizing::new),
+            password: login.password.clone().map(Zeroizing::new),
+            password_hash: login.password_hash.clone().map(Zeroizing::new),
+            join_code: answers.join.as_ref().and_then(|join| join.code.clone()).map(Zeroizing::new),
         }
     }
 }

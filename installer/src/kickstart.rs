@@ -19,7 +19,7 @@ use kickstart::{
 
 mod network;
 
-/// Comment that names a management node to join: kickstart has no command for it.
+/// Comment that names a management node to join, and perhaps a one-time code behind it: kickstart has no command for it.
 const JOIN: &str = "#zstack-join=";
 
 /// Reads a file for this machine.
@@ -46,10 +46,16 @@ pub fn answers(text: &str, facts: &Facts) -> Result<Answers, Vec<Problem>> {
         read.item(item);
     }
     read.disks();
-    if let Some(address) = text.lines().find_map(|line| line.trim().strip_prefix(JOIN)) {
-        match address.trim().parse() {
-            Ok(management) => read.answers.join = Some(JoinAnswers { management }),
-            Err(_) => read.problems.push(Problem::new(JOIN, "this is no address", "write 192.0.2.1")),
+    if let Some(said) = text.lines().find_map(|line| line.trim().strip_prefix(JOIN)) {
+        match said.split_whitespace().collect::<Vec<_>>()[..] {
+            [address] => read.answers.join = Some(JoinAnswers { address: address.to_owned(), code: None }),
+            [address, code] => {
+                read.answers.join = Some(JoinAnswers { address: address.to_owned(), code: Some(code.to_owned()) });
+            }
+            _ => {
+                let way_out = "write 192.0.2.1, and the one-time code behind it if the node shall join by itself";
+                read.problems.push(Problem::new(JOIN, "an address stands here, and perhaps a code", way_out));
+            }
         }
     }
     if read.problems.is_empty() { Ok(read.answers) } else { Err(read.problems) }

@@ -225,7 +225,7 @@ async fn carry_out(answers: &Answers, plan: InstallPlan, medium: Medium, common:
     let lines = if common.json { Lines::Json } else { Lines::Plain };
     let front = tokio::spawn(follow(heard, lines));
     let stop = Stop { until: common.until, halt_after: common.halt_after };
-    let installation = Installation::new(plan, medium, Secrets::of(&answers.login), stop, events)?;
+    let installation = Installation::new(plan, medium, Secrets::of(answers), stop, events)?;
     let done = installation.run(0).await;
     drop(installation);
     // It ends when the last event is written.

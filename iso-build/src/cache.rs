@@ -21,20 +21,25 @@ pub(crate) fn folder() -> Result<PathBuf> {
 }
 
 /// Marks an entry as used now, and removes its outdated siblings: entries with the same prefix that nobody used for two
-/// days. What cannot be removed stays for the next time; the cache is no reason to fail.
-pub(crate) fn used(entry: &Path, prefix: &str) {
-    prune(entry, prefix, SystemTime::now());
+/// days, or that are more than `most`. What cannot be removed stays for the next time; the cache is no reason to fail.
+pub(crate) fn used(entry: &Path, prefix: &str, most: usize) {
+    prune(entry, prefix, most, SystemTime::now());
 }
 
-fn prune(entry: &Path, prefix: &str, now: SystemTime) {
+fn prune(entry: &Path, prefix: &str, most: usize, now: SystemTime) {
     // Fails only for an entry that is gone, which the caller notices by itself.
     let _ = std::fs::File::open(entry).and_then(|file| file.set_modified(now));
     let Some(siblings) = entry.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return };
-    for sibling in siblings.flatten() {
+    let siblings = siblings.flatten().filter_map(|sibling| {
         let path = sibling.path();
         let named = path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(prefix));
-        let age = sibling.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| now.duration_since(at).ok());
-        if !named || path == entry || age.is_none_or(|age| age < KEEP) {
+        let used = sibling.metadata().and_then(|meta| meta.modified()).ok()?;
+        (named && path != entry).then(|| (now.duration_since(used).unwrap_or_default(), path))
+    });
+    let mut siblings: Vec<_> = siblings.collect();
+    siblings.sort();
+    for (number, (age, path)) in siblings.into_iter().enumerate() {
+        if age < KEEP && number < most {
             continue;
         }
         let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
@@ -56,10 +61,13 @@ mod tests {
         std::fs::write(at("guest-folder/file"), "").unwrap();
         let now = SystemTime::now();
 
-        prune(&at("guest-new.qcow2"), "guest-", now + KEEP / 2);
+        prune(&at("guest-new.qcow2"), "guest-", 2, now + KEEP / 2);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "all of it was used lately");
 
-        prune(&at("guest-new.qcow2"), "guest-", now + KEEP + Duration::from_secs(60));
+        prune(&at("guest-new.qcow2"), "guest-", 1, now + KEEP / 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "one more may stay");
+
+        prune(&at("guest-new.qcow2"), "guest-", 2, now + KEEP + Duration::from_secs(60));
         let mut left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct Plan {
     /// Uuid of the host, which its certificate carries.
     pub(crate) host: String,
+    /// Password of root there. It serves to install an agent; one that is enrolled is found by its certificate.
+    pub(crate) password: String,
     /// Uuid the VM gets when it is created.
     pub(crate) vm: String,
     /// Address of the agent.
@@ -89,10 +91,9 @@ impl Cloud<'_> {
         let zone = self.find_or_create("/zones", "zone1", "/zones", json!({})).await?;
         let params = json!({"zoneUuid": zone, "hypervisorType": "KVM"});
         let cluster = self.find_or_create("/clusters", "cluster1", "/clusters", params).await?;
-        // An enrolled agent is found at the address by its certificate; the credentials would serve to install one.
         let params = json!({
             "resourceUuid": self.plan.host, "clusterUuid": cluster, "managementIp": self.plan.host_address,
-            "username": "root", "password": uuid::Uuid::new_v4().simple().to_string(),
+            "username": "root", "password": self.plan.password,
         });
         let host = self.find_or_create("/hosts", "host1", "/hosts/kvm", params).await?;
         self.until("/hosts", &host, "host1", "status", |status| status == "Connected").await?;
@@ -110,7 +111,7 @@ impl Cloud<'_> {
         self.allow_nearly_full_disk(&storage).await?;
 
         let params = json!({
-            "hostname": plan.host_address, "username": "root", "password": uuid::Uuid::new_v4().simple().to_string(),
+            "hostname": plan.host_address, "username": "root", "password": plan.password,
             "url": plan.images,
         });
         let server = self.find_or_create("/backup-storage", "images1", "/backup-storage/image-store", params).await?;

@@ -163,12 +163,18 @@ fn inputs(source: Source, target: &Path, epoch: u64) -> Result<String> {
     hash.update(format!("{CARGO_DEB} {epoch} {source:?}"));
     let mut files = vec![root.join(source.folder).join("Cargo.toml"), root.join("LICENSE")];
     files.extend(source.binary.map(|binary| target.join("release").join(binary)));
-    let mut folders: Vec<PathBuf> =
-        ["etc", "units", "pam", "generators", "roles", "deb"].map(|name| root.join("rpm-specs").join(name)).to_vec();
+    let mut folders: Vec<PathBuf> = ["etc", "units", "pam", "generators", "roles", "local", "deb"]
+        .map(|name| root.join("rpm-specs").join(name))
+        .to_vec();
     folders.push(root.join("docs"));
     if source.krate == "mn-service" {
         folders.push(target.join("release/ui"));
     }
+    digest_of(hash, files, folders)
+}
+
+/// What was hashed so far, and files with their names, and everything in folders.
+pub(crate) fn digest_of(mut hash: Sha256, mut files: Vec<PathBuf>, mut folders: Vec<PathBuf>) -> Result<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
             let entry = entry?;

@@ -122,7 +122,7 @@ fn is_library(name: &str) -> bool {
 }
 
 /// The package files, from the cache or from the mirror; their bytes are checked against the lists either way.
-async fn download(packages: &[Package]) -> Result<Vec<PathBuf>> {
+pub(crate) async fn download(packages: &[Package]) -> Result<Vec<PathBuf>> {
     let store = cache::folder()?.join("packages");
     std::fs::create_dir_all(&store)?;
     let place = |package: &Package| store.join(format!("{}-{}.deb", package.name, package.sha256));

@@ -170,6 +170,40 @@ pub(crate) async fn alone(extra: &Extra, script: &str, limit: Duration, progress
     }
 }
 
+/// How long a computer takes from power-on to what it is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InstallTimes {
+    /// Seconds until the installed system was started.
+    pub(crate) installed: f64,
+    /// Seconds from there until it could be used.
+    pub(crate) started: f64,
+}
+
+/// Installs a management node from the medium, up to its API; and a system with the same packages in the classic way, up
+/// to a login.
+pub(crate) async fn install_times(medium: Option<&Path>, progress: &Progress) -> Result<[InstallTimes; 2]> {
+    packages::ensure(&[Feature::Emulation, Feature::Install], progress).await?;
+    let medium = match medium {
+        Some(medium) => medium.canonicalize().with_context(|| format!("{} is not there", medium.display()))?,
+        None => iso::medium(&crate::target()?.join("iso"), progress).await?,
+    };
+    let logs = logs()?;
+    let both = async {
+        let desk = Desk::new(&medium, &logs.join("bench-install"))?;
+        let ours = progress.phase("medium", "a management node", cases::medium::roles::timed(&desk)).await?;
+        let desk = Desk::new(&medium, &logs.join("bench-classic"))?;
+        let classic = progress.phase("classic", "the classic way", cases::medium::classic::classic(&desk)).await?;
+        desk.notes().into_iter().for_each(|note| progress.note(note));
+        Ok([ours, classic].map(|times| InstallTimes { installed: times.installed, started: times.started }))
+    };
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        times = both => times,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        _ = terminated.recv() => bail!("stopped"),
+    }
+}
+
 /// Where the logs of failed cases stay: beside what cargo built.
 fn logs() -> Result<PathBuf> {
     Ok(crate::target()?.join("e2e"))

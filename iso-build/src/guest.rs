@@ -73,7 +73,7 @@ pub(crate) async fn image(progress: &Progress) -> Result<PathBuf> {
     let inputs = Inputs::resolve(progress).await?;
     let path = cache.join(format!("guest-{}.qcow2", inputs.hash()));
     if path.exists() {
-        cache::used(&path, "guest-");
+        cache::used(&path, "guest-", 8);
         return Ok(path);
     }
     progress.note(format!("building the test guest from {}", inputs.kernel));
@@ -84,7 +84,7 @@ pub(crate) async fn image(progress: &Progress) -> Result<PathBuf> {
     std::fs::write(&raw, disk)?;
     Program::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&qcow2).stdout().await?;
     std::fs::rename(&qcow2, &path).with_context(|| format!("{} cannot be written", path.display()))?;
-    cache::used(&path, "guest-");
+    cache::used(&path, "guest-", 8);
     Ok(path)
 }
 

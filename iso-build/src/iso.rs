@@ -3,6 +3,7 @@
 //! Packages of Debian ([`mirror`]) and our own ([`crate::deb`]) become one signed repository ([`repository`]). From that,
 //! and nothing else, [`layers`] are made: systems a piece of which lies in each. [`medium`] puts both on one image.
 
+mod dnf;
 mod layers;
 mod medium;
 mod mirror;
@@ -31,6 +32,7 @@ use crate::{
     cache, deb,
     packages::{self, Feature},
     progress::Progress,
+    rpm,
 };
 
 /// Name of the product as menus show it.
@@ -48,9 +50,17 @@ ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 cp /run/repository/zstack-local.gpg /usr/share/keyrings/zstack-local.gpg
 printf 'en_US.UTF-8 UTF-8\nzh_CN.UTF-8 UTF-8\n' > /etc/locale.gen
 locale-gen
+# Nobody serves NFS here, and a mount of version 3 starts it by itself.
+systemctl disable rpcbind.socket rpcbind.service
+# SSH over the socket of a hypervisor is a door that nobody asked for.
+mkdir -p /etc/systemd/system-generators
+ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator
 # mdadm and LVM look for what is there, not for what the build machine had.
 rm -f /etc/mdadm/mdadm.conf
 passwd --lock root";
+/// What storage nodes are set up with: nothing of a cluster serves anybody before there is one.
+const STORAGE_HOOK: &str =
+    "systemctl disable corosync dlm lvmlockd lvmlocks nfs-server rtslib-fb-targetctl sanlock wdmd";
 /// What the live system is set up with: it starts the installer in place of a login.
 const LIVE_HOOK: &str = "systemctl disable ssh.service ssh.socket zstack-node-identity.service 2>/dev/null || true";
 
@@ -143,7 +153,8 @@ async fn make(options: &Options, progress: &Progress) -> Result<PathBuf> {
         .map_err(|_| anyhow!("another build of the medium is running on this machine: wait for it"))?;
     let epoch = deb::epoch().await?;
     let ours = Packages::read(deb::build(&options.out.join("deb"), progress).await?).await?;
-    let manifest = build(options, &cache, &ours, epoch, progress).await?;
+    let rpms = rpm::build(&options.out.join("rpm"), progress).await?;
+    let manifest = build(options, &cache, &ours, &rpms, epoch, progress).await?;
     Ok(options.out.join(file_name(&manifest.version)))
 }
 
@@ -152,7 +163,14 @@ fn file_name(version: &str) -> String {
     format!("{PRODUCT}-x86_64-DVD-{version}.iso")
 }
 
-async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, progress: &Progress) -> Result<Manifest> {
+async fn build(
+    options: &Options,
+    cache: &Path,
+    ours: &Packages,
+    rpms: &[PathBuf],
+    epoch: u64,
+    progress: &Progress,
+) -> Result<Manifest> {
     let mut wanted: BTreeSet<String> = BTreeSet::from([LIVE.to_owned()]);
     for (name, _) in &ours.depends {
         wanted.extend(ours.needs(name)?);
@@ -163,11 +181,12 @@ async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, pro
     };
     let downloaded = progress.phase("download", "packages of Debian", fetch).await?;
     let key = Key::open(options.key.as_deref().unwrap_or(&cache.join("key"))).await?;
-    let (debian, whole) = (cache.join("debian"), cache.join("repository"));
+    let (debian, whole, for_rhel) = (cache.join("debian"), cache.join("repository"), cache.join("dnf"));
     let index = async {
         repository::build(&debian, &downloaded.files, &key, epoch).await?;
         let all: Vec<PathBuf> = downloaded.files.iter().chain(&ours.files).cloned().collect();
-        repository::build(&whole, &all, &key, epoch).await
+        repository::build(&whole, &all, &key, epoch).await?;
+        dnf::build(&for_rhel, rpms, &key, epoch).await
     };
     progress.phase("repository", "repository", index).await?;
     let workshop = Workshop::new(&cache.join("layers"), epoch, options.level);
@@ -196,6 +215,7 @@ async fn build(options: &Options, cache: &Path, ours: &Packages, epoch: u64, pro
         layers: &made,
         live: &["base", "zstack-expert", "live"],
         repository: &whole,
+        dnf: &for_rhel,
         epoch,
     };
     let write = async {
@@ -231,7 +251,7 @@ async fn all_layers(
     let base = theirs("base", None, "zstack-base", &[LIVE], BASE_HOOK).await?;
     let compute = theirs("compute", Some(&base), "zstack-compute", &[], "").await?;
     let management = theirs("management", Some(&compute), "zstack-manager", &[], "").await?;
-    let storage = theirs("storage", Some(&compute), "zstack-storage", &[], "").await?;
+    let storage = theirs("storage", Some(&compute), "zstack-storage", &[], STORAGE_HOOK).await?;
     let own = async |name, below, package: &str, hook| {
         let packages = vec![package.to_owned()];
         let seed = whole_seed.clone();

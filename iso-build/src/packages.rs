@@ -64,10 +64,11 @@ impl Feature {
             Self::Ui => &["nodejs", "npm"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Package => &["dpkg-dev", "binutils", "lintian"],
-            Self::Rpm => &["binutils", "rpm", "rpmlint"],
-            Self::Install => &["mtools", "openssh-client", "ovmf", "sshpass"],
+            Self::Rpm => &["binutils", "dnf", "rpm", "rpmlint"],
+            Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass"],
             Self::Iso => &[
                 "apt-utils",
+                "createrepo-c",
                 "debian-archive-keyring",
                 "gpg",
                 "gpg-agent",

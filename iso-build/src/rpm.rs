@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     deb,
@@ -62,10 +63,38 @@ pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf
     fs::create_dir_all(out).with_context(|| format!("{} cannot be created", out.display()))?;
     let ui = progress.phase("ui", "web UI", ui::build(progress)).await?;
     progress.phase("programs", "programs, in release mode", deb::programs(progress)).await?;
+    // Packing takes half a minute: what is there stays when nothing that goes into it has changed.
+    let (stamp, wanted) = (out.join(".rpm"), inputs(&ui, deb::epoch().await?)?);
+    let known = fs::read_to_string(&stamp).unwrap_or_default();
+    let mut lines = known.lines();
+    if lines.next() == Some(wanted.as_str()) {
+        let made: Vec<PathBuf> = lines.map(|name| out.join(name)).collect();
+        if made.iter().all(|file| file.is_file()) {
+            return Ok(made);
+        }
+    }
+    let made = pack(out, &ui, progress).await?;
+    let names = made.iter().filter_map(|file| Some(format!("{}\n", file.file_name()?.to_str()?)));
+    fs::write(&stamp, format!("{wanted}\n{}", names.collect::<String>()))?;
+    Ok(made)
+}
+
+/// A digest of everything that goes into the packages.
+fn inputs(ui: &Path, epoch: u64) -> Result<String> {
+    let (root, release) = (repository(), crate::target()?.join("release"));
+    let mut files: Vec<PathBuf> = PROGRAMS.iter().map(|program| release.join(program)).collect();
+    files.extend(DOCUMENTS.iter().map(|(from, _)| root.join(from)));
+    files.push(root.join("LICENSE"));
+    let mut hash = Sha256::new();
+    hash.update(format!("{epoch} {}", env!("CARGO_PKG_VERSION")));
+    deb::digest_of(hash, files, vec![root.join("rpm-specs"), ui.to_owned()])
+}
+
+async fn pack(out: &Path, ui: &Path, progress: &Progress) -> Result<Vec<PathBuf>> {
     let work = tempfile::Builder::new().prefix("zs-rpm-").tempdir()?;
     let sources = work.path().join("sources");
     let stage = async {
-        stage(&sources, &ui)?;
+        stage(&sources, ui)?;
         for name in PROGRAMS {
             let file = sources.join(name);
             Program::new("strip").arg("--strip-unneeded").arg(&file).stdout().await?;
@@ -73,7 +102,7 @@ pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf
         }
         Ok(())
     };
-    progress.phase("stage", "what goes into packages", stage).await?;
+    progress.phase("rpm-stage", "what goes into RPM packages", stage).await?;
     let mut made = Vec::new();
     let all = async {
         for spec in specs()? {
@@ -81,7 +110,7 @@ pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf
         }
         Ok(())
     };
-    progress.phase("packages", "packages", all).await?;
+    progress.phase("rpm", "RPM packages", all).await?;
     Ok(made)
 }
 
@@ -126,7 +155,7 @@ async fn package(spec: &Path, work: &Path, sources: &Path, out: &Path) -> Result
         "debug_package %{nil}".to_owned(),
         "__os_install_post %{nil}".to_owned(),
         // zstd is read by RHEL 8 and later.
-        "_binary_payload w19.zstdio".to_owned(),
+        "_binary_payload w9.zstdio".to_owned(),
         // The same sources make the same bytes, on any machine.
         "_buildhost localhost".to_owned(),
         "use_source_date_epoch_as_buildtime 1".to_owned(),

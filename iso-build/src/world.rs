@@ -305,6 +305,7 @@ impl World {
             .with_context(|| format!("{} cannot be copied to {}", guest.display(), offered.display()))?;
         Ok(Plan {
             host: self.state.host.clone(),
+            password: uuid::Uuid::new_v4().simple().to_string(),
             vm: self.state.vm.clone(),
             host_address: HERE.to_string(),
             volumes: self.folder.sub("volumes")?,

@@ -22,6 +22,7 @@ use crate::{
     progress::ProgressBoard,
     publication::Publications,
     queue::Queues,
+    resource::enrolment::Enrolments,
     secret::Sealer,
     session::Sessions,
     settings::Settings,
@@ -68,6 +69,8 @@ pub struct App {
     pub publications: Publications,
     /// Console tokens.
     pub consoles: Consoles,
+    /// Nodes that join by a code.
+    pub enrolments: Enrolments,
     /// Whether every host was asked after the start; interrupted jobs wait for it.
     pub hosts_asked: tokio::sync::watch::Sender<Asked>,
     /// Wakes every timer: what they wait for may be due under changed settings.
@@ -134,6 +137,7 @@ impl App {
             sealer,
             publications,
             consoles: Consoles::default(),
+            enrolments: Enrolments::default(),
             hosts_asked: tokio::sync::watch::Sender::new(Asked::NotYet),
             nudge: tokio::sync::Notify::new(),
             sweep: tokio::sync::Notify::new(),

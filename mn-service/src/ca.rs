@@ -13,10 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use node_manager_types::enrolment::fingerprint;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKey, PublicKeyData as _, SanType,
 };
+use x509_parser::pem::Pem;
 
 /// DNS name in the certificate of the management service.
 pub const MANAGEMENT_NAME: &str = "management.zstack.internal";
@@ -126,9 +128,25 @@ impl Authority {
         Ok(identity)
     }
 
-    fn issue(&self, name: &str, address: Option<IpAddr>) -> Result<Identity, CaError> {
+    /// Certificate for the agent of a host whose key is its own. Of the request (PEM) the public key counts alone, and
+    /// that its owner has the private one.
+    ///
+    /// # Errors
+    /// [`CaError::Certificate`] for a request that is none.
+    pub fn sign_host(&self, request: &HostRequest, host_uuid: &str, address: IpAddr) -> Result<String, CaError> {
         let wrong = |source| CaError::Certificate { path: self.dir.clone(), source };
-        let key = KeyPair::generate().map_err(wrong)?;
+        let params = self.params(&host_name(host_uuid), Some(address))?;
+        Ok(params.signed_by(&request.0, &self.issuer).map_err(wrong)?.pem())
+    }
+
+    /// Fingerprint of the authority's own certificate, in hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        let der = Pem::iter_from_buffer(self.ca_pem.as_bytes()).next().and_then(Result::ok);
+        hex::encode(fingerprint(&der.map(|pem| pem.contents).unwrap_or_default()))
+    }
+
+    fn params(&self, name: &str, address: Option<IpAddr>) -> Result<CertificateParams, CaError> {
+        let wrong = |source| CaError::Certificate { path: self.dir.clone(), source };
         let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(wrong)?;
         params.subject_alt_names.extend(address.map(SanType::IpAddress));
         params.distinguished_name = DistinguishedName::new();
@@ -137,8 +155,31 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         params.not_after = rcgen::date_time_ymd(2099, 1, 1);
+        Ok(params)
+    }
+
+    fn issue(&self, name: &str, address: Option<IpAddr>) -> Result<Identity, CaError> {
+        let wrong = |source| CaError::Certificate { path: self.dir.clone(), source };
+        let key = KeyPair::generate().map_err(wrong)?;
+        let params = self.params(name, address)?;
         let cert = params.signed_by(&key, &self.issuer).map_err(wrong)?;
         Ok(Identity { ca_pem: self.ca_pem.clone(), cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+/// A host's request for a certificate. Its signature was checked: who made it has the private key.
+#[derive(Debug)]
+pub struct HostRequest(PublicKey);
+
+impl HostRequest {
+    /// Reads a request (PEM); nothing when it is none or not signed with its own key.
+    pub fn read(pem: &str) -> Option<Self> {
+        Some(Self(CertificateSigningRequestParams::from_pem(pem).ok()?.public_key))
+    }
+
+    /// SHA-256 of the public key, in hexadecimal digits.
+    pub fn key_hash(&self) -> String {
+        hex::encode(fingerprint(&self.0.subject_public_key_info()))
     }
 }
 
@@ -178,5 +219,25 @@ mod tests {
         assert_eq!(kept.cert_pem, again.management().unwrap().cert_pem, "the management certificate is kept");
         let host = again.issue_host("36c27e8ff05c4780bf6d2fa65700f22e", Some("192.0.2.1".parse().unwrap())).unwrap();
         assert!(host.cert_pem.contains("BEGIN CERTIFICATE") && host.key_pem.contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn a_node_gets_the_name_that_we_give_it_and_not_the_one_it_asks_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open(dir.path()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut greedy = CertificateParams::new(vec![MANAGEMENT_NAME.to_owned()]).unwrap();
+        greedy.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = greedy.serialize_request(&key).unwrap().pem().unwrap();
+        let request = HostRequest::read(&pem).unwrap();
+        assert_eq!(request.key_hash(), hex::encode(fingerprint(&key.subject_public_key_info())));
+        let uuid = "36c27e8ff05c4780bf6d2fa65700f22e";
+        let signed = authority.sign_host(&request, uuid, "192.0.2.1".parse().unwrap()).unwrap();
+        let pem = Pem::iter_from_buffer(signed.as_bytes()).next().unwrap().unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        let names = format!("{:?}", certificate.subject_alternative_name().unwrap().unwrap().value);
+        assert!(names.contains(&host_name(uuid)) && !names.contains(MANAGEMENT_NAME), "{names}");
+        assert!(!certificate.is_ca());
+        assert!(HostRequest::read("nonsense").is_none());
     }
 }

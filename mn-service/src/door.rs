@@ -10,6 +10,7 @@ use axum::{
     extract::connect_info::Connected,
     serve::{IncomingStream, Listener},
 };
+use node_manager_types::enrolment::Fingerprint;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -37,6 +38,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// Of the certificate that the other end sees here; zeros where it is not encrypted.
+    pub certificate: Fingerprint,
 }
 
 impl Peer {
@@ -101,7 +104,7 @@ impl Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { address: self.local, tls: false })
+        Ok(Peer { address: self.local, tls: false, certificate: Fingerprint::default() })
     }
 }
 
@@ -137,8 +140,9 @@ async fn greet(
     // Answers are written whole; waiting for more to send only delays them.
     let _best_effort = stream.set_nodelay(true);
     let tls = first == [TLS_HANDSHAKE];
+    let (config, fingerprint) = certificate.current();
     let stream = if tls {
-        match timeout(HANDSHAKE, TlsAcceptor::from(certificate.current()).accept(stream)).await {
+        match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => Either::Right(stream),
             Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS with a client"),
             Err(_) => return tracing::debug!(%address, "a TLS handshake took too long"),
@@ -146,6 +150,7 @@ async fn greet(
     } else {
         Either::Left(stream)
     };
+    let peer = Peer { address, tls, certificate: if tls { fingerprint } else { Fingerprint::default() } };
     // An error means that the door is closed.
-    let _closed = ready.send((stream, Peer { address, tls })).await;
+    let _closed = ready.send((stream, peer)).await;
 }

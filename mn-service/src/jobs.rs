@@ -259,28 +259,35 @@ pub async fn submit(call: Call, wishes: Wishes) -> ApiResult<()> {
 /// Runs an API as the service itself and waits for its end. Timers and reconcilers use it, so that what they do is
 /// queued, durable and audited like everybody's changes.
 pub async fn call_as_system(app: &Arc<App>, api: &str, params: Value) -> ApiResult<()> {
+    let id = mn_service_types::new_uuid();
+    begin_as_system(app, api, params, &id).await?;
+    loop {
+        match app.jobs.view(app, &id).await? {
+            Some(View::Running) => app.jobs.ended(&id, WAIT).await,
+            Some(View::Failed(body)) => return Err(failure(&body)),
+            Some(View::Succeeded(_)) | None => return Ok(()),
+        }
+    }
+}
+
+/// The error in the body of a job that failed.
+pub fn failure(body: &str) -> ApiError {
+    serde_json::from_str::<ErrorBody>(body).map_or_else(ApiError::internal, |body| body.error)
+}
+
+/// Runs an API as the service itself, as the job `id`.
+pub async fn begin_as_system(app: &Arc<App>, api: &str, params: Value, id: &str) -> ApiResult<()> {
     let api = contract().api(api).ok_or_else(|| ApiError::internal(format!("no API {api}")))?;
     let Value::Object(fields) = params else { return Err(ApiError::internal("parameters must be an object")) };
     let params = mn_service_types::binding::bind_flat(api, &fields).map_err(ApiError::internal)?;
     let call = Call {
         app: app.clone(),
         api,
-        job: mn_service_types::new_uuid(),
+        job: id.to_owned(),
         caller: Arc::new(Caller::system()),
         params: Arc::new(params),
     };
-    let id = call.job.clone();
-    submit(call, Wishes::default()).await?;
-    loop {
-        match app.jobs.view(app, &id).await? {
-            Some(View::Running) => app.jobs.ended(&id, WAIT).await,
-            Some(View::Failed(body)) => {
-                let body: ErrorBody = serde_json::from_str(&body).or_internal()?;
-                return Err(body.error);
-            }
-            Some(View::Succeeded(_)) | None => return Ok(()),
-        }
-    }
+    submit(call, Wishes::default()).await
 }
 
 /// How the work of a job ended.

@@ -39,6 +39,15 @@ struct Standing {
     succeeded: bool,
 }
 
+impl Standing {
+    /// Percent of the whole job.
+    fn reached(&self) -> u8 {
+        let per_step = 100.0 / self.total.max(1) as f64;
+        let reached = (self.index as f64 * per_step + f64::from(self.percent) * per_step / 100.0).min(99.0);
+        if self.succeeded { 100 } else { reached as u8 }
+    }
+}
+
 impl ProgressBoard {
     /// Announces a job.
     pub fn begin(&self, job: Uuid, api: &str) {
@@ -70,13 +79,19 @@ impl ProgressBoard {
         }
     }
 
+    /// Percent done and what is being done, of a job that has begun.
+    pub fn stage(&self, job: Uuid) -> Option<(u8, String)> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = jobs.get(&job)?;
+        let stage = if standing.stage.is_empty() { standing.step } else { &standing.stage };
+        Some((standing.reached(), stage.to_owned()))
+    }
+
     /// `TaskProgressInventory` entries of a job; empty when it did not begin, or ended long ago.
     pub fn of(&self, job: Uuid) -> Vec<Value> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(s) = jobs.get(&job) else { return Vec::new() };
-        let per_step = 100.0 / s.total.max(1) as f64;
-        let reached = (s.index as f64 * per_step + f64::from(s.percent) * per_step / 100.0).min(99.0) as u64;
-        let percent = if s.succeeded { 100 } else { reached };
+        let percent = s.reached();
         let opaque = json!({ "step": s.step, "stepNumber": s.index + 1, "steps": s.total, "stage": s.stage, "stepPercent": s.percent });
         vec![json!({
             "taskUuid": job.simple().to_string(),

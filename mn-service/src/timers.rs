@@ -92,6 +92,13 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("volume", "expungeInterval", 3600),
         |app| async move { resource::recycle_bin::VOLUMES.expunge_due(&app).await },
     );
+    every(
+        &mut set,
+        app,
+        "old enrolment codes",
+        |_| 3600,
+        |app| async move { resource::enrolment::forget_old(&app).await },
+    );
     every(&mut set, app, "idle uploads", |_| 15, |app| async move { resource::image::upload::expire(&app).await });
     set
 }

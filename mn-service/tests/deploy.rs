@@ -132,6 +132,8 @@ fn a_machine_becomes_a_host_and_stays_one() {
 
         // Configuration that somebody edited, and an agent that died.
         machine.shell(&format!("echo '# edited' >>{}", files::CONFIG));
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [], "a comment changes nothing");
+        machine.shell(&format!("sed -i 's/^listen = .*/listen = \"127.0.0.9:7443\"/' {}", files::CONFIG));
         assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Config, Restart]);
         machine.shell(&format!("kill -KILL $(cat {})", files::PID));
         let again = cloud.deploy(&host, &machine.login("keeper", PASSWORD)).await.unwrap();
@@ -184,6 +186,64 @@ fn packages_that_are_missing_are_installed() {
         assert_eq!(steps, [Packages, Hypervisor, Agent, Config, Enroll, Restart]);
         assert_eq!(machine.shell("dpkg-query -W -f '${Version} ${db:Status-Status}' dnsmasq-base"), "99 installed");
         assert_eq!(cloud.deploy(&host, &login).await.unwrap(), []);
+        no_leftovers(&machine);
+    });
+}
+
+/// A node that was installed from our medium: package of an older agent, and a repository of its own with the version in
+/// `$1`, whose program is `$2`.
+const PACKAGED_AGENT: &str = r#"
+set -eu
+mkdir /run/bin /run/bin/up /run/bin/work
+mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/up,workdir=/run/bin/work /usr/bin
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+package() {
+    tree=/var/repo/$1
+    mkdir -p $tree/DEBIAN $tree/usr/bin
+    printf 'Package: zstack-node-manager\nVersion: %s\nArchitecture: all\nMaintainer: test\nDescription: test\n' "$1" >$tree/DEBIAN/control
+    install -m 0755 "$2" $tree/usr/bin/node-manager
+    dpkg-deb -Znone --build $tree /var/repo/$1.deb >/dev/null
+}
+printf '#!/bin/sh\necho node-manager 0.0.9\n' >/tmp/old
+package 0.0.9-1 /tmp/old
+package "$1" "$2"
+dpkg -i /var/repo/0.0.9-1.deb >/dev/null
+rm /tmp/old
+cd /var/repo
+{ cat "$1"/DEBIAN/control
+  echo "Filename: ./$1.deb"
+  echo "Size: $(stat -c %s "$1".deb)"
+  echo "SHA256: $(sha256sum "$1".deb | cut -d' ' -f1)"; } >Packages
+"#;
+
+#[test]
+fn an_agent_that_a_package_brought_stays_the_packages() {
+    isolated(|| async {
+        let machine = Machine::boot("127.0.0.1").await;
+        let cloud = Cloud::open().await;
+        let (host, login) = (new_uuid(), machine.login("deputy", PASSWORD));
+        let version = concat!(env!("CARGO_PKG_VERSION"), "-1");
+        machine.shell(&format!("set -- {version} {}\n{PACKAGED_AGENT}", agent_binary().display()));
+        use Step::*;
+
+        // The repository has the wanted version once the node knows of it; before, ours is put beside the package's.
+        let beside = cloud.deploy(&host, &login).await.unwrap();
+        assert_eq!(beside, [Hypervisor, Agent, Config, Enroll, Restart]);
+        let first = cloud.instance(&host, machine.at.ip()).await;
+        machine.shell("echo 'deb [trusted=yes] file:/var/repo ./' >/etc/apt/sources.list && apt-get -q update");
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [Upgrade, Unshadow, Restart]);
+        assert_ne!(cloud.instance(&host, machine.at.ip()).await, first);
+        assert!(!machine.path(files::AGENT).exists() && !machine.path(files::UNIT).exists());
+        assert_eq!(machine.shell("dpkg-query -W -f '${Version}' zstack-node-manager"), version);
+        let running = machine.shell(&format!("readlink /proc/$(cat {})/exe", files::PID));
+        assert_eq!(running.trim(), files::PACKAGED);
+        assert_eq!(cloud.deploy(&host, &login).await.unwrap(), [], "and again nothing is to be done");
+
+        // A host that is new to the cloud gets a certificate, and its configuration is not written.
+        machine.shell(&format!("kill -KILL $(cat {}); rm -r /etc/zstack/tls", files::PID));
+        machine.shell(&format!("printf '# an operator was here\\n' >{}", files::CONFIG));
+        assert_eq!(cloud.deploy(&new_uuid(), &login).await.unwrap(), [Enroll, Restart]);
+        assert_eq!(machine.read(files::CONFIG), "# an operator was here\n");
         no_leftovers(&machine);
     });
 }

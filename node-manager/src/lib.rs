@@ -14,6 +14,7 @@ pub mod host;
 pub mod http;
 pub mod image;
 pub mod jobs;
+pub mod join;
 pub mod logs;
 pub mod metadata;
 pub mod network;

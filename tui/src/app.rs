@@ -5,7 +5,7 @@ use crate::{
     facts::{Facts, History},
     gate::Attempts,
     look::Look,
-    role::Role,
+    role::{Entry, Role},
     window::{Notice, Trial, Work, confirm::Question, form::Form, list::List},
     words::{Language, Word},
 };
@@ -113,6 +113,8 @@ pub enum Purpose {
     ConsoleProxy(Option<String>, u16),
     /// OS-TUI-095.
     CollectLogs,
+    /// The cloud to join.
+    JoinCloud,
 }
 
 /// What a list is for.
@@ -166,6 +168,12 @@ impl App {
     /// The same, with values in it.
     pub fn fill(&self, word: Word, values: &[&str]) -> String {
         word.fill(self.language, values)
+    }
+
+    /// Entries of the system configuration as the node is now: one that is in a cloud joins no other.
+    pub fn entries(&self) -> Vec<Entry> {
+        let fits = |entry: &Entry| *entry != Entry::JoinCloud || self.facts.without_cloud().is_some();
+        self.role.entries().iter().copied().filter(fits).collect()
     }
 
     /// The window on top.

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{perform::Paths, role::Role, words::Language};
+use crate::{
+    perform::{Join, Paths},
+    role::Role,
+    words::Language,
+};
 use node_manager_net::change::places::Places;
 
 /// What an operator may set. Defaults are those of the shipped file.
@@ -23,6 +27,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// The program that controls the service.
     pub zstack_ctl: PathBuf,
+    /// The agent's program, with which the node joins a cloud.
+    pub node_manager: PathBuf,
     /// Configuration of the management service, for its socket.
     pub management_config: PathBuf,
     /// Configuration of the agent, for its socket.
@@ -40,6 +46,7 @@ impl Default for Config {
             confirm_seconds: 90,
             folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
             zstack_ctl: "/usr/bin/zstack-ctl".into(),
+            node_manager: "/usr/bin/node-manager".into(),
             management_config: "/etc/zstack/mn-service.toml".into(),
             agent_config: "/etc/zstack/node-manager.toml".into(),
             pam_service: "zstack-tui".to_owned(),
@@ -96,6 +103,14 @@ struct Service {
     control_socket: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+}
+
+impl Service {
+    /// A service that has no file, or a wrong one, is looked for where it is by default.
+    fn read(file: &Path) -> Self {
+        toml::from_str(&std::fs::read_to_string(file).unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 impl Config {
@@ -125,13 +140,19 @@ impl Config {
     /// Where things are.
     pub fn paths(&self) -> Paths {
         let socket = |file: &Path, folder: fn(&Service) -> Option<&PathBuf>, usual: &str| {
-            // A service that has no file, or a wrong one, is looked for where it is by default.
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let service: Service = toml::from_str(&text).unwrap_or_default();
+            let service = Service::read(file);
             let beside = folder(&service).map(|folder| folder.join(node_control::SOCKET));
             service.control_socket.clone().or(beside).unwrap_or_else(|| usual.into())
         };
+        let agent = Service::read(&self.agent_config);
+        let run = agent.run_dir.unwrap_or_else(|| "/run/zstack".into());
         Paths {
+            join: Join {
+                program: self.node_manager.clone(),
+                config: self.agent_config.clone(),
+                certificate: agent.certificate.unwrap_or_else(|| "/etc/zstack/tls/host.crt".into()),
+                note: run.join(node_control::agent::JOIN_NOTE),
+            },
             network: Places::of_environment(),
             ctl: (self.zstack_ctl.clone(), self.management_config.clone()),
             management: socket(

@@ -95,7 +95,7 @@ fn window_help(window: &Window) -> Word {
 
 /// OS-TUI-040: a vertical list of buttons.
 fn draw_configuration(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize) {
-    let entries = app.role.entries();
+    let entries = app.entries();
     frame.render_widget(panel(app, words::CONFIGURATION), area);
     let [list, hint] = places::configuration(app, area);
     let lines = entries

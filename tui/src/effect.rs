@@ -70,6 +70,13 @@ pub enum Effect {
     LookAtBackups,
     /// Put a backup in place of the database.
     Restore(PathBuf),
+    /// Join a cloud.
+    JoinCloud {
+        /// Its management service, as it was typed.
+        address: String,
+        /// One-time code.
+        code: Secret,
+    },
     /// OS-TUI-105.
     Service(ServiceAction),
     /// Put the service back as it was installed (OS-TUI-110).
@@ -91,6 +98,7 @@ impl Effect {
             | Self::ChangeBusPassword { .. }
             | Self::SetConsoleProxy { .. }
             | Self::Restore(_)
+            | Self::JoinCloud { .. }
             | Self::Service(_)
             | Self::Reset { .. }
             | Self::Power(_) => true,

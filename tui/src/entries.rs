@@ -1,5 +1,6 @@
 //! The entries of the system configuration: their windows, their rules, and what they ask the node to do.
 
+mod cloud;
 mod networks;
 mod passwords;
 mod services;
@@ -30,6 +31,7 @@ pub(crate) fn open(app: &mut App, entry: Entry) -> Vec<Effect> {
         Entry::ConsoleProxy => look(app, words::CONFIGURE_CONSOLE_PROXY, Effect::LookAtConsoleProxy),
         Entry::CollectLogs => services::open_logs(app),
         Entry::BackupDatabase => look(app, words::BACKUP_DATABASE, Effect::LookAtBackups),
+        Entry::JoinCloud => cloud::open(app),
         Entry::Service => services::open_actions(app),
         Entry::Reset => services::open_reset(app, false),
         Entry::ResetAndDrop => services::open_reset(app, true),
@@ -83,6 +85,7 @@ pub(crate) fn submitted(app: &mut App, purpose: Purpose, form: Form) -> Vec<Effe
         Purpose::RootPassword | Purpose::DatabasePassword(_) | Purpose::BusPassword => {
             passwords::submitted(app, purpose, form)
         }
+        Purpose::JoinCloud => cloud::submitted(app, purpose, form),
         Purpose::ConsoleProxy(..) | Purpose::CollectLogs => services::submitted(app, purpose, form),
         Purpose::RenameNics(_)
         | Purpose::TestNetwork

@@ -47,6 +47,8 @@ pub struct Facts {
     pub service: Reading<ServiceFacts>,
     /// The agent, on nodes that have one.
     pub agent: Reading<AgentFacts>,
+    /// The cloud that the node belongs to, on nodes that have one.
+    pub cloud: Reading<CloudFacts>,
 }
 
 /// TIME INFO (OS-TUI-011), as it is shown.
@@ -129,6 +131,15 @@ pub struct AgentFacts {
     pub vms: Vec<VmFacts>,
 }
 
+/// How the node stands to a cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CloudFacts {
+    /// It has the certificate of a host.
+    pub enrolled: bool,
+    /// It is joining: which service, and why the last attempt failed.
+    pub joining: Option<(String, Option<String>)>,
+}
+
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VmFacts {
@@ -174,6 +185,33 @@ impl History {
 }
 
 impl Facts {
+    /// Somebody else could reach the node: it has an address that is good beyond one link. As long as nobody has looked,
+    /// nothing is missing.
+    pub fn has_address(&self) -> bool {
+        let reaches = |address: &String| {
+            let bare = address.split('/').next().unwrap_or_default();
+            match bare.parse() {
+                Ok(std::net::IpAddr::V4(address)) => !address.is_loopback() && !address.is_link_local(),
+                Ok(std::net::IpAddr::V6(address)) => !address.is_loopback() && !address.is_unicast_link_local(),
+                Err(_) => false,
+            }
+        };
+        self.nics.seen().is_none_or(|nics| nics.iter().any(|nic| nic.addresses.iter().any(reaches)))
+    }
+
+    /// How the node stands to a cloud, while it is in none.
+    pub fn without_cloud(&self) -> Option<&CloudFacts> {
+        self.cloud.seen().filter(|cloud| !cloud.enrolled)
+    }
+
+    /// The address by which others reach the node: that of the management network, or the first there is.
+    pub fn address(&self) -> Option<&str> {
+        let nics = self.nics.seen()?;
+        let of_management = nics.iter().filter(|nic| nic.management);
+        let addresses = of_management.chain(nics).flat_map(|nic| &nic.addresses);
+        addresses.map(|address| address.split('/').next().unwrap_or(address)).next()
+    }
+
     /// Bytes per second in and out over all cards; what goes through a bond or bridge is counted at its cards.
     pub fn traffic(&self) -> Option<(u64, u64)> {
         let cards = self.nics.seen()?.iter().filter(|nic| nic.kind == "nic");

@@ -43,7 +43,25 @@ pub struct Paths {
     pub folders: Vec<PathBuf>,
     /// Name of the PAM service.
     pub pam: String,
+    /// How a node joins a cloud.
+    pub join: Join,
 }
+
+/// What joining a cloud needs, and where it shows.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The agent's program.
+    pub program: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Certificate of the host, once it is one.
+    pub certificate: PathBuf,
+    /// How a join stands.
+    pub note: PathBuf,
+}
+
+/// Where zstack-join.service finds a join that was cut off.
+const UNFINISHED: &str = "/etc/zstack/join.toml";
 
 /// Does things, one after another, and some beside the rest.
 pub struct Performer {
@@ -130,6 +148,12 @@ async fn perform(paths: &Paths, effect: Effect, report: &Report) -> Outcome {
         Effect::Restore(file) => {
             let file = file.display().to_string();
             Outcome::Ended(paths.ctl_events(&["restore_mysql", "-f", &file, "--json"], None, report).await)
+        }
+        Effect::JoinCloud { address, code } => {
+            let config = paths.join.config.display().to_string();
+            let words = ["--config", &config, "join", "--json", "--remember", UNFINISHED, "--address", &address];
+            let input = format!("{}\n", code.reveal());
+            Outcome::Ended(program::events(&paths.join.program, &words, Some(input), report).await)
         }
         Effect::Service(action) => Outcome::Ended(service(paths, action, report).await),
         Effect::Reset { drop_database } => {

@@ -37,6 +37,8 @@ pub enum Entry {
     BackupDatabase,
     /// OS-TUI-105.
     Service,
+    /// One-time code of a cloud (docs/decisions/0015-enrolment.md).
+    JoinCloud,
     /// OS-TUI-110.
     Reset,
     /// OS-TUI-115.
@@ -58,6 +60,7 @@ impl Entry {
             Self::CollectLogs => words::COLLECT_LOGS,
             Self::BackupDatabase => words::BACKUP_DATABASE,
             Self::Service => words::SERVICE,
+            Self::JoinCloud => words::JOIN_CLOUD,
             Self::Reset => words::RESET,
             Self::ResetAndDrop => words::RESET_AND_DROP,
             Self::TerminalInfo => words::TERMINAL_INFO,
@@ -76,6 +79,7 @@ impl Entry {
             Self::CollectLogs => words::COLLECT_LOGS_HINT,
             Self::BackupDatabase => words::BACKUP_DATABASE_HINT,
             Self::Service => words::SERVICE_HINT,
+            Self::JoinCloud => words::JOIN_CLOUD_HINT,
             Self::Reset => words::RESET_HINT,
             Self::ResetAndDrop => words::RESET_AND_DROP_HINT,
             Self::TerminalInfo => words::TERMINAL_INFO_HINT,
@@ -94,7 +98,7 @@ impl Role {
     }
 
     /// Entries of its system configuration, in the order of OS-TUI-042. Compute and storage nodes have those that need no
-    /// management service (OS-TUI-043).
+    /// management service (OS-TUI-043), and one that leads into a cloud; see [`App::entries`](crate::app::App::entries).
     pub fn entries(self) -> &'static [Entry] {
         match self {
             Self::Management => &[
@@ -117,6 +121,7 @@ impl Role {
                 Entry::TestNetwork,
                 Entry::ConfigureNetworks,
                 Entry::ManagementNetwork,
+                Entry::JoinCloud,
                 Entry::TerminalInfo,
             ],
         }
@@ -155,7 +160,8 @@ mod tests {
     fn os_tui_043_other_nodes_have_a_proper_subset_in_the_same_order() {
         for role in [Role::Compute, Role::Storage] {
             let mut all = Role::Management.entries().iter();
-            assert!(role.entries().iter().all(|entry| all.any(|other| other == entry)), "{role:?}");
+            let shared = |entry: &&Entry| **entry != Entry::JoinCloud;
+            assert!(role.entries().iter().filter(shared).all(|entry| all.any(|other| other == entry)), "{role:?}");
             assert!(role.entries().len() < Role::Management.entries().len());
         }
     }

@@ -156,12 +156,12 @@ fn on_screen(app: &mut App, key: KeyEvent) -> Vec<Effect> {
         (Screen::Configuration(_), KeyCode::F(2) | KeyCode::Char('q'))
         | (Screen::Power(_), KeyCode::Esc | KeyCode::F(2 | 12) | KeyCode::Char('q')) => leave(app),
         (Screen::Configuration(at), KeyCode::Enter) => {
-            if let Some(entry) = app.role.entries().get(at) {
+            if let Some(entry) = app.entries().get(at) {
                 return entries::open(app, *entry);
             }
         }
         (Screen::Configuration(mut at), code) => {
-            moved(&mut at, app.role.entries().len(), code);
+            moved(&mut at, app.entries().len(), code);
             app.screen = Screen::Configuration(at);
         }
         (Screen::Power(at), KeyCode::Enter) => entries::power(app, at),

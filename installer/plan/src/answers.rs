@@ -438,11 +438,22 @@ impl fmt::Debug for LoginAnswers {
 }
 
 /// The cloud that a node belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinAnswers {
-    /// Address of a management node.
-    pub management: IpAddr,
+    /// Address or name of the management service, with the port of its API unless that is 8080.
+    pub address: String,
+    /// One-time enrolment code: with it the node joins by itself when it has started. Default: none; somebody adds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+impl fmt::Debug for JoinAnswers {
+    /// Without the secret: answers end up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.as_ref().map(|_| "(hidden)");
+        f.debug_struct("JoinAnswers").field("address", &self.address).field("code", &code).finish()
+    }
 }
 
 impl Answers {
@@ -555,7 +566,7 @@ mod tests {
     fn answers_are_written_as_they_are_read() {
         let text = "role = \"compute\"\nhost_name = \"c1\"\n[disk]\ndevice = \"serial:X1\"\nerase = true\nlayout = \"manual\"\n\
              [[disk.partition]]\nformat = \"lvm\"\nsize = \"rest\"\n[[disk.volume]]\nname = \"root\"\nformat = \"xfs\"\nmount = \"/\"\nsize = \"20 GiB\"\n\
-             [[network.vlan]]\nparent = \"eth0\"\nid = 7\nip.dhcp = \"ipv4\"\n[login]\npassword = \"secret\"\n[join]\nmanagement = \"192.0.2.1\"\n";
+             [[network.vlan]]\nparent = \"eth0\"\nid = 7\nip.dhcp = \"ipv4\"\n[login]\npassword = \"secret\"\n[join]\naddress = \"192.0.2.1\"\ncode = \"ABCD-secret\"\n";
         let answers = Answers::parse(text).unwrap();
         assert_eq!(Answers::parse(&toml::to_string(&answers).unwrap()).unwrap(), answers);
         assert!(!format!("{answers:?}").contains("secret"), "secrets stay out of logs");

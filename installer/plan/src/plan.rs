@@ -1,19 +1,20 @@
 //! The plan: everything that will be done to a machine, decided before anything is done.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use node_manager_net::{files, model::Network};
+use node_manager_types::enrolment::Code;
 use serde::Serialize;
 
 use crate::{
-    answers::{Answers, End},
+    answers::{Answers, End, JoinAnswers},
     facts::{Facts, Firmware},
     manifest::{Layer, Manifest, Repository, Role},
     network::network,
     problem::Problem,
     size::{GIB, MIB, Size},
     storage::{Erased, Storage, needed_by_root, storage},
-    system::{Login, System, login, system},
+    system::{Login, System, is_domain, login, system},
 };
 
 mod show;
@@ -46,11 +47,20 @@ pub struct InstallPlan {
     pub layers: Vec<Layer>,
     /// The offline package repository.
     pub repository: Repository,
-    /// A management node to join.
+    /// The cloud to join.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub join: Option<IpAddr>,
+    pub join: Option<Join>,
     /// What happens at the end.
     pub end: End,
+}
+
+/// The cloud that the node joins; without the code itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Join {
+    /// Address of the management service.
+    pub address: String,
+    /// The node has a one-time code and joins by itself.
+    pub code: bool,
 }
 
 /// How the installed system is started.
@@ -91,10 +101,7 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
     let (network, network_warnings) = network(&answers.network, facts, &mut problems);
     let system = system(answers, role, facts, &mut problems);
     let login = login(&answers.login, &mut problems);
-    if answers.join.is_some() && !matches!(role, Role::Compute | Role::Storage) {
-        let rule = format!("a node with the role {role} joins no cloud");
-        problems.push(Problem::new("join", rule, "leave it out, or choose the role compute or storage"));
-    }
+    let join = answers.join.as_ref().map(|answers| join(answers, role, &mut problems));
     problems.sort();
     problems.dedup();
     let (Some((storage, erases)), true) = (divided, problems.is_empty()) else { return Err(problems) };
@@ -113,9 +120,43 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
         boot: boot(facts),
         layers,
         repository: manifest.repository.clone(),
-        join: answers.join.as_ref().map(|join| join.management),
+        join,
         end: answers.end,
     })
+}
+
+/// Host name and link of the management network as the answers have them so far, whatever else is still open or wrong.
+pub fn reached_as(answers: &Answers, facts: &Facts) -> (Option<String>, Option<String>) {
+    let (network, _) = network(&answers.network, facts, &mut Vec::new());
+    // A name is proposed once the role, which it begins with, is known.
+    let proposed = answers.role.map(|role| system(answers, role, facts, &mut Vec::new()).host_name);
+    (answers.host_name.clone().or(proposed), network.management)
+}
+
+/// Checks the cloud to join; problems go to the list.
+fn join(answers: &JoinAnswers, role: Role, problems: &mut Vec<Problem>) -> Join {
+    if !matches!(role, Role::Compute | Role::Storage) {
+        let rule = format!("a node with the role {role} joins no cloud");
+        problems.push(Problem::new("join", rule, "leave it out, or choose the role compute or storage"));
+    }
+    if !is_service(&answers.address) {
+        let rule = format!("{:?} is neither an address nor a name", answers.address);
+        problems.push(Problem::new("join.address", rule, "write 192.0.2.1, cloud.example.org or [2001:db8::1]:8080"));
+    }
+    if let Some(Err(rule)) = answers.code.as_ref().map(|code| code.parse::<Code>()) {
+        let way_out = "write the code as the management service showed it, or leave it out and add the node later";
+        problems.push(Problem::new("join.code", rule.to_string(), way_out));
+    }
+    Join { address: answers.address.clone(), code: answers.code.is_some() }
+}
+
+/// An address or a name, with a port or without.
+fn is_service(text: &str) -> bool {
+    if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() {
+        return true;
+    }
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    is_domain(name) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn layers(role: Option<Role>, manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<Layer> {

@@ -124,7 +124,7 @@ pub fn check_host_name(name: &str, role: Role) -> Result<(), (String, String)> {
     Ok(())
 }
 
-fn is_domain(name: &str) -> bool {
+pub(crate) fn is_domain(name: &str) -> bool {
     let label = |label: &str| {
         (1..=LONGEST_LABEL).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use installer_plan::answers::{Format, Language};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::Installation;
 use crate::tool::{Error, Result, run};
@@ -23,8 +24,17 @@ struct Installed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     management_link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    join: Option<String>,
+    join: Option<&'a str>,
     language: &'a str,
+}
+
+/// Where `node-manager join` finds the cloud to join.
+const JOIN: &str = "/etc/zstack/join.toml";
+
+#[derive(Serialize)]
+struct Join<'a> {
+    address: &'a str,
+    code: &'a str,
 }
 
 impl Installation {
@@ -47,11 +57,20 @@ impl Installation {
             role: plan.role.word(),
             product: &plan.product,
             management_link: plan.network.management.as_deref(),
-            join: plan.join.map(|address| address.to_string()),
+            join: plan.join.as_ref().map(|join| join.address.as_str()),
             language: plan.system.language.word(),
         };
         let text = toml::to_string(&installed).map_err(|cause| Error::Wrong(cause.to_string()))?;
-        self.put("/etc/zstack/install.toml", &text, 0o600)
+        self.put("/etc/zstack/install.toml", &text, 0o600)?;
+        self.join()
+    }
+
+    /// What zstack-join.service reads once, in a file of its own that goes when the node has joined.
+    fn join(&self) -> Result<()> {
+        let (Some(join), Some(code)) = (&self.plan.join, &self.secrets.join_code) else { return self.remove(JOIN) };
+        let file = Join { address: &join.address, code };
+        let text = toml::to_string(&file).map_err(|cause| Error::Wrong(cause.to_string()))?;
+        self.put(JOIN, &Zeroizing::new(text), 0o600)
     }
 
     /// What must differ between nodes is not what the layers brought.

@@ -1,6 +1,6 @@
 //! How the screens look: a pure function of the state.
 
-use installer_plan::{answers::Answers, problem::Problem, size::Size};
+use installer_plan::{answers::Answers, plan::reached_as, problem::Problem, select, size::Size};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -84,7 +84,7 @@ fn draw_main(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize, said: Opti
             Span::styled(state.0, state.1),
             Span::raw(format!(" {}", cut(&brief(app, &app.answers, section), width(area).saturating_sub(36)))),
         ]));
-        let text = own.first().map(|problem| format!("{}; {}", problem.rule, problem.way_out)).unwrap_or_default();
+        let text = own.first().map(|problem| open_question(app, section, problem)).unwrap_or_default();
         let text = wrapped(&text, width(area).saturating_sub(6));
         let more = if own.len() > 1 || text.len() > 1 { " ..." } else { "" };
         lines.push(Line::styled(format!("      {}{more}", text.first().map_or("", String::as_str)), app.look.care()));
@@ -99,6 +99,18 @@ fn draw_main(frame: &mut Frame<'_>, app: &App, area: Rect, at: usize, said: Opti
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// What is open in a section. A question that nobody has answered yet is no mistake, and is put as one to a person.
+fn open_question(app: &App, section: Section, problem: &Problem) -> String {
+    let login = &app.answers.login;
+    match section {
+        Section::Software if app.answers.role.is_none() => app.say(words::CHOOSE_ROLE).to_owned(),
+        Section::Root if login.password.is_none() && login.password_hash.is_none() && login.ssh_keys.is_empty() => {
+            app.say(words::NEEDS_LOGIN).to_owned()
+        }
+        _ => format!("{}; {}", problem.rule, problem.way_out),
+    }
+}
+
 /// What a section says now, in a few words.
 fn brief(app: &App, answers: &Answers, section: Section) -> String {
     match section {
@@ -106,17 +118,15 @@ fn brief(app: &App, answers: &Answers, section: Section) -> String {
             format!("{}, {}", answers.language.word(), answers.keyboard.as_deref().unwrap_or("us"))
         }
         Section::Software => answers.role.map_or_else(|| app.say(words::NOT_SET).to_owned(), |role| role.to_string()),
-        Section::Destination => match app.facts.disk(&answers.disk.device) {
+        Section::Destination => match select::meant(&answers.disk.device, &app.facts) {
             Some(disk) => format!("{} ({})", disk.path, Size(disk.bytes)),
             None => app.say(words::NOT_SET).to_owned(),
         },
-        Section::Network => match app.draft(answers) {
-            Ok(plan) => {
-                let carrier = plan.network.management.unwrap_or_else(|| app.say(words::NO_NETWORK).to_owned());
-                format!("{}, {carrier}", plan.system.host_name)
-            }
-            Err(_) => answers.host_name.clone().unwrap_or_default(),
-        },
+        Section::Network => {
+            let (host_name, management) = reached_as(answers, &app.facts);
+            let management = management.unwrap_or_else(|| app.say(words::NO_NETWORK).to_owned());
+            host_name.map_or_else(|| management.clone(), |name| format!("{name}, {management}"))
+        }
         Section::Time => answers.time.zone.clone(),
         Section::Root => {
             let set = answers.login.password.is_some() || !answers.login.ssh_keys.is_empty();

@@ -159,7 +159,7 @@ async fn prepare(answers: &Answers, medium: Medium, events: &UnboundedSender<Eve
             }
         }
     });
-    Installation::new(plan, medium, Secrets::of(&answers.login), Stop::default(), said)
+    Installation::new(plan, medium, Secrets::of(answers), Stop::default(), said)
 }
 
 fn fail(events: &UnboundedSender<Event>, cause: &Error) {

@@ -84,6 +84,8 @@ words! {
     TRYING: "The network is being tried; addresses appear above when they come.", "正在试用网络；地址获取后显示在上方。";
     NOT_SET: "not set", "未设置";
     SET: "set", "已设置";
+    CHOOSE_ROLE: "choose what this node is for", "请选择本节点的用途";
+    NEEDS_LOGIN: "nobody could log in; set a password or an SSH key", "无法登录本节点；请设置密码或 SSH 公钥";
     OPEN_QUESTIONS: "There are open questions above.", "上面还有未完成的项目。";
     WRONG_PHRASE: "That is not what was asked for.", "输入内容不符。";
     PHRASE: "Everything on these disks will be lost. To agree, type: {}", "以上磁盘的全部数据将丢失。如同意，请输入：{}";

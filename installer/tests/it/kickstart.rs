@@ -55,7 +55,7 @@ fn a_whole_file_is_a_plan() {
          ignoredisk --only-use=sda\nclearpart --all --initlabel\n\
          part /boot --size=1024 --fstype=ext4\npart pv.01 --size=1 --grow\nvolgroup vg pv.01 --reserved-percent=20\n\
          logvol / --vgname=vg --name=root --size=1 --grow --fstype=xfs\nlogvol swap --vgname=vg --name=swap --size=4096\n\
-         poweroff\n#zstack-join=192.0.2.9\n%packages\n@^zstack-compute\n%end\n";
+         poweroff\n#zstack-join=192.0.2.9 abcd-efgh-jkmn-pqrs-tvwx\n%packages\n@^zstack-compute\n%end\n";
     let answers = read(text);
     let manifest = Manifest::parse(include_str!("../../plan/cases/manifest.json")).unwrap();
     let plan = plan(&answers, &facts(), &manifest).unwrap();

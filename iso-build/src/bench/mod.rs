@@ -3,6 +3,7 @@
 mod api;
 mod console;
 mod database;
+mod install;
 mod load;
 mod measure;
 mod net;
@@ -21,6 +22,8 @@ pub(crate) enum Bench {
     Api(Options),
     /// Time and kernel requests of networks on a host: here where the kernel has VLANs, else in a guest
     Net(net::Options),
+    /// Time from power-on to a management node that answers, beside the classic way to install the same packages
+    Install(install::Options),
     /// Time to the first frame, idle cost and memory of the text console
     Tui(console::Options),
 }
@@ -56,6 +59,7 @@ pub(crate) async fn run(bench: &Bench, progress: &Progress) -> Result<()> {
     match bench {
         Bench::Api(options) => api::run(options, progress).await,
         Bench::Net(options) => net::run(options, progress).await,
+        Bench::Install(options) => install::run(options, progress).await,
         Bench::Tui(options) => console::run(options, progress).await,
     }
 }

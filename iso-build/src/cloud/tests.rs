@@ -117,6 +117,7 @@ async fn service() -> (Client, Service) {
 
 fn plan() -> Plan {
     Plan {
+        password: "secret".to_owned(),
         host: "h057".into(),
         vm: "f00d".into(),
         host_address: "127.0.0.1".into(),

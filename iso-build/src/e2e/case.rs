@@ -3,7 +3,11 @@
 use anyhow::{Result, bail};
 use futures::future::LocalBoxFuture;
 
-use super::{cases, desk::Desk, lab::Lab};
+use super::{
+    cases::{self, medium},
+    desk::Desk,
+    lab::Lab,
+};
 
 /// One thing that must hold on real machines.
 pub(super) struct Case {
@@ -82,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 37] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -113,16 +117,66 @@ const CASES: [Case; 27] = [
     case!("net-bond-modes", 1, cases::bond::modes, "every mode of a bond with its options, before and after a reboot"),
     case!("tui-passwords", 1, cases::console::passwords, "the password of root is changed on the screen and logs in"),
     case!("tui-networks", 1, cases::console::networks, "a card is renamed for good, a bond made, a change taken back"),
-    install!("install-bios-management", cases::medium::bios_management, "from a CD to a management node, by BIOS"),
+    install!("install-bios-management", medium::roles::bios_management, "from a CD to a management node, by BIOS"),
+    install!(
+        "install-uefi-management",
+        medium::roles::uefi_management,
+        "from a stick to a management node, by UEFI and a kickstart file of a web server"
+    ),
+    install!(
+        "install-bios-compute",
+        medium::roles::bios_compute,
+        "from a CD to a compute node, by BIOS and answers of a web server"
+    ),
+    install!(
+        "install-uefi-compute",
+        medium::roles::uefi_compute,
+        "from a stick to a compute node, by UEFI and a kickstart file on a disk"
+    ),
+    install!("install-bios-storage", medium::roles::bios_storage, "from a stick to a storage node, by BIOS"),
+    install!("install-uefi-storage", medium::roles::uefi_storage, "from a CD to a storage node, by UEFI"),
+    install!(
+        "install-bios-expert",
+        medium::roles::bios_expert,
+        "from a stick to an expert node, by BIOS and words in the boot menu"
+    ),
+    install!("install-secure-expert", medium::roles::secure_expert, "from a stick to an expert node, by Secure Boot"),
+    install!(
+        "install-role-later",
+        medium::roles::later,
+        "an expert node becomes a management node by its packages, and is rid of them again"
+    ),
+    install!(
+        "install-attended",
+        medium::attended::attended,
+        "everything is typed and seen on the screen, from a stick"
+    ),
+    install!(
+        "install-refusals",
+        medium::trouble::refusals,
+        "a disk that is too small, no answers, a damaged medium: said, and nothing is changed"
+    ),
+    install!("install-no-network", medium::trouble::no_network, "a node without a network card, over its serial line"),
+    install!(
+        "install-no-address",
+        medium::trouble::no_address,
+        "a management node without an address says so, and finishes by itself once it has one"
+    ),
+    install!(
+        "install-power-cut",
+        medium::trouble::power_cut,
+        "power is cut in the middle and at the end; the next attempt succeeds"
+    ),
+    install!(
+        "install-cloud",
+        medium::cloud::join,
+        "a management and a compute node over a VLAN on a bond; a VM starts on the new node"
+    ),
     install!(
         "node-console",
-        cases::node::console,
+        medium::operator::console,
         "an installed management node: its terminals, backups, logs, passwords, both resets, power-off, a slow serial line"
     ),
-    install!("install-attended", cases::medium::attended, "everything is typed and seen on the screen, from a stick"),
-    install!("install-uefi-compute", cases::medium::uefi_compute, "from a stick to a compute node, by UEFI"),
-    install!("install-secure-expert", cases::medium::secure_expert, "from a stick to an expert node, by Secure Boot"),
-    install!("install-bios-storage", cases::medium::bios_storage, "from a stick to a storage node, by BIOS"),
     case!("guest-commands", 1, cases::guest::commands, "a machine runs commands, keeps its disk, loses power"),
     case!("guest-cables", 2, cases::guest::cables, "machines reach each other until the cable is pulled"),
 ];

@@ -8,7 +8,6 @@ pub(super) mod guest;
 pub(super) mod install;
 pub(super) mod medium;
 pub(super) mod network;
-pub(super) mod node;
 pub(super) mod power;
 pub(super) mod random;
 pub(super) mod rename;

@@ -18,9 +18,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{qmp::Qmp, wait::until};
+use super::{cable::Socket, qmp::Qmp, wait::until};
 use crate::program::{Program, last_lines};
 
+/// How long firmware and boot loader may take.
+const MENU: Duration = Duration::from_secs(300);
 /// How long a command on the serial line may take.
 const ANSWER: Duration = Duration::from_secs(120);
 
@@ -57,15 +59,36 @@ pub(super) struct Forward {
     pub(super) there: u16,
 }
 
+/// A network card, and what it is connected to. Nothing that it sends leaves this machine.
+#[derive(Debug, Clone)]
+pub(super) enum Nic {
+    /// A network with a DHCP server, in which [`WEB`] offers one file, and into which ports of this machine lead.
+    Nat { forwards: Vec<Forward>, offers: Option<PathBuf> },
+    /// An end of a cable.
+    Cable(Socket),
+}
+
+/// Address of the web server in the network of [`Nic::Nat`].
+pub(super) const WEB: &str = "10.0.2.100";
+
 /// What a computer is made of.
 #[derive(Debug, Clone)]
 pub(super) struct Hardware {
+    /// Tells it from others on the same cables.
+    pub(super) number: u8,
     pub(super) firmware: Firmware,
     pub(super) memory_mib: u32,
     /// Disks (qcow2), and further ones that are only read (raw).
     pub(super) disks: Vec<PathBuf>,
     pub(super) readonly: Vec<PathBuf>,
-    pub(super) forwards: Vec<Forward>,
+    pub(super) nics: Vec<Nic>,
+}
+
+impl Hardware {
+    /// Hardware address of a card.
+    pub(super) fn mac(&self, nic: usize) -> String {
+        format!("52:54:00:e2:{:02x}:{nic:02x}", self.number)
+    }
 }
 
 /// A computer that is switched on; it ends when this is dropped.
@@ -111,9 +134,12 @@ impl Computer {
         })?;
         let (mut arriving, line) =
             UnixStream::connect(&wire).await.context("the serial line cannot be reached")?.into_split();
-        // QEMU keeps what arrives in its log, and stops the computer when nobody takes it.
+        // QEMU could keep a log, too, but writes bytes twice there that it could not send at once.
+        let kept = std::fs::OpenOptions::new().create(true).append(true).open(&serial)?;
+        let mut kept = tokio::fs::File::from_std(kept);
         tokio::spawn(async move {
-            let _ = tokio::io::copy(&mut arriving, &mut tokio::io::sink()).await;
+            let _ = tokio::io::copy(&mut arriving, &mut kept).await;
+            let _ = kept.flush().await;
         });
         let line = Mutex::new(line);
         Ok(Self { qmp, qemu: Mutex::new(qemu), line, serial, before, started: Instant::now() })
@@ -130,6 +156,11 @@ impl Computer {
         String::from_utf8_lossy(bytes.get(self.before..).unwrap_or_default()).into_owned()
     }
 
+    /// The end of what came over its serial line.
+    pub(super) fn last_words(&self) -> String {
+        last_lines(self.serial().trim(), 30)
+    }
+
     /// Waits for words on the serial line; the seconds since it was switched on.
     pub(super) async fn says(&self, words: &str, limit: Duration) -> Result<f64> {
         let what = format!("{words:?} on the serial line");
@@ -142,15 +173,14 @@ impl Computer {
             }
             Ok(None)
         });
-        said.await.with_context(|| format!("its last words:\n{}", last_lines(self.serial().trim(), 30)))
+        said.await.with_context(|| format!("its last words:\n{}", self.last_words()))
     }
 
     /// Waits until the system has switched it off, or wants to start anew, which is the same here.
     pub(super) async fn ended(&self, limit: Duration) -> Result<f64> {
         let status = timeout(limit, async { self.qemu.lock().await.wait().await }).await;
         let status = status.with_context(|| {
-            let said = last_lines(self.serial().trim(), 30);
-            format!("the computer was not off within {} s; its last words:\n{said}", limit.as_secs())
+            format!("the computer was not off within {} s; its last words:\n{}", limit.as_secs(), self.last_words())
         })??;
         ensure!(status.success(), "QEMU ended with {status}");
         Ok(self.seconds())
@@ -223,6 +253,43 @@ impl Computer {
         Ok(())
     }
 
+    /// Starts an entry of the medium's boot menu, counted from 0.
+    pub(super) async fn choose(&self, entry: usize) -> Result<()> {
+        self.point(entry).await?;
+        self.press("ret").await
+    }
+
+    /// Starts an entry with more words for the kernel, as somebody at the keyboard does it; the picture shows them.
+    pub(super) async fn choose_with(&self, entry: usize, words: &str, picture: &Path) -> Result<()> {
+        if words.is_empty() {
+            return self.choose(entry).await;
+        }
+        self.point(entry).await?;
+        // GRUB's editor: the kernel's line is the first one behind the entry's name and an empty line.
+        for keys in ["e", "down", "down", "end"] {
+            self.press(keys).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        self.type_text(&format!(" {words}")).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.picture(picture).await?;
+        self.press("ctrl-x").await
+    }
+
+    async fn point(&self, entry: usize) -> Result<()> {
+        self.says("Install on the serial console", MENU).await?;
+        for _ in 0..entry {
+            self.press("down").await?;
+        }
+        Ok(())
+    }
+
+    /// Plugs the cable of a card in, or pulls it.
+    pub(super) async fn plug(&self, nic: usize, up: bool) -> Result<()> {
+        self.qmp.execute("set_link", json!({ "name": format!("net{nic}"), "up": up })).await?;
+        Ok(())
+    }
+
     /// A picture of its screen.
     pub(super) async fn picture(&self, file: &Path) -> Result<()> {
         let arguments = json!({ "filename": file, "format": "png" });
@@ -270,6 +337,19 @@ fn key(character: char) -> Result<String> {
     })
 }
 
+/// A program that QEMU starts for each connection to [`WEB`], and that answers with this file whatever is asked for.
+fn web_server(folder: &Path, file: &Path) -> Result<PathBuf> {
+    let script = folder.join("web.sh");
+    let text = format!(
+        "end=$(printf '\\r')\nwhile IFS= read -r line && [ -n \"$line\" ] && [ \"$line\" != \"$end\" ]; do :; done\n\
+         printf 'HTTP/1.1 200 OK\\r\\nContent-Length: %s\\r\\nConnection: close\\r\\n\\r\\n' \"$(stat -c %s {0})\"\n\
+         cat {0}\n",
+        file.display()
+    );
+    std::fs::write(&script, text).with_context(|| format!("{} cannot be written", script.display()))?;
+    Ok(script)
+}
+
 /// An empty disk that takes no room until it is written.
 pub(super) async fn disk(file: &Path, size: &str) -> Result<()> {
     Program::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(file).arg(size).stdout().await?;
@@ -277,7 +357,7 @@ pub(super) async fn disk(file: &Path, size: &str) -> Result<()> {
 }
 
 /// A small disk with a label and files.
-pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &str)]) -> Result<()> {
+pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &[u8])]) -> Result<()> {
     std::fs::File::create(file)?.set_len(2 << 20)?;
     let run = |program: &str| Program::new(program).arg("-i").arg(file);
     run("mformat")
@@ -285,9 +365,9 @@ pub(super) async fn labelled(file: &Path, label: &str, contents: &[(&str, &str)]
         .stdout()
         .await
         .context("mtools cannot make a file system")?;
-    for (name, text) in contents {
+    for (name, bytes) in contents {
         let copy = file.with_extension("file");
-        std::fs::write(&copy, text)?;
+        std::fs::write(&copy, bytes)?;
         run("mcopy").arg(&copy).arg(format!("::/{name}")).stdout().await?;
         std::fs::remove_file(&copy)?;
     }
@@ -357,16 +437,28 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
             add("-device", "usb-storage,drive=medium,bootindex=1,removable=on".to_owned());
         }
     }
-    let forwards: String = hardware
-        .forwards
-        .iter()
-        .map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.here, forward.there))
-        .collect();
-    add("-netdev", format!("user,id=net0,restrict=on{forwards}"));
-    // At a place of its own: a card is named after it, and disks come and go.
-    add("-device", "virtio-net-pci,netdev=net0,mac=52:54:00:e2:05:00,addr=0x10,romfile=".to_owned());
-    let log = at("serial.log");
-    add("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={log},logappend=on", at("serial")));
+    for (number, nic) in hardware.nics.iter().enumerate() {
+        let connected = match nic {
+            Nic::Nat { forwards, offers } => {
+                let forward = |one: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", one.here, one.there);
+                let forwards: String = forwards.iter().map(forward).collect();
+                let offers = offers.as_ref().map(|file| web_server(folder, file)).transpose()?;
+                let offers = offers.map(|script| format!(",guestfwd=tcp:{WEB}:80-cmd:/bin/sh {}", script.display()));
+                format!("user,id=net{number},restrict=on{forwards}{}", offers.unwrap_or_default())
+            }
+            Nic::Cable(Socket::Empty) => format!("hubport,id=net{number},hubid={number}"),
+            Nic::Cable(Socket::Cable { own, other }) => format!(
+                "dgram,id=net{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                own.display(),
+                other.display()
+            ),
+        };
+        add("-netdev", connected);
+        // At a place of its own: a card is named after it, and disks come and go.
+        let (mac, place) = (hardware.mac(number), 0x10 + number);
+        add("-device", format!("virtio-net-pci,netdev=net{number},mac={mac},addr={place:#x},romfile="));
+    }
+    add("-chardev", format!("socket,id=serial,path={},server=on,wait=off", at("serial")));
     add("-serial", "chardev:serial".to_owned());
     add("-chardev", format!("socket,id=qmp,path={},server=on,wait=off", at("qmp")));
     add("-mon", "chardev=qmp,mode=control".to_owned());

@@ -200,7 +200,7 @@ async fn base(progress: &Progress) -> Result<PathBuf> {
             result => result.with_context(|| format!("{} cannot be written", path.display()))?,
         }
     }
-    cache::used(&path, "e2e-");
+    cache::used(&path, "e2e-", 8);
     Ok(path)
 }
 

@@ -92,7 +92,8 @@ impl Workshop {
         if !made.folder.join("facts.json").is_file() {
             self.make(wanted, &made).await.with_context(|| format!("the layer {} cannot be made", wanted.name))?;
         }
-        crate::cache::used(&made.folder, &format!("{}-", wanted.name));
+        // One more than this: whoever goes back to an older state of the sources finds its layers. They are large.
+        crate::cache::used(&made.folder, &format!("{}-", wanted.name), 1);
         Ok(made)
     }
 

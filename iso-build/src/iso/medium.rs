@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use installer_plan::manifest::{self, Manifest};
 
-use super::layers::{Made, digest};
+use super::{
+    dnf,
+    layers::{Made, digest},
+    repository,
+};
 use crate::program::Program;
 
 const MENU: &str = include_str!("grub.cfg");
@@ -34,6 +38,8 @@ pub(super) struct Contents<'a> {
     /// Names of the layers of the live system, the lowest first.
     pub(super) live: &'a [&'a str],
     pub(super) repository: &'a Path,
+    /// The repository for hosts of the RHEL family.
+    pub(super) dnf: &'a Path,
     pub(super) epoch: u64,
 }
 
@@ -53,7 +59,8 @@ pub(super) fn lay_out(tree: &Path, contents: &Contents<'_>) -> Result<()> {
     fs::write(tree.join("live/filesystem.module"), list)?;
     symlink(newest(&base.tree().join("boot"), "vmlinuz-")?, tree.join("live/vmlinuz"))?;
     symlink(newest(&base.tree().join("boot"), "initrd.img-")?, tree.join("live/initrd"))?;
-    symlink(contents.repository, tree.join("repo/apt"))?;
+    symlink(contents.repository, tree.join(repository::PATH))?;
+    symlink(contents.dnf, tree.join(dnf::PATH))?;
     let manifest = contents.manifest;
     fs::write(tree.join(manifest::PATH), serde_json::to_vec_pretty(manifest)?)?;
     fs::write(tree.join(".disk/info"), format!("{} {}\n", manifest.product, manifest.version))?;

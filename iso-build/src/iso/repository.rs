@@ -55,6 +55,20 @@ impl Key {
         Ok(())
     }
 
+    /// The public key as text.
+    pub(super) async fn export_text(&self, to: &Path) -> Result<()> {
+        self.gpg().args(["--yes", "--armor", "--output"]).arg(to).args(["--export", NAME]).stdout().await?;
+        Ok(())
+    }
+
+    /// Signs a file with a signature beside it.
+    pub(super) async fn detach(&self, file: &Path, to: &Path, epoch: u64) -> Result<()> {
+        let at = format!("{epoch}!");
+        let sign = self.gpg().args(["--yes", "--faked-system-time"]).arg(at).args(["--armor", "--output"]).arg(to);
+        sign.arg("--detach-sign").arg(file).stdout().await?;
+        Ok(())
+    }
+
     async fn sign(&self, file: &Path, to: &Path, epoch: u64) -> Result<()> {
         // The time is part of the signature: the same sources shall make the same bytes.
         let sign = ["--yes", "--faked-system-time"];

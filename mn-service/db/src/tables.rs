@@ -98,6 +98,7 @@ static TABLES: LazyLock<HashMap<&'static str, Table>> = LazyLock::new(|| {
         affinity_group affinity_group_usage
         system_tag tag_pattern user_tag global_config resource_config
         account account_resource_ref quota long_job session
+        enrolment_code enrolment_node
         job saga saga_event audit host_allocation storage_allocation garbage counter
     };
     tables.into_iter().map(|table| (table.name, table)).collect()

@@ -8,7 +8,7 @@ use super::{
     error::{DeployError, Problem, tail},
     files,
     package::{Package, VERSION},
-    plan::{Manager, Plan, Step},
+    plan::{Manager, Plan, Source, Step},
     probe::Facts,
     ssh::{QUICK, Session},
 };
@@ -51,13 +51,19 @@ fi
 setsid sh -c 'echo $$ >"$3" && exec "$1" --config "$2"' sh "$1" "$2" "$3" </dev/null >>"$4" 2>&1 &
 "#;
 
+/// Another package job may hold the lock: unattended upgrades run when a machine boots.
+const APT: &[&str] =
+    &["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=600"];
+/// What an operator wrote into a configuration file stays.
+const APT_INSTALL: &[&str] =
+    &["install", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "--"];
+
 /// A deployment under way.
 pub(super) struct Work<'a> {
     pub(super) session: &'a Session,
     pub(super) facts: &'a Facts,
     pub(super) plan: &'a Plan,
     pub(super) package: &'a Package,
-    pub(super) config: &'a str,
     /// Certificate for the host, issued when the plan enrols it.
     pub(super) identity: Option<Identity>,
 }
@@ -105,7 +111,9 @@ impl Work<'_> {
             Step::Packages => self.packages().await,
             Step::Hypervisor => self.hypervisor().await,
             Step::Agent => self.agent(staging).await,
-            Step::Config => self.file(staging, files::CONFIG, self.config, 0o644).await,
+            Step::Upgrade => self.upgrade().await,
+            Step::Unshadow => self.unshadow().await,
+            Step::Config => self.file(staging, files::CONFIG, &self.plan.config, 0o644).await,
             Step::Enroll => self.enroll(staging).await,
             Step::Unit => self.unit(staging).await,
             Step::Restart => self.restart().await,
@@ -116,20 +124,9 @@ impl Work<'_> {
         let what = format!("installing {}", self.plan.missing.join(", "));
         match self.plan.manager {
             Manager::Apt => {
-                // Another package job may hold the lock: unattended upgrades run when a machine boots.
-                let apt = [
-                    "env",
-                    "DEBIAN_FRONTEND=noninteractive",
-                    "LC_ALL=C",
-                    "apt-get",
-                    "-q",
-                    "-o",
-                    "DPkg::Lock::Timeout=600",
-                ];
-                let update = [&apt[..], &["update"]].concat();
+                let update = [APT, &["update"]].concat();
                 self.session.must("refreshing the list of packages", &update, PACKAGES).await?;
-                let keep = ["install", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "--"];
-                let install = [&apt[..], &keep, &self.plan.missing].concat();
+                let install = [APT, APT_INSTALL, &self.plan.missing].concat();
                 self.session.must(&what, &install, PACKAGES).await?;
             }
             Manager::Dnf => {
@@ -181,6 +178,22 @@ impl Work<'_> {
         self.session.must("replacing the agent", &["mv", "-f", "-T", "--", &new, files::AGENT], QUICK).await.map(drop)
     }
 
+    /// The version was offered by the repositories as the host knows them, so their lists are not fetched again: the
+    /// host's own repository needs no network.
+    async fn upgrade(&self) -> Result<(), DeployError> {
+        let Source::Repository(version) = &self.plan.source else { return Ok(()) };
+        let package = format!("{}={version}", files::PACKAGE);
+        // A node may have been installed from a later medium than its management node.
+        let install = [APT, &["--allow-downgrades"], APT_INSTALL, &[&package]].concat();
+        self.session.must(&format!("installing {package}"), &install, PACKAGES).await.map(drop)
+    }
+
+    /// The unit first: it alone leads to the program.
+    async fn unshadow(&self) -> Result<(), DeployError> {
+        let remove = ["rm", "-f", "--", files::UNIT, files::AGENT];
+        self.session.must("removing the agent of earlier deployments", &remove, QUICK).await.map(drop)
+    }
+
     async fn enroll(&self, staging: &str) -> Result<(), DeployError> {
         let Some(identity) = &self.identity else {
             return Err(self.session.login().fail(Problem::Here("no certificate was issued for the host".to_owned())));
@@ -191,7 +204,9 @@ impl Work<'_> {
     }
 
     async fn unit(&self, staging: &str) -> Result<(), DeployError> {
-        self.file(staging, files::UNIT, files::UNIT_TEXT, 0o644).await?;
+        if self.plan.source == Source::Upload {
+            self.file(staging, files::UNIT, files::UNIT_TEXT, 0o644).await?;
+        }
         self.session.must("reloading systemd", &["systemctl", "daemon-reload"], SERVICES).await?;
         self.session
             .must("enabling the agent", &["systemctl", "enable", "node-manager.service"], SERVICES)
@@ -200,7 +215,7 @@ impl Work<'_> {
     }
 
     async fn restart(&self) -> Result<(), DeployError> {
-        let detached = ["sh", "-c", DETACHED, "sh", files::AGENT, files::CONFIG, files::PID, files::LOG];
+        let detached = ["sh", "-c", DETACHED, "sh", self.plan.source.program(), files::CONFIG, files::PID, files::LOG];
         let argv: &[&str] =
             if self.facts.systemd { &["systemctl", "restart", "node-manager.service"] } else { &detached };
         self.session.must("starting the agent", argv, SERVICES).await?;

@@ -1,6 +1,9 @@
 //! A host's agent as the workflows of hosts want it: there, ours, of our version.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use mn_service_db::entity::host;
 use mn_service_types::{ApiError, ErrorCode, error::ApiResult};
@@ -108,6 +111,36 @@ pub async fn ensure(app: &App, job: &str, access: &Access) -> ApiResult<()> {
             }
             Err(error)
         }
+    }
+}
+
+/// How long the agent of a node that has just joined may take to begin.
+const BEGIN: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const ASK: Duration = Duration::from_millis(500);
+
+/// Waits for the agent of a node that enrolled itself. There is no login, so nothing is deployed.
+pub async fn await_enrolled(app: &App, job: &str, access: &Access) -> ApiResult<()> {
+    let until = Instant::now() + BEGIN;
+    app.progress.report(Uuid::try_parse(job).unwrap_or_default(), 10, "waiting for the agent");
+    loop {
+        let problem = match standing(app, access).await? {
+            Standing::Ours => return Ok(()),
+            Standing::Other(version) => {
+                tracing::warn!(host = access.host, version, ours = VERSION, "the agent is of another version");
+                return Ok(());
+            }
+            Standing::Unwell(problem) | Standing::Silent(problem) => problem,
+        };
+        if Instant::now() >= until {
+            let text = format!(
+                "the agent of the node does not answer at {} port {}: is node-manager.service running there (journalctl \
+                 -u node-manager), and does a firewall let this port through? {}",
+                access.management_ip, access.agent_port, problem.details
+            );
+            return Err(ApiError::new(ErrorCode::HostConnection, text).caused_by(problem));
+        }
+        tokio::time::sleep(ASK).await;
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use node_manager_types::AGENT_PORT;
 use sha2::{Digest, Sha256};
 
 /// DNS names of hosts end with it.
 pub const HOST_SUFFIX: &str = ".host.zstack.internal";
 /// The agent's program.
 pub const AGENT: &str = "/usr/local/bin/node-manager";
+/// Package of the agent, where packages bring it.
+pub const PACKAGE: &str = "zstack-node-manager";
+/// The agent's program where the package puts it.
+pub const PACKAGED: &str = "/usr/bin/node-manager";
 /// Its configuration.
 pub const CONFIG: &str = "/etc/zstack/node-manager.toml";
 /// Its unit.
@@ -24,6 +29,9 @@ pub const PENDING: &str = "/etc/zstack/agent-restart-pending";
 pub const PID: &str = "/run/zstack/node-manager.pid";
 /// Log of the agent where there is no systemd.
 pub const LOG: &str = "/var/log/zstack/node-manager.log";
+
+/// Units and configurations that deployments wrote begin with it.
+pub const MARK: &str = "# Written by the management service";
 
 /// Unit of the agent.
 pub const UNIT_TEXT: &str = "\
@@ -57,6 +65,23 @@ pub fn config(address: IpAddr, port: u16) -> String {
     )
 }
 
+/// Whether the configuration `found` on a host says what `wanted` says. Values count, not bytes: a package ships the file
+/// with comments and an operator adds keys. A key that is not there has the agent's default.
+pub fn says(found: &str, wanted: &str) -> bool {
+    let (Ok(found), Ok(wanted)) = (found.parse::<toml::Table>(), wanted.parse::<toml::Table>()) else { return false };
+    let defaults = config(IpAddr::V4(Ipv4Addr::UNSPECIFIED), AGENT_PORT).parse::<toml::Table>().unwrap_or_default();
+    wanted.iter().all(|(key, value)| found.get(key).or_else(|| defaults.get(key)) == Some(value))
+}
+
+/// `wanted`, and below it what else `found` says.
+pub fn merged(found: Option<&str>, wanted: &str) -> String {
+    let table = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+    let decided = table(wanted);
+    let mut kept = table(found.unwrap_or_default());
+    kept.retain(|key, _| !decided.contains_key(key));
+    format!("{wanted}{kept}")
+}
+
 /// SHA-256 in hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
@@ -75,6 +100,21 @@ mod tests {
             assert_eq!(table[key], shipped[key], "{key} is where the agent looks for it anyway");
         }
         assert!(table.keys().all(|key| shipped.contains_key(key)));
+    }
+
+    #[test]
+    fn a_configuration_is_compared_by_its_values() {
+        let any = "192.0.2.1".parse().unwrap();
+        let wanted = config(any, AGENT_PORT);
+        assert!(says(include_str!("../../../rpm-specs/etc/node-manager.toml"), &wanted), "what the package ships");
+        assert!(says("", &wanted), "the defaults are what is wanted");
+        assert!(says(&format!("{wanted}libvirt_uri = \"test:///default\""), &wanted));
+        assert!(!says("", &config(any, 7000)) && !says("listen = ", &wanted));
+        assert!(!says("key = \"/elsewhere\"", &wanted));
+        let merged = merged(Some("listen = \"[::]:1\"\nlibvirt_uri = \"test:///default\" # mine"), &wanted);
+        let table: toml::Table = merged.parse().unwrap();
+        assert_eq!(table["libvirt_uri"].as_str(), Some("test:///default"), "an operator's key stays");
+        assert!(says(&merged, &wanted) && UNIT_TEXT.starts_with(MARK) && wanted.starts_with(MARK));
     }
 
     #[test]

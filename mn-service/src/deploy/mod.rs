@@ -131,7 +131,7 @@ impl Deployer<'_> {
             ),
             false => None,
         };
-        let work = Work { session, facts: &facts, plan: &plan, package, config: &config, identity };
+        let work = Work { session, facts: &facts, plan: &plan, package, identity };
         let total = plan.steps.len();
         work.run(|number, step| {
             let percent = 10 + 80 * number / total;

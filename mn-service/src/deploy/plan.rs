@@ -2,7 +2,7 @@
 
 use super::{
     files,
-    package::Package,
+    package::{Package, VERSION},
     probe::{Facts, Os},
 };
 
@@ -58,6 +58,7 @@ impl Manager {
 pub fn all_packages() -> Vec<&'static str> {
     let x86 = [Manager::Apt, Manager::Dnf].into_iter().flat_map(|manager| manager.packages("x86_64"));
     let mut all: Vec<&str> = x86.chain(Manager::Apt.packages("aarch64")).copied().collect();
+    all.push(files::PACKAGE);
     all.sort_unstable();
     all.dedup();
     all
@@ -91,11 +92,15 @@ pub enum Step {
     Hypervisor,
     /// Replace the agent's program.
     Agent,
+    /// Install the agent's package of the wanted version.
+    Upgrade,
+    /// Remove program and unit of earlier deployments, which would win over the package's.
+    Unshadow,
     /// Write the agent's configuration.
     Config,
     /// Give the host a certificate.
     Enroll,
-    /// Write the agent's unit and enable it.
+    /// Write the agent's unit, unless a package brings it, and enable it.
     Unit,
     /// Restart the agent.
     Restart,
@@ -108,10 +113,64 @@ impl Step {
             Self::Packages => "installing packages",
             Self::Hypervisor => "starting libvirt",
             Self::Agent => "installing the agent",
+            Self::Upgrade => "installing the agent's package",
+            Self::Unshadow => "removing the agent of earlier deployments",
             Self::Config => "configuring the agent",
             Self::Enroll => "issuing a certificate",
             Self::Unit => "enabling the agent",
             Self::Restart => "starting the agent",
+        }
+    }
+}
+
+/// Where the program of a host's agent comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// From us, to `/usr/local/bin`, with a unit in `/etc/systemd/system`.
+    Upload,
+    /// From the host's package of the wanted version, which brings program and unit.
+    Package,
+    /// From the package of this version (as the package manager writes it), which a repository of the host has.
+    Repository(String),
+}
+
+impl Source {
+    /// File of the program.
+    pub fn program(&self) -> &'static str {
+        match self {
+            Self::Upload => files::AGENT,
+            Self::Package | Self::Repository(_) => files::PACKAGED,
+        }
+    }
+
+    /// The package manager owns what it installed: a second program would win over the package for ever and make
+    /// upgrades by package useless. Only where no package of the wanted version is to be had is ours put beside it.
+    fn of(facts: &Facts, manager: Option<Manager>, warnings: &mut Vec<String>) -> Self {
+        let there = facts.packaged.as_deref().filter(|_| facts.installed.contains(files::PACKAGE));
+        let Some(there) = there else { return Self::Upload };
+        if there == VERSION {
+            return Self::Package;
+        }
+        let package = files::PACKAGE;
+        let fits = |offered: &&String| {
+            offered.strip_prefix(VERSION).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        match facts.offered.iter().find(fits).filter(|_| manager == Some(Manager::Apt)) {
+            Some(offered) => {
+                warnings.push(format!(
+                    "the agent there is version {there} of package {package}; version {offered} is installed from the \
+                     repository of the host"
+                ));
+                Self::Repository(offered.clone())
+            }
+            None => {
+                warnings.push(format!(
+                    "the agent there is version {there} of package {package}, and no repository of the host has version \
+                     {VERSION}; the agent is put into /usr/local/bin and its unit into /etc/systemd/system, where they \
+                     win over the package's until a deployment finds the package of version {VERSION}"
+                ));
+                Self::Upload
+            }
         }
     }
 }
@@ -125,6 +184,10 @@ pub struct Plan {
     pub manager: Manager,
     /// Packages to install.
     pub missing: Vec<&'static str>,
+    /// Where the agent comes from.
+    pub source: Source,
+    /// Configuration to write.
+    pub config: String,
     /// Worth telling.
     pub warnings: Vec<String>,
 }
@@ -165,14 +228,17 @@ pub fn plan(facts: &Facts, wanted: Wanted<'_>) -> Result<Plan, Vec<String>> {
     let packages = manager.map(|manager| manager.packages(&facts.architecture)).unwrap_or_default();
     let missing: Vec<&'static str> =
         packages.iter().copied().filter(|package| !facts.installed.contains(*package)).collect();
+    let source = Source::of(facts, manager, &mut warnings);
+    let upload = source == Source::Upload;
     let same = |path: &str, digest: &str| facts.digests.get(path).is_some_and(|found| found == digest);
-    let new_agent = !same(files::AGENT, &wanted.agent.sha256);
+    let new_agent = upload && !same(files::AGENT, &wanted.agent.sha256);
+    let upgrade = matches!(source, Source::Repository(_));
     let mut room = ROOM;
     if new_agent {
         // Once where it is uploaded to and once where it is installed, perhaps on one file system.
         room += 2 * wanted.agent.size;
     }
-    if !missing.is_empty() {
+    if !missing.is_empty() || upgrade {
         room += ROOM_FOR_PACKAGES;
     }
     for (mount, free) in facts.free.iter().filter(|(_, free)| **free < room) {
@@ -180,22 +246,42 @@ pub fn plan(facts: &Facts, wanted: Wanted<'_>) -> Result<Plan, Vec<String>> {
     }
     let Some(manager) = manager.filter(|_| problems.is_empty()) else { return Err(problems) };
 
-    let new_unit = facts.systemd && !same(files::UNIT, &files::digest(files::UNIT_TEXT.as_bytes()));
-    let new_config = !same(files::CONFIG, &files::digest(wanted.config.as_bytes()));
+    let there = |path: &str| facts.digests.contains_key(path);
+    // A unit that somebody else wrote is that one's decision.
+    let foreign_unit = there(files::UNIT) && !facts.own_unit;
+    if !upload && foreign_unit {
+        warnings.push(format!(
+            "{} is there and no deployment wrote it; it wins over the unit of package {}, and it stays",
+            files::UNIT,
+            files::PACKAGE
+        ));
+    }
+    let unshadow = !upload && !foreign_unit && (there(files::UNIT) || there(files::AGENT));
+    let new_unit = facts.systemd
+        && match upload {
+            true => !same(files::UNIT, &files::digest(files::UNIT_TEXT.as_bytes())),
+            // Removing a unit takes its links away, too.
+            false => !facts.agent_enabled || (unshadow && there(files::UNIT)),
+        };
+    let new_config = !facts.config.as_deref().is_some_and(|found| files::says(found, wanted.config));
+    let config = files::merged(facts.config.as_deref(), wanted.config);
     // Whether certificate and key fit together is proven by an answer alone.
     let enroll = !wanted.answers || facts.enrolled_as.as_deref() != Some(wanted.host);
-    let restart = new_agent || new_config || enroll || new_unit || facts.restart_pending || !facts.agent_running;
+    let changed = new_agent || upgrade || unshadow || new_config || enroll || new_unit;
+    let restart = changed || facts.restart_pending || !facts.agent_running;
     let steps = [
         (!missing.is_empty(), Step::Packages),
         (!facts.hypervisor_running || !missing.is_empty(), Step::Hypervisor),
         (new_agent, Step::Agent),
+        (upgrade, Step::Upgrade),
+        (unshadow, Step::Unshadow),
         (new_config, Step::Config),
         (enroll, Step::Enroll),
         (new_unit, Step::Unit),
         (restart, Step::Restart),
     ];
     let steps = steps.into_iter().filter(|(needed, _)| *needed).map(|(_, step)| step).collect();
-    Ok(Plan { steps, manager, missing, warnings })
+    Ok(Plan { steps, manager, missing, source, config, warnings })
 }
 
 /// A machine serves one cloud, as one host.

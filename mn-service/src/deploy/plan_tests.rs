@@ -6,6 +6,8 @@ use super::*;
 
 const HOST: &str = "36c27e8ff05c4780bf6d2fa65700f22e";
 
+const CONFIG: &str = "listen = \"0.0.0.0:7443\"\n";
+
 fn agent() -> Package {
     Package { path: "/opt/node-manager".into(), size: 20 * MIB, sha256: "new".to_owned(), architecture: "x86_64" }
 }
@@ -29,7 +31,7 @@ fn fresh() -> Facts {
 }
 
 fn wanted<'a>(agent: &'a Package, others: &'a [String]) -> Wanted<'a> {
-    Wanted { host: HOST, agent, config: "listen", ca: "CA", answers: false, allow_emulation: false, others }
+    Wanted { host: HOST, agent, config: CONFIG, ca: "CA", answers: false, allow_emulation: false, others }
 }
 
 /// The machine after its plan was carried out.
@@ -40,12 +42,11 @@ fn deployed(agent: &Package) -> Facts {
         agent_running: true,
         hypervisor_running: true,
         agent_version: Some("0.1.0".to_owned()),
-        digests: [
-            (files::AGENT.to_owned(), agent.sha256.clone()),
-            (files::CONFIG.to_owned(), digest("listen")),
-            (files::UNIT.to_owned(), digest(files::UNIT_TEXT)),
-        ]
-        .into(),
+        digests: [(files::AGENT.to_owned(), agent.sha256.clone()), (files::UNIT.to_owned(), digest(files::UNIT_TEXT))]
+            .into(),
+        agent_enabled: true,
+        own_unit: true,
+        config: Some(CONFIG.to_owned()),
         ca: Some("CA\n".to_owned()),
         enrolled_as: Some(HOST.to_owned()),
         ..fresh()
@@ -79,7 +80,9 @@ fn only_what_differs_is_done() {
     };
     use Step::*;
     assert_eq!(steps(|f| drop(f.digests.insert(files::AGENT.to_owned(), "old".to_owned()))), [Agent, Restart]);
-    assert_eq!(steps(|f| drop(f.digests.remove(files::CONFIG))), [Config, Restart]);
+    assert_eq!(steps(|f| f.config = None), [Config, Restart]);
+    assert_eq!(steps(|f| f.config = Some("listen = \"0.0.0.0:1\"".to_owned())), [Config, Restart]);
+    assert_eq!(steps(|f| f.config = Some(format!("# mine\n{CONFIG}run_dir = \"/run/x\""))), []);
     assert_eq!(steps(|f| drop(f.digests.remove(files::UNIT))), [Unit, Restart]);
     assert_eq!(steps(|f| f.agent_running = false), [Restart]);
     assert_eq!(steps(|f| f.restart_pending = true), [Restart]);
@@ -93,6 +96,79 @@ fn only_what_differs_is_done() {
     assert_eq!(steps(|f| f.enrolled_as = Some("another".to_owned())), [Enroll, Restart]);
     let silent = plan(&deployed(&agent), wanted(&agent, &[])).unwrap();
     assert_eq!(silent.steps, [Enroll, Restart], "a running agent that does not answer gets a new certificate");
+}
+
+/// A node that was installed from the medium: package and shipped configuration, and no certificate.
+fn installed(version: &str) -> Facts {
+    let mut facts = Facts {
+        digests: [].into(),
+        packaged: Some(version.to_owned()),
+        agent_running: false,
+        own_unit: false,
+        config: Some(include_str!("../../../rpm-specs/etc/node-manager.toml").to_owned()),
+        ca: None,
+        enrolled_as: None,
+        ..deployed(&agent())
+    };
+    facts.installed.insert(files::PACKAGE.to_owned());
+    facts
+}
+
+#[test]
+fn the_package_of_our_version_is_the_agent() {
+    let agent = agent();
+    let other = plan(&installed(VERSION), wanted(&agent, &[])).unwrap();
+    use Step::*;
+    assert_eq!((other.steps.as_slice(), other.source.program()), (&[Enroll, Restart][..], files::PACKAGED));
+    assert_eq!(other.warnings, [""; 0]);
+    let facts = Facts { agent_enabled: false, ..installed(VERSION) };
+    assert_eq!(plan(&facts, wanted(&agent, &[])).unwrap().steps, [Enroll, Unit, Restart]);
+    let ours = |facts: Facts| Facts {
+        agent_running: true,
+        ca: Some("CA".to_owned()),
+        enrolled_as: Some(HOST.to_owned()),
+        ..facts
+    };
+    let answering = Wanted { answers: true, ..wanted(&agent, &[]) };
+    assert_eq!(plan(&ours(installed(VERSION)), answering).unwrap().steps, [], "and it stays");
+
+    // What a deployment put there before goes: it would win over the package for ever.
+    let mut facts = ours(installed(VERSION));
+    facts.digests = deployed(&agent).digests;
+    facts.own_unit = true;
+    assert_eq!(plan(&facts, answering).unwrap().steps, [Unshadow, Unit, Restart]);
+    facts.digests.remove(files::UNIT);
+    assert_eq!(plan(&facts, answering).unwrap().steps, [Unshadow, Restart], "the end of one that was cut off");
+    facts.digests = deployed(&agent).digests;
+    facts.own_unit = false;
+    let kept = plan(&facts, answering).unwrap();
+    assert_eq!(kept.steps, [], "an operator's own unit stays");
+    assert!(kept.warnings[0].contains(files::UNIT), "{:?}", kept.warnings);
+}
+
+#[test]
+fn a_package_of_another_version_is_replaced_by_its_package_manager_where_that_can() {
+    let agent = agent();
+    use Step::*;
+    let offering = |versions: &[&str]| Facts {
+        offered: versions.iter().map(|version| (*version).to_owned()).collect(),
+        ..installed("0.0.9")
+    };
+    let newer = format!("{VERSION}-1");
+    let upgraded = plan(&offering(&["0.0.9-1", &newer]), wanted(&agent, &[])).unwrap();
+    assert_eq!(upgraded.steps, [Upgrade, Enroll, Restart]);
+    assert_eq!(upgraded.source, Source::Repository(newer.clone()));
+    assert!(upgraded.warnings[0].contains("0.0.9") && upgraded.warnings[0].contains(&newer), "{:?}", upgraded.warnings);
+    let similar = format!("{VERSION}1-1");
+    for versions in [&["0.0.9-1"][..], &[&similar], &[]] {
+        let beside = plan(&offering(versions), wanted(&agent, &[])).unwrap();
+        assert_eq!((beside.steps.as_slice(), &beside.source), (&[Agent, Enroll, Unit, Restart][..], &Source::Upload));
+        assert!(beside.warnings[0].contains("no repository") && beside.warnings[0].contains("/usr/local/bin"));
+    }
+    // A program that no package owns says nothing about packages.
+    let mut facts = offering(&[&newer]);
+    facts.installed.remove(files::PACKAGE);
+    assert_eq!(plan(&facts, wanted(&agent, &[])).unwrap().source, Source::Upload);
 }
 
 #[test]

@@ -35,11 +35,21 @@ else
     alive "$(cat /run/zstack/node-manager.pid 2>/dev/null)" && echo "@running agent"
     alive "$(cat /run/libvirtd.pid 2>/dev/null)" && echo "@running hypervisor"
 fi
+unit=/etc/systemd/system/node-manager.service
+systemctl is-enabled --quiet node-manager.service 2>/dev/null && echo "@enabled agent"
+head -n 1 $unit 2>/dev/null | grep -q '^# Written by the management service' && echo "@ours $unit"
+if [ -x /usr/bin/node-manager ]; then
+    timeout 10 /usr/bin/node-manager --version 2>/dev/null </dev/null | head -n 1 | sed 's/^/@packaged /'
+    command -v apt-cache >/dev/null && apt-cache madison zstack-node-manager 2>/dev/null |
+        while IFS='|' read -r name version rest; do echo "@offered $version"; done
+fi
 agent=/usr/local/bin/node-manager
 [ -x $agent ] && timeout 10 $agent --version 2>/dev/null </dev/null | head -n 1 | sed 's/^/@agent /'
-for file in $agent /etc/zstack/node-manager.toml /etc/systemd/system/node-manager.service; do
+for file in $agent $unit; do
     [ -r $file ] && sha256sum $file 2>/dev/null | sed 's/^/@sha256 /'
 done
+# An empty line behind it: an editor may have left out the last line break.
+[ -r /etc/zstack/node-manager.toml ] && echo "@config" && sed 's/^/@config /' /etc/zstack/node-manager.toml && echo
 [ -e /etc/zstack/agent-restart-pending ] && echo "@pending yes"
 sed 's/^/@ca /' /etc/zstack/tls/ca.crt 2>/dev/null
 sed 's/^/@cert /' /etc/zstack/tls/host.crt 2>/dev/null
@@ -82,8 +92,18 @@ pub struct Facts {
     pub restart_pending: bool,
     /// libvirt runs.
     pub hypervisor_running: bool,
-    /// Version of the agent that is there.
+    /// The agent's unit starts at boot.
+    pub agent_enabled: bool,
+    /// Version of the agent that a deployment put there.
     pub agent_version: Option<String>,
+    /// Version of the program where the agent's package puts it.
+    pub packaged: Option<String>,
+    /// Versions of the agent's package in the repositories of the host, as its package manager writes them.
+    pub offered: Vec<String>,
+    /// The unit in `/etc/systemd/system` is one that a deployment wrote.
+    pub own_unit: bool,
+    /// Text of the agent's configuration.
+    pub config: Option<String>,
     /// SHA-256 of files of ours, by path.
     pub digests: BTreeMap<String, String>,
     /// Authority that the host trusts (PEM).
@@ -138,7 +158,12 @@ fn read(text: &str) -> Option<Facts> {
             "running" if value == "agent" => facts.agent_running = true,
             "running" => facts.hypervisor_running = true,
             "pending" => facts.restart_pending = true,
-            "agent" => facts.agent_version = value.strip_prefix("node-manager ").map(|v| v.trim().to_owned()),
+            "enabled" => facts.agent_enabled = true,
+            "ours" => facts.own_unit = true,
+            "agent" => facts.agent_version = version(value),
+            "packaged" => facts.packaged = version(value),
+            "offered" => facts.offered.push(value.trim().to_owned()),
+            "config" => facts.config.get_or_insert_default().extend([value, "\n"]),
             "sha256" => {
                 if let Some((digest, path)) = value.split_once("  ") {
                     facts.digests.insert(path.to_owned(), digest.to_owned());
@@ -153,6 +178,11 @@ fn read(text: &str) -> Option<Facts> {
     facts.ca = Some(ca).filter(|text| !text.trim().is_empty());
     facts.enrolled_as = named(&cert);
     (complete && !facts.architecture.is_empty()).then_some(facts)
+}
+
+/// The version in what the agent says of itself.
+fn version(said: &str) -> Option<String> {
+    said.strip_prefix("node-manager ").map(|version| version.trim().to_owned())
 }
 
 fn os_line(os: &mut Os, line: &str) {
@@ -206,7 +236,9 @@ mod tests {
         let text = format!(
             "Welcome!\n@arch x86_64\n@os ID=\"rocky\"\n@os VERSION_ID=\"9.4\"\n@os ID_LIKE=\"rhel centos fedora\"\n\
              @disk /dev/vda1 100 50 50 50% /\n@package qemu-kvm installed\n@package dnsmasq not-installed\n\
-             @agent node-manager 0.0.9\n@running agent\n@sha256 abc  /usr/local/bin/node-manager\n{}{}@end\n",
+             @agent node-manager 0.0.9\n@running agent\n@enabled agent\n@packaged node-manager 0.1.0\n\
+             @offered  0.1.0-1 \n@config\n@config # mine\n@config listen = \"[::]:1\"\n\
+             @ours /etc/systemd/system/node-manager.service\n@sha256 abc  /usr/local/bin/node-manager\n{}{}@end\n",
             marked("ca", &identity.ca_pem),
             marked("cert", &identity.cert_pem)
         );
@@ -215,6 +247,9 @@ mod tests {
         assert_eq!(facts.free, BTreeMap::from([("/".to_owned(), 51200)]));
         assert_eq!(facts.installed, BTreeSet::from(["qemu-kvm".to_owned()]));
         assert_eq!(facts.agent_version.as_deref(), Some("0.0.9"));
+        assert_eq!((facts.packaged.as_deref(), facts.offered.as_slice()), (Some("0.1.0"), &["0.1.0-1".to_owned()][..]));
+        assert_eq!(facts.config.as_deref(), Some("\n# mine\nlisten = \"[::]:1\"\n"));
+        assert!(facts.agent_enabled && facts.own_unit);
         assert!(facts.agent_running && !facts.hypervisor_running && !facts.systemd && !facts.virtualization);
         assert_eq!(facts.digests["/usr/local/bin/node-manager"], "abc");
         assert_eq!(facts.enrolled_as, Some(uuid));

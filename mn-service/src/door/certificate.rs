@@ -13,6 +13,7 @@ use std::{
 };
 
 use node_manager_client::TlsMaterial;
+use node_manager_types::enrolment::{Fingerprint, fingerprint};
 use rustls::ServerConfig;
 use x509_parser::{
     extensions::GeneralName,
@@ -86,6 +87,7 @@ enum Source {
 
 struct Served {
     config: Arc<ServerConfig>,
+    fingerprint: Fingerprint,
     /// What it was made of: names, or times of files.
     mark: Mark,
 }
@@ -107,13 +109,14 @@ impl Certificate {
             (None, None) => Source::Own { folder: folder.to_owned() },
             _ => return Err(CertificateError::Half),
         };
-        let (config, mark) = source.read(true)?;
-        Ok(Self { source, now: RwLock::new(Served { config, mark }) })
+        let served = source.read(true)?;
+        Ok(Self { source, now: RwLock::new(served) })
     }
 
-    /// What a new connection is served with.
-    pub fn current(&self) -> Arc<ServerConfig> {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    /// What a new connection is served with, and the fingerprint of the certificate in it.
+    pub fn current(&self) -> (Arc<ServerConfig>, Fingerprint) {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        (now.config.clone(), now.fingerprint)
     }
 
     /// Looks at names, addresses and files, and replaces the certificate when they call for it. One that cannot be
@@ -124,9 +127,9 @@ impl Certificate {
             return;
         }
         match self.source.read(false) {
-            Ok((config, mark)) => {
-                tracing::info!(?mark, "the certificate of the service is replaced");
-                *self.now.write().unwrap_or_else(PoisonError::into_inner) = Served { config, mark };
+            Ok(served) => {
+                tracing::info!(mark = ?served.mark, "the certificate of the service is replaced");
+                *self.now.write().unwrap_or_else(PoisonError::into_inner) = served;
             }
             Err(error) => tracing::error!(%error, "the certificate of the service is not replaced"),
         }
@@ -149,7 +152,7 @@ impl Certificate {
 impl Source {
     /// `keep`: an own certificate that is there already will do. Whether it names every address is looked at later, so
     /// that a start waits for nothing.
-    fn read(&self, keep: bool) -> Result<(Arc<ServerConfig>, Mark), CertificateError> {
+    fn read(&self, keep: bool) -> Result<Served, CertificateError> {
         match self {
             Self::Files { certificate, key } => {
                 let mark = self.mark_of_files(certificate, key);
@@ -163,7 +166,7 @@ impl Source {
                     return Err(CertificateError::Exposed { path: key.clone(), mode });
                 }
                 let given = Identity { ca_pem: String::new(), cert_pem, key_pem };
-                Ok((server_config(&given)?, mark))
+                served(&given, mark)
             }
             Self::Own { folder } => {
                 let mark = |identity: &Identity| {
@@ -174,12 +177,12 @@ impl Source {
                 if keep
                     && let Some(kept) = Authority::kept_web(folder)
                     && facts(&kept).is_some_and(|(_, expires)| expires >= now() + seconds(RENEWAL))
-                    && let Ok(config) = server_config(&kept)
+                    && let Ok(served) = served(&kept, mark(&kept))
                 {
-                    return Ok((config, mark(&kept)));
+                    return Ok(served);
                 }
                 let issued = Authority::open(folder)?.issue_web(&own_names())?;
-                Ok((server_config(&issued)?, mark(&issued)))
+                served(&issued, mark(&issued))
             }
         }
     }
@@ -205,15 +208,17 @@ fn material(identity: &Identity) -> TlsMaterial {
     TlsMaterial { ca_pem, cert_pem, key_pem }
 }
 
-fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, CertificateError> {
+fn served(identity: &Identity, mark: Mark) -> Result<Served, CertificateError> {
     let material = material(identity);
+    let chain = material.chain()?;
+    let fingerprint = chain.first().map(|leaf| fingerprint(leaf)).unwrap_or_default();
     let mut config = ServerConfig::builder_with_provider(TlsMaterial::provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(material.chain()?, material.key()?)?;
+        .with_single_cert(chain, material.key()?)?;
     // Consoles take connections over, which HTTP/2 cannot do.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Served { config: Arc::new(config), fingerprint, mark })
 }
 
 /// Names and addresses of this machine.
@@ -306,11 +311,12 @@ mod tests {
         let later = fs::FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(5));
         fs::File::options().write(true).open(&certificate).unwrap().set_times(later).unwrap();
         served.refresh();
-        assert!(Arc::ptr_eq(&served.current(), &before), "what worked stays");
+        assert!(Arc::ptr_eq(&served.current().0, &before.0), "what worked stays");
         let second = authority.issue_web(&names).unwrap();
         fs::write(&certificate, &second.cert_pem).unwrap();
         fs::write(&key, &second.key_pem).unwrap();
         served.refresh();
-        assert!(!Arc::ptr_eq(&served.current(), &before), "the renewed one is served");
+        assert!(!Arc::ptr_eq(&served.current().0, &before.0), "the renewed one is served");
+        assert_ne!(served.current().1, before.1);
     }
 }

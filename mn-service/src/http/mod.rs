@@ -1,5 +1,6 @@
 //! The REST API (PROTOCOL.md sections 1 to 8): one dispatcher for every path of the contract.
 
+mod enrolment;
 pub mod legacy;
 mod query;
 pub mod route;
@@ -65,6 +66,10 @@ pub fn router(app: Arc<App>) -> AxumRouter {
         .route(
             &format!("{}/{{image}}/{{token}}", crate::resource::image::upload::PATH),
             axum::routing::post(upload::receive).layer(axum::extract::DefaultBodyLimit::disable()),
+        )
+        .route(
+            node_manager_types::enrolment::PATH,
+            axum::routing::post(enrolment::receive).layer(axum::extract::DefaultBodyLimit::max(enrolment::LIMIT)),
         )
         .fallback(dispatch)
         .with_state(server)

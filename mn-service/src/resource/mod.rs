@@ -16,6 +16,7 @@ pub mod backup_storage;
 pub mod cluster;
 pub mod console;
 pub mod deletion;
+pub mod enrolment;
 pub mod global_config;
 pub mod host;
 pub mod host_networks;
@@ -48,6 +49,7 @@ pub fn apis() -> Apis {
         backup_storage::register,
         cluster::register,
         console::register,
+        enrolment::register,
         global_config::register,
         host::register,
         image::register,

@@ -34,6 +34,29 @@ pub(crate) fn cases() -> Vec<Case> {
             clear: |g, s| Box::pin(g.no("HostVO", "/hosts", &s["host"])),
         },
         Case {
+            workflow: "host.add",
+            what: "enrolled",
+            stays: None,
+            prepare: |_| Box::pin(async { Subject::of([("host", mn_service_types::new_uuid())]) }),
+            call: |g, s| {
+                Box::pin(async {
+                    let mut params = g.host_params(&g.cloud.cluster);
+                    params["resourceUuid"] = json!(&s["host"]);
+                    for login in ["username", "password"] {
+                        params.as_object_mut().unwrap().remove(login);
+                    }
+                    post("/extensions/enrolled-hosts", params)
+                })
+            },
+            done: |g, s| {
+                Box::pin(async {
+                    assert_eq!(g.word("HostVO", &s["host"], "status").await, "Connected");
+                    assert_eq!(g.word("HostVO", &s["host"], "username").await, "");
+                })
+            },
+            clear: |g, s| Box::pin(g.no("HostVO", "/hosts", &s["host"])),
+        },
+        Case {
             workflow: "host.reconnect",
             what: "reconnect",
             stays: None,

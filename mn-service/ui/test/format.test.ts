@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { chain, summary } from '../src/api/error';
 import { digest } from '../src/api/login';
 import { slices, SLICE } from '../src/api/upload';
-import { bytes, csvLine, date, isAddress, parseBytes } from '../src/parts/format';
+import { bytes, csvLine, date, isAddress, parseBytes, remaining } from '../src/parts/format';
 
 it('passwords travel as the protocol says', () => {
   expect(digest('password')).toMatch(/^b109f3bbbc244eb82441917ed06d618b/);
@@ -50,4 +50,10 @@ it('errors tell their causes, the outermost first', () => {
   const error = { code: 'A', cause: { code: 'B', causes: [{ code: 'C' }, { code: 'D', details: 'd' }] } };
   expect(chain(error).map((one) => one.code)).toEqual(['A', 'B', 'C', 'D']);
   expect(summary({ code: 'A', description: 'b' })).toBe('b');
+});
+
+it('what is left of a time has its two largest units', () => {
+  expect([0, -5, 59, 60, 3599, 3600, 3661, 86_400, 90_061, 2_592_000].map(remaining)).toEqual([
+    '0 s', '0 s', '59 s', '1 min', '59 min 59 s', '1 h', '1 h 1 min', '1 d', '1 d 1 h', '30 d',
+  ]);
 });

@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 /// directory is that of the management service too.
 pub const DEFAULT_SOCKET: &str = "/run/zstack/control.sock";
 
+/// File in the agent's run directory that tells how joining a cloud stands; there while that is not done.
+pub const JOIN_NOTE: &str = "join.json";
+
+/// What [`JOIN_NOTE`] says. It has no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinNote {
+    /// The management service, as an operator wrote it.
+    pub service: String,
+    /// Why the last attempt failed; nothing while one is made.
+    pub error: Option<String>,
+}
+
 /// Answer of `GET /summary`: what the main screen of a compute node shows (OS-TUI-020).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {

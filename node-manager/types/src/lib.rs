@@ -6,6 +6,7 @@
 //! The agent API is `/v1` and additive: management and nodes may differ by one release, so a new field
 //! needs a default and a removed operation stays parseable for one release.
 
+pub mod enrolment;
 pub mod error;
 pub mod host;
 pub mod id;

@@ -66,7 +66,7 @@ async fn browsers_elsewhere_are_led_to_the_encrypted_side() -> Result<()> {
     let world = World::start().await?;
     let ui = mn_service::ui::router(&world.serving.app);
     let ask = |tls: bool, method: &str, path: &str| {
-        let peer = Peer { address: ([198, 51, 100, 7], 4000).into(), tls };
+        let peer = Peer { address: ([198, 51, 100, 7], 4000).into(), tls, certificate: Default::default() };
         let request = Request::builder().method(method).uri(path).header(header::HOST, "cloud.example.org:5000");
         let mut request = request.body(Body::empty())?;
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -8,6 +8,7 @@ mod contract;
 mod control;
 mod doors;
 mod download;
+mod enrolment;
 mod local_images;
 mod logs;
 mod nic;

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{bytes, cut, panel, span};
 use crate::{
     app::App,
-    facts::{NicFacts, Reading, percent, share},
+    facts::{CloudFacts, NicFacts, Reading, percent, share},
     role::Role,
     words::{self, Word},
 };
@@ -117,7 +117,11 @@ fn node_lines<'a>(app: &App) -> Vec<Line<'a>> {
     ];
     if let Some(service) = app.facts.service.seen() {
         lines.push(row(app, words::VERSION, service.version.clone(), Style::new()));
-        lines.push(row(app, words::UI_ADDRESS, service.web_address.clone(), Style::new()));
+        lines.push(if app.facts.has_address() {
+            row(app, words::UI_ADDRESS, service.web_address.clone(), Style::new())
+        } else {
+            row(app, words::UI_ADDRESS, app.say(words::WITHOUT_ADDRESS).to_owned(), app.look.bad())
+        });
         lines.push(row(app, words::LICENCE, service.licence.clone(), Style::new()));
     } else {
         lines.push(row(app, words::VERSION, env!("CARGO_PKG_VERSION").to_owned(), Style::new()));
@@ -128,6 +132,9 @@ fn node_lines<'a>(app: &App) -> Vec<Line<'a>> {
 }
 
 fn agent_lines<'a>(app: &App) -> Vec<Line<'a>> {
+    if let Some(cloud) = app.facts.without_cloud() {
+        return cloudless_lines(app, cloud);
+    }
     let mut lines = vec![alive(app, words::AGENT, &app.facts.agent)];
     let Some(agent) = app.facts.agent.seen() else {
         lines.extend([words::VERSION, words::HOST_UUID, words::MANAGEMENT_SEEN].map(|label| unknown(app, label)));
@@ -142,6 +149,49 @@ fn agent_lines<'a>(app: &App) -> Vec<Line<'a>> {
     };
     lines.push(row(app, words::MANAGEMENT_SEEN, seen, Style::new()));
     lines
+}
+
+/// A node that waits for its cloud: its agent starts when it is in one.
+fn cloudless_lines<'a>(app: &App, cloud: &CloudFacts) -> Vec<Line<'a>> {
+    let plain = |label, text: String| row(app, label, text, Style::new());
+    let join = match &cloud.joining {
+        None => plain(words::JOIN_PANEL, app.say(words::JOIN_BY_CODE).to_owned()),
+        Some((service, None)) => row(app, words::JOIN_PANEL, app.fill(words::JOINING, &[service]), app.look.care()),
+        Some((service, Some(_))) => {
+            row(app, words::JOIN_PANEL, app.fill(words::JOIN_FAILED, &[service]), app.look.bad())
+        }
+    };
+    vec![
+        row(app, words::AGENT, app.say(words::NOT_IN_A_CLOUD).to_owned(), app.look.care()),
+        plain(words::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+        join,
+        plain(words::ADD_PANEL, app.fill(words::ADD_BY_ADDRESS, &[&own_address(app)])),
+    ]
+}
+
+fn own_address(app: &App) -> String {
+    app.facts.address().map_or_else(|| app.say(words::NO_OWN_ADDRESS).to_owned(), str::to_owned)
+}
+
+/// What to do, where there is room for it.
+fn cloudless_text<'a>(app: &App, cloud: &CloudFacts, width: usize) -> Vec<Line<'a>> {
+    let mut text = vec![
+        Line::from(app.say(words::NO_CLOUD)),
+        Line::from(app.say(words::NO_CLOUD_CODE)),
+        Line::from(app.fill(words::NO_CLOUD_SSH, &[&own_address(app)])),
+    ];
+    if let Some((_, Some(why))) = &cloud.joining {
+        let mut line = String::new();
+        for word in why.split_whitespace() {
+            if line.width() + word.width() >= width && !line.is_empty() {
+                text.push(Line::styled(std::mem::take(&mut line), app.look.bad()));
+            }
+            let gap = if line.is_empty() { "" } else { " " };
+            line = format!("{line}{gap}{word}");
+        }
+        text.push(Line::styled(line, app.look.bad()));
+    }
+    text
 }
 
 fn time_lines<'a>(app: &App) -> Vec<Line<'a>> {
@@ -236,6 +286,9 @@ fn draw_vms(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let width = usize::from(area.width.saturating_sub(2));
     let mut text = Vec::new();
     match &app.facts.agent {
+        _ if app.facts.without_cloud().is_some() => {
+            text.extend(app.facts.without_cloud().into_iter().flat_map(|cloud| cloudless_text(app, cloud, width)));
+        }
         Reading::Unknown => text.push(Line::from(app.say(words::UNKNOWN))),
         Reading::Missing(why) => text.push(Line::styled(why.clone(), app.look.bad())),
         Reading::Seen(agent) if agent.vms.is_empty() => text.push(Line::from(app.say(words::NO_VMS))),

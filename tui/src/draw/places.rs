@@ -27,7 +27,7 @@ pub(super) fn inside(frame: Rect) -> Rect {
 pub(super) fn configuration(app: &App, body: Rect) -> [Rect; 2] {
     let [list, _, hint] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)]).areas(inside(body));
-    let height = u16::try_from(app.role.entries().len()).unwrap_or(u16::MAX).min(list.height);
+    let height = u16::try_from(app.entries().len()).unwrap_or(u16::MAX).min(list.height);
     [centred(list, ENTRY, height), hint]
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn pointed_at(app: &App, area: Rect, place: Position) -> Option<usize
             let (lines, first) = windows::items(body, list);
             (lines, first, list.items.len())
         }
-        (None, Screen::Configuration(_)) => (configuration(app, body)[0], 0, app.role.entries().len()),
+        (None, Screen::Configuration(_)) => (configuration(app, body)[0], 0, app.entries().len()),
         (None, Screen::Power(_)) => (power(body), 0, entries::POWER.len()),
         _ => return None,
     };

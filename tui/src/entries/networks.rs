@@ -254,7 +254,8 @@ fn wanted(app: &App, purpose: &Purpose, form: &Form) -> Result<Wanted, Problems>
         | Purpose::DatabasePassword(_)
         | Purpose::BusPassword
         | Purpose::ConsoleProxy(..)
-        | Purpose::CollectLogs => return Err(Vec::new()),
+        | Purpose::CollectLogs
+        | Purpose::JoinCloud => return Err(Vec::new()),
     };
     Ok(Wanted::Edit(edit))
 }

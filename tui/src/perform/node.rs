@@ -11,10 +11,12 @@ use node_control::{Client, agent, management};
 use node_manager_net::change::places::Places;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use super::{Paths, network};
+use super::{Join, Paths, network};
 use crate::{
     effect::Interface,
-    facts::{AgentFacts, DiskFacts, Facts, MemoryFacts, NicFacts, Reading, ServiceFacts, TimeFacts, VmFacts},
+    facts::{
+        AgentFacts, CloudFacts, DiskFacts, Facts, MemoryFacts, NicFacts, Reading, ServiceFacts, TimeFacts, VmFacts,
+    },
     role::Role,
 };
 
@@ -36,6 +38,7 @@ pub struct Observer {
     folders: Vec<PathBuf>,
     management: Client,
     agent: Client,
+    join: Join,
     /// Without it there is no use of processors and memory to be seen.
     system: Option<System>,
     looks: u64,
@@ -66,6 +69,7 @@ impl Observer {
             folders: paths.folders.clone(),
             management: Client::new(&paths.management).with_patience(patience),
             agent: Client::new(&paths.agent).with_patience(patience),
+            join: paths.join.clone(),
             system: System::new_with_specifics(wanted).ok(),
             looks: 0,
             traffic: None,
@@ -150,6 +154,7 @@ impl Observer {
                 Err(error) => Reading::Missing(error.to_string()),
             };
         } else {
+            self.facts.cloud = Reading::Seen(cloud(&self.join));
             let summary = self.agent.get::<agent::Summary>(node_control::SUMMARY).await;
             self.facts.agent = match summary {
                 Ok(summary) => Reading::Seen(agent_facts(summary)),
@@ -157,6 +162,11 @@ impl Observer {
             };
         }
     }
+}
+
+fn cloud(join: &Join) -> CloudFacts {
+    let note = std::fs::read(&join.note).ok().and_then(|text| serde_json::from_slice::<agent::JoinNote>(&text).ok());
+    CloudFacts { enrolled: join.certificate.exists(), joining: note.map(|note| (note.service, note.error)) }
 }
 
 /// Bytes in and out of every interface, as the kernel counts them: one file for all, where `/sys` has several for each.

@@ -12,7 +12,9 @@ use zstack_tui::{
     app::App,
     draw,
     effect::{Effect, Interface, Outcome, Planned},
-    facts::{AgentFacts, DiskFacts, Facts, MemoryFacts, NicFacts, Reading, ServiceFacts, TimeFacts, VmFacts},
+    facts::{
+        AgentFacts, CloudFacts, DiskFacts, Facts, MemoryFacts, NicFacts, Reading, ServiceFacts, TimeFacts, VmFacts,
+    },
     look::Look,
     role::Role,
     update::{Event, Mouse, update},
@@ -48,10 +50,22 @@ impl Console {
     /// Opens the entry with this label.
     pub(crate) fn entry(role: Role, label: &str) -> Self {
         let mut console = Self::configuration(role);
-        let at = role.entries().iter().position(|entry| entry.label().of(Language::English) == label).unwrap();
-        (0..at).for_each(|_| console.press(KeyCode::Down));
-        console.press(KeyCode::Enter);
+        console.open(label);
         console
+    }
+
+    /// The system configuration of a node that is in no cloud yet.
+    pub(crate) fn cloudless(role: Role, joining: Option<(&str, Option<&str>)>) -> Self {
+        let mut console = Self::configuration(role);
+        console.facts(cloudless(joining));
+        console
+    }
+
+    /// Opens the entry with this label, from the first one on.
+    pub(crate) fn open(&mut self, label: &str) {
+        let at = self.app.entries().iter().position(|entry| entry.label().of(Language::English) == label).unwrap();
+        (0..at).for_each(|_| self.press(KeyCode::Down));
+        self.press(KeyCode::Enter);
     }
 
     pub(crate) fn happen(&mut self, event: Event) {
@@ -171,6 +185,17 @@ pub(crate) fn healthy() -> Facts {
             management_seen: Some(Duration::from_secs(4)),
             vms: vec![vm(1, "running"), vm(2, "paused"), vm(3, "running")],
         }),
+        cloud: Reading::Seen(CloudFacts { enrolled: true, joining: None }),
+    }
+}
+
+/// A node that was just installed: the agent waits for a certificate.
+pub(crate) fn cloudless(joining: Option<(&str, Option<&str>)>) -> Facts {
+    let joining = joining.map(|(service, why)| (service.to_owned(), why.map(str::to_owned)));
+    Facts {
+        agent: Reading::Missing("the agent does not run".to_owned()),
+        cloud: Reading::Seen(CloudFacts { enrolled: false, joining }),
+        ..healthy()
     }
 }
 

@@ -9,7 +9,7 @@ use zstack_tui::{
     update::{Event, Mouse},
 };
 
-use crate::console::{Console, healthy, interfaces, planned};
+use crate::console::{Console, cloudless, healthy, interfaces, planned};
 
 /// Empties the field with the cursor and types into it.
 fn fill(console: &mut Console, text: &str) {
@@ -561,4 +561,49 @@ fn os_tui_120_the_terminals_are_explained_with_a_warning() {
     for text in ["Ctrl+Alt+F1", "Ctrl+Alt+F2", "Ctrl+Alt+F3", "zstack-cli", "WARNING"] {
         console.shows(text);
     }
+}
+
+#[test]
+fn a_node_joins_with_an_address_and_a_code_and_a_host_does_not() {
+    for role in [Role::Management, Role::Compute, Role::Storage] {
+        let console = Console::configuration(role);
+        assert!(!console.screen(100, 40).contains("Join a Cloud"), "{role:?}: it is in one");
+    }
+    let mut management = Console::configuration(Role::Management);
+    management.facts(cloudless(None));
+    assert!(!management.screen(100, 40).contains("Join a Cloud"), "a management node is the cloud");
+
+    let mut console = Console::cloudless(Role::Compute, Some(("192.0.2.9:8080", None)));
+    console.open("Join a Cloud");
+    console.shows("192.0.2.9:8080");
+    for (address, code, wrong) in [
+        ("", "abcd-efgh-jkmn-pqrs-tvwx", "write an address or a name"),
+        ("--from", "abcd-efgh-jkmn-pqrs-tvwx", "write an address or a name"),
+        ("192.0.2.1", "abcd", "a code has 20 characters"),
+        ("192.0.2.1", "abcd-efgh-jkmn-pqrs-tvwu", "a code has 20 characters"),
+    ] {
+        fill_all(&mut console, &[address, code]);
+        console.effects.clear();
+        console.press(KeyCode::Enter);
+        console.shows(wrong);
+        assert!(console.effects.is_empty());
+        console.press(KeyCode::Esc);
+        console.press(KeyCode::Enter);
+    }
+    fill_all(&mut console, &[" cloud.example.org ", "abcd efgh jkmn pqrs tvwx"]);
+    console.press(KeyCode::Enter);
+    console.shows("Join the cloud of cloud.example.org?");
+    assert!(console.effects.is_empty(), "only after an answer");
+    console.press(KeyCode::Char('y'));
+    let wanted = Effect::JoinCloud { address: "cloud.example.org".to_owned(), code: "abcd efgh jkmn pqrs tvwx".into() };
+    assert_eq!(*console.asked(), wanted);
+    console.outcome(Outcome::Ended(Err("code ABCD-... is used up".to_owned())));
+    console.shows("is used up");
+
+    // Once it is a host there is nothing to join.
+    let mut joined = healthy();
+    joined.cloud = Reading::Seen(zstack_tui::facts::CloudFacts { enrolled: true, joining: None });
+    console.press(KeyCode::Esc);
+    console.facts(joined);
+    assert!(!console.screen(100, 40).contains("Join a Cloud"));
 }

@@ -14,7 +14,7 @@ use zstack_tui::{
     update::{Event, Mouse},
 };
 
-use crate::console::{Console, degraded, healthy, interfaces, planned};
+use crate::console::{Console, cloudless, degraded, healthy, interfaces, planned};
 
 /// What the operator, or the node, does next.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ enum Act {
     Answer(bool),
     Time(u64),
     Mouse(Mouse),
-    Facts(bool),
+    Facts(u8),
 }
 
 fn keys() -> impl Strategy<Value = KeyCode> {
@@ -90,6 +90,7 @@ fn act() -> impl Strategy<Value = Act> {
         "reset zstack",
         "reset zstack drop database",
         "192.168.1.1",
+        "abcd-efgh-jkmn-pqrs-tvwx",
         "em9",
         "100",
         "secret",
@@ -106,7 +107,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..700_000_u64).prop_map(Act::Time),
         2 => (0..100_u16, 0..34_u16).prop_map(|(x, y)| Act::Mouse(Mouse::Click(Position::new(x, y)))),
         1 => prop::sample::select(vec![Mouse::Up, Mouse::Down]).prop_map(Act::Mouse),
-        1 => any::<bool>().prop_map(Act::Facts),
+        1 => (0..3_u8).prop_map(Act::Facts),
     ]
 }
 
@@ -228,7 +229,9 @@ fn run(role: Role, size: (u16, u16), acts: Vec<Act>) -> Watch {
                 console.happen(Event::Tick(clock));
                 assert!(console.effects.is_empty(), "time does nothing by itself");
             }
-            Act::Facts(well) => console.facts(if well { healthy() } else { degraded() }),
+            Act::Facts(0) => console.facts(degraded()),
+            Act::Facts(1) => console.facts(cloudless(None)),
+            Act::Facts(_) => console.facts(healthy()),
         }
         if console.screen(SCREEN.0, SCREEN.1).contains("F2 System configuration   F12") {
             watch.accepted = false;

@@ -3,14 +3,14 @@
 use crossterm::event::KeyCode;
 use zstack_tui::{
     effect::{Backup, Denied, Outcome},
-    facts::Facts,
+    facts::{Facts, Reading},
     look::Look,
     role::Role,
     update::Event,
     words::Language,
 };
 
-use crate::console::{Console, degraded, healthy, interfaces, planned};
+use crate::console::{Console, cloudless, degraded, healthy, interfaces, planned};
 
 /// Holds a console against the pictures of it.
 #[track_caller]
@@ -36,6 +36,21 @@ fn os_tui_010_to_022_main_screens_of_every_role_healthy_degraded_and_at_first_bo
         console.app.facts = Facts { host: "node-1".to_owned(), ..Facts::default() };
         picture(&format!("main_{name}_first_boot"), &console);
     }
+}
+
+/// OS-BOOT-001: a management node that nobody can reach says so, and what to do; with an address it shows where to go.
+#[test]
+fn os_boot_001_a_management_node_without_an_address_says_so() {
+    let mut console = Console::new(Role::Management);
+    let mut facts = healthy();
+    let Reading::Seen(nics) = &mut facts.nics else { panic!("no cards") };
+    nics.iter_mut().for_each(|nic| nic.addresses = vec!["fe80::1/64".to_owned(), "127.0.0.1/8".to_owned()]);
+    console.facts(facts);
+    let screen = console.screen(80, 24);
+    assert!(screen.contains("no address yet: F2") && !screen.contains("https://"), "{screen}");
+    console.facts(healthy());
+    let screen = console.screen(80, 24);
+    assert!(screen.contains("https://") && !screen.contains("no address"), "{screen}");
 }
 
 #[test]
@@ -193,6 +208,48 @@ fn windows_of_every_entry() {
     picture("reset_and_drop_chinese", &console);
 
     picture("terminal", &entry("Terminal Info"));
+}
+
+#[test]
+fn a_node_without_a_cloud_says_how_it_gets_into_one() {
+    for (role, name) in [(Role::Compute, "compute"), (Role::Storage, "storage")] {
+        let mut console = Console::new(role);
+        console.facts(cloudless(None));
+        picture(&format!("cloudless_{name}"), &console);
+        console.facts(cloudless(Some(("192.0.2.1", None))));
+        console.shows("asking 192.0.2.1");
+        console
+            .facts(cloudless(Some(("192.0.2.1", Some("code ABCD-... is used up: 1 of 1 nodes have joined with it")))));
+        console.shows("192.0.2.1: no success");
+    }
+    let mut console = Console::new(Role::Compute);
+    console.facts(cloudless(Some(("192.0.2.1", Some("code ABCD-... is used up: 1 of 1 nodes have joined with it")))));
+    picture("cloudless_refused", &console);
+
+    let mut console = Console::cloudless(Role::Compute, None);
+    picture("configuration_cloudless", &console);
+    console.open("Join a Cloud");
+    picture("join", &console);
+    console.press(KeyCode::Enter);
+    picture("join_refused", &console);
+    console.press(KeyCode::Esc);
+    console.press(KeyCode::F(3));
+    console.press(KeyCode::Enter);
+    picture("join_chinese", &console);
+    console.press(KeyCode::Esc);
+    console.press(KeyCode::F(3));
+    console.press(KeyCode::Enter);
+    console.text("192.0.2.1");
+    console.press(KeyCode::Tab);
+    console.text("abcd-efgh-jkmn-pqrs-tvwx");
+    console.press(KeyCode::Enter);
+    picture("join_ask", &console);
+    console.press(KeyCode::Char('y'));
+    let line = Some("this node is host c1 (0123456789abcdef0123456789abcdef)".to_owned());
+    console.outcome(Outcome::Progress { line, done: Some(200) });
+    picture("join_running", &console);
+    console.outcome(Outcome::Ended(Ok("This node is host c1 of the cloud, and connected.".to_owned())));
+    picture("join_done", &console);
 }
 
 #[test]

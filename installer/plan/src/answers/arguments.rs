@@ -31,7 +31,7 @@ const fn argument(name: &'static str, key: &'static str, form: Form) -> Argument
 }
 
 /// All of them. A single card, bond or VLAN can be described; more than that needs a file.
-pub const KNOWN: [Argument; 34] = [
+pub const KNOWN: [Argument; 35] = [
     argument("role", "role", Form::Text),
     argument("language", "language", Form::Text),
     argument("keyboard", "keyboard", Form::Text),
@@ -62,7 +62,8 @@ pub const KNOWN: [Argument; 34] = [
     argument("ntp", "time.ntp", Form::List),
     argument("password_hash", "login.password_hash", Form::Text),
     argument("ssh_key", "login.ssh_keys.0", Form::Text),
-    argument("join", "join.management", Form::Text),
+    argument("join", "join.address", Form::Text),
+    argument("join_code", "join.code", Form::Text),
     argument("bond_dhcp", "network.bond.0.ip.dhcp", Form::Text),
     argument("bond_address", "network.bond.0.ip.addresses", Form::List),
     argument("bond_gateway", "network.bond.0.ip.gateways", Form::List),
@@ -192,7 +193,7 @@ mod tests {
         let answers = read(
             "BOOT_IMAGE=/vmlinuz quiet zstack.role=compute zstack.disk=/dev/vda zstack.erase=yes zstack.nic=eth0 \
              zstack.address=192.0.2.7/24,2001:db8::7/64 zstack.gateway=192.0.2.1 zstack.ntp=a.example,b.example \
-             zstack.ssh_key=\"ssh-ed25519 AAAA admin\" zstack.snapshots=20 zstack.join=192.0.2.1 zstack.answers=/a.toml",
+             zstack.ssh_key=\"ssh-ed25519 AAAA admin\" zstack.snapshots=20 zstack.join=192.0.2.1 zstack.join_code=ABCD zstack.answers=/a.toml",
         )
         .unwrap();
         assert_eq!(answers.role, Some(Role::Compute));
@@ -200,7 +201,8 @@ mod tests {
         assert_eq!(answers.network.nic[0].ip.addresses.len(), 2);
         assert_eq!(answers.login.ssh_keys, ["ssh-ed25519 AAAA admin"]);
         assert_eq!(answers.time.ntp, ["a.example", "b.example"]);
-        assert_eq!(answers.join.map(|join| join.management.to_string()).as_deref(), Some("192.0.2.1"));
+        let join = answers.join.unwrap();
+        assert_eq!((join.address.as_str(), join.code.as_deref()), ("192.0.2.1", Some("ABCD")));
     }
 
     #[test]

@@ -31,8 +31,9 @@ impl fmt::Display for InstallPlan {
             Firmware::Uefi => "UEFI",
         };
         writeln!(f, "boot: {firmware}, kernel arguments {}", self.boot.arguments.join(" "))?;
-        if let Some(management) = self.join {
-            writeln!(f, "joins the cloud of {management}")?;
+        if let Some(join) = &self.join {
+            let how = if join.code { " by itself, with a one-time code" } else { "" };
+            writeln!(f, "joins the cloud of {}{how}", join.address)?;
         }
         let steps: Vec<String> = self.steps().iter().map(|step| step.id.to_string()).collect();
         writeln!(f, "steps: {}", steps.join(", "))?;

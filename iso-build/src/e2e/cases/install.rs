@@ -15,8 +15,21 @@ const DISK: &str = "/dev/vdb";
 const LAST: &str = "login";
 /// Longest installation, on a machine that is busy with other things.
 const INSTALL: Duration = Duration::from_secs(600);
-/// Where power is cut: at the first and in the middle of what destroys, and while files are written.
-const CUTS: [&str; 4] = ["wipe", "partition", "volumes", "unpack-base"];
+/// Where power is cut: after every step but the last, each time on what the cut before has left.
+const CUTS: [&str; 12] = [
+    "verify",
+    "release",
+    "wipe",
+    "partition",
+    "volumes",
+    "format",
+    "mount",
+    "unpack-base",
+    "unpack-compute",
+    "repository",
+    "system",
+    "network",
+];
 
 /// A damaged medium is found before anything is changed; what lies on the disk is recognised; an installation that lost
 /// power anywhere begins anew and ends with what was planned (issue 5, OS-DISK-003, OS-DISK-004).
@@ -57,7 +70,7 @@ fn answers(node: &Machine) -> String {
          [disk]\ndevice = 'serial:zs-spare'\nerase = true\n\
          [network]\nbond = [{{ members = ['{}'], ip.addresses = ['192.0.2.10/24'], ip.gateways = ['192.0.2.1'] }}]\n\
          vlan = [{{ parent = 'bond0', id = 7, ip.addresses = ['198.51.100.10/24'] }}]\nmanagement = 'bond0.7'\n\
-         [time]\nntp = ['192.0.2.1']\n[login]\npassword = 'first-password'\n[join]\nmanagement = '198.51.100.1'\n",
+         [time]\nntp = ['192.0.2.1']\n[login]\npassword = 'first-password'\n[join]\naddress = '198.51.100.1'\ncode = 'abcd-efgh-jkmn-pqrs-tvwx'\n",
         node.mac(0)
     )
 }
@@ -150,6 +163,8 @@ async fn is_as_planned(node: &Machine) -> Result<()> {
         "cd {target} && [ $(cat usr/share/role) = compute ] && [ ! -e etc/motd ] && [ $(stat -c %s etc/machine-id) = 0 ] &&\n\
          [ ! -e etc/ssh/ssh_host_rsa_key ] && [ $(cat etc/hostname) = c1 ] && cmp opt/zstack-dvd/pool/a.deb {MEDIUM}/repo/apt/pool/a.deb &&\n\
          [ $(stat -c %s usr/share/large) = 25165824 ] && [ $(stat -c %a etc/zstack/install.toml) = 600 ] &&\n\
+         [ $(stat -c %a etc/zstack/join.toml) = 600 ] && grep -q 'code = .abcd-' etc/zstack/join.toml &&\n\
+         [ \"$(grep -rl abcd-efgh etc var 2>/dev/null)\" = etc/zstack/join.toml ] &&\n\
          [ $(stat -c %a:%g etc/shadow) = 640:42 ] && grep -q '^root:[$]6[$]' etc/shadow &&\n\
          grep -q 'Suites: zstack' etc/apt/sources.list.d/zstack-local.sources && grep -q 'server 192.0.2.1' etc/chrony/sources.d/zstack.sources &&\n\
          [ $(readlink etc/localtime) = /usr/share/zoneinfo/Asia/Shanghai ] && grep -q Management=yes etc/systemd/network/05-zs-bond0.7.network &&\n\

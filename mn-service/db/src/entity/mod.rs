@@ -5,6 +5,7 @@
 //! milliseconds since 1970 UTC. Fields whose meaning the contract gives have no comment of their own.
 
 mod affinity;
+mod enrolment;
 mod identity;
 mod infrastructure;
 mod network;
@@ -15,6 +16,7 @@ mod vm;
 mod work;
 
 pub use affinity::{affinity_group, affinity_group_usage};
+pub use enrolment::{enrolment_code, enrolment_node};
 pub use identity::{account, account_resource_ref, long_job, quota, session};
 pub use infrastructure::{
     cluster, host, host_capacity, host_hw_monitor_status, host_ipmi, host_network_interface, management_node, zone,

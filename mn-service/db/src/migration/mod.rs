@@ -13,6 +13,7 @@ mod m0008_work;
 mod m0009_affinity_group;
 mod m0010_audit;
 mod m0011_names;
+mod m0012_enrolment;
 mod table;
 
 /// All steps in order.
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
         let mut all: Vec<Box<dyn MigrationTrait>> = steps.into_iter().map(|step| Box::new(step) as _).collect();
         all.push(Box::new(m0010_audit::Step));
         all.push(Box::new(m0011_names::Step));
+        all.push(Box::new(Create { name: "m0012_enrolment", tables: m0012_enrolment::TABLES }));
         all
     }
 }

@@ -19,14 +19,18 @@ use crate::{
 
 mn_service_types::messages! {
     AddKVMHost { name: String, description: Option<String>, management_ip: String, cluster_uuid: String, username: String, password: String, ssh_port: i32 }
+    AddEnrolledHost { name: String, description: Option<String>, management_ip: String, cluster_uuid: String, agent_port: i32 }
 }
+
+/// Where an SSH server listens unless somebody says otherwise.
+const SSH_PORT: i32 = 22;
 
 /// Purpose under which a host's SSH password is sealed.
 pub(super) fn secret_purpose(host: &str) -> String {
     format!("host-password:{host}")
 }
 
-/// State of an addition. The password travels sealed.
+/// State of an addition. The password travels sealed. A node that joined by itself has no login.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct AddHost {
     job: String,
@@ -36,9 +40,12 @@ pub(super) struct AddHost {
     management_ip: String,
     zone: String,
     cluster: String,
-    username: String,
-    secret: String,
+    username: Option<String>,
+    secret: Option<String>,
     ssh_port: i32,
+    /// Port of an agent that listens elsewhere than agents do.
+    #[serde(default)]
+    agent_port: Option<i32>,
 }
 
 /// A management address is an IP address that no other host has.
@@ -59,20 +66,45 @@ pub(super) async fn check_address<C: ConnectionTrait>(conn: &C, ip: &str, own: O
 pub(super) async fn prepare(call: Call, msg: AddKVMHost) -> ApiResult<Plan<AddHost>> {
     let app = &call.app;
     check_address(app.db.read(), &msg.management_ip, None).await?;
-    let cluster = cluster::Entity::find_by_id(&msg.cluster_uuid).one(app.db.read()).await.or_internal()?;
-    let cluster = cluster.ok_or_else(|| ApiError::not_found("ClusterVO", &msg.cluster_uuid))?;
+    let cluster = cluster_of(app, &msg.cluster_uuid).await?;
     let uuid = call.new_resource_uuid();
     Ok(Plan::Run(AddHost {
         job: call.job.clone(),
-        secret: app.sealer.seal(&secret_purpose(&uuid), &msg.password).or_internal()?,
+        secret: Some(app.sealer.seal(&secret_purpose(&uuid), &msg.password).or_internal()?),
         uuid,
         name: msg.name,
         description: msg.description,
         management_ip: msg.management_ip,
         zone: cluster.zone_uuid,
         cluster: cluster.uuid,
-        username: msg.username,
+        username: Some(msg.username),
         ssh_port: msg.ssh_port,
+        agent_port: None,
+    }))
+}
+
+async fn cluster_of(app: &App, uuid: &str) -> ApiResult<cluster::Model> {
+    let cluster = cluster::Entity::find_by_id(uuid).one(app.db.read()).await.or_internal()?;
+    cluster.ok_or_else(|| ApiError::not_found("ClusterVO", uuid))
+}
+
+/// The same without SSH: the node has a certificate for the host's uuid, which the call names.
+pub(super) async fn prepare_enrolled(call: Call, msg: AddEnrolledHost) -> ApiResult<Plan<AddHost>> {
+    let app = &call.app;
+    check_address(app.db.read(), &msg.management_ip, None).await?;
+    let cluster = cluster_of(app, &msg.cluster_uuid).await?;
+    Ok(Plan::Run(AddHost {
+        job: call.job.clone(),
+        uuid: call.new_resource_uuid(),
+        name: msg.name,
+        description: msg.description,
+        management_ip: msg.management_ip,
+        zone: cluster.zone_uuid,
+        cluster: cluster.uuid,
+        username: None,
+        secret: None,
+        ssh_port: SSH_PORT,
+        agent_port: Some(msg.agent_port),
     }))
 }
 
@@ -94,21 +126,31 @@ fn failed(state: &AddHost, error: ApiError) -> StepError {
 
 /// CS-HOST-004: deploys the agent over SSH, unless the machine has one of our version that is enrolled as this host.
 async fn deploy(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
-    let password = app.sealer.unseal(&secret_purpose(&state.uuid), &state.secret).or_internal()?;
+    let purpose = secret_purpose(&state.uuid);
+    let password =
+        state.secret.as_deref().map(|sealed| app.sealer.unseal(&purpose, sealed)).transpose().or_internal()?;
     let access = ensure::Access {
         host: state.uuid.clone(),
         management_ip: state.management_ip.clone(),
-        agent_port: app.agents.default_port(),
+        agent_port: u16::try_from(agent_port(&app, &state)).map_err(ApiError::internal)?,
         ssh_port: u16::try_from(state.ssh_port).map_err(ApiError::internal)?,
-        user: Some(state.username.clone()),
-        password: Password::new(password),
+        user: state.username.clone(),
+        password: password.and_then(Password::new),
     };
-    ensure::ensure(&app, &state.job, &access).await.map_err(|error| failed(&state, error))?;
+    let there = match state.username {
+        Some(_) => ensure::ensure(&app, &state.job, &access).await,
+        None => ensure::await_enrolled(&app, &state.job, &access).await,
+    };
+    there.map_err(|error| failed(&state, error))?;
     Ok(state)
 }
 
+fn agent_port(app: &App, state: &AddHost) -> i32 {
+    state.agent_port.unwrap_or_else(|| i32::from(app.agents.default_port()))
+}
+
 async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
-    let port = i32::from(app.agents.default_port());
+    let port = agent_port(&app, &state);
     let done = app
         .write(|tx| async move {
             if host::Entity::find_by_id(&state.uuid).one(&*tx).await.or_internal()?.is_some() {
@@ -125,9 +167,9 @@ async fn record(app: Arc<App>, state: AddHost) -> StepResult<AddHost> {
                 hypervisor_type: Set("KVM".to_owned()),
                 state: Set("Enabled".to_owned()),
                 status: Set("Connecting".to_owned()),
-                username: Set(Some(state.username.clone())),
+                username: Set(state.username.clone()),
                 ssh_port: Set(Some(state.ssh_port)),
-                secret: Set(Some(state.secret.clone())),
+                secret: Set(state.secret.clone()),
                 agent_port: Set(Some(port)),
                 create_date: Set(now),
                 last_op_date: Set(now),

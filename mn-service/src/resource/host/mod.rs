@@ -37,6 +37,9 @@ const INVENTORY: &str = "KVMHostInventory";
 pub(super) fn register(apis: &mut Apis) {
     apis.query("QueryHost");
     apis.workflow("host.add", add::prepare, |state: &add::AddHost| Reply::Inventory(INVENTORY, state.uuid.clone()));
+    apis.workflow("host.add", add::prepare_enrolled, |state: &add::AddHost| {
+        Reply::Inventory(INVENTORY, state.uuid.clone())
+    });
     apis.workflow("host.reconnect", prepare_reconnect, |state: &Reconnect| {
         Reply::Inventory(INVENTORY, state.uuid.clone())
     });

@@ -2,6 +2,7 @@ import { App } from 'antd';
 import { useState, type ReactNode } from 'react';
 import { useSpeech } from '../i18n/context';
 import { nameOf, type Action, type AnyResource, type Item } from '../resources/define';
+import { EnrolmentDialog } from '../pages/enrolment';
 import { UploadDialog } from '../pages/upload';
 import { FormDialog } from './form-dialog';
 import { RemoveDialog } from './remove-dialog';
@@ -44,6 +45,8 @@ export function useActions(resource: AnyResource): { start: (action: Action<Item
     <>
       {asked.action.special === 'upload' ? (
         <UploadDialog close={close} />
+      ) : asked.action.special === 'enrolment' ? (
+        <EnrolmentDialog action={asked.action} close={close} />
       ) : asked.action.removes ? (
         <RemoveDialog resource={resource} {...asked} run={() => run(resource, asked.action, asked.items)} close={close} />
       ) : (

@@ -35,6 +35,24 @@ export function date(text: string): string {
   return `${found[3]}-${two(month)}-${two(found[2])} ${two(hour)}:${found[5]}:${found[6]}`;
 }
 
+/** Seconds that are left, in the two largest units: `1 h 59 min`. */
+export function remaining(seconds: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const;
+  let left = Math.max(0, Math.floor(seconds));
+  const first = Math.max(0, units.findIndex(([, size]) => left >= size));
+  const parts = units.slice(left === 0 ? -1 : first).slice(0, 2).map(([unit, size]) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return { count, text: `${count} ${unit}` };
+  });
+  return parts.filter(({ count }, index) => index === 0 || count > 0).map(({ text }) => text).join(' ');
+}
+
 /** Milliseconds since 1970 as `2025-11-20 13:02:03`, in the browser's zone. */
 export function moment(milliseconds: number): string {
   const local = new Date(milliseconds - new Date(milliseconds).getTimezoneOffset() * 60_000);

@@ -8,11 +8,14 @@ const MOODS: Record<string, Mood> = {
   Running: 'success',
   Enabled: 'success',
   Connected: 'success',
+  Open: 'success',
   Ready: 'success',
   Stopped: 'default',
   Disabled: 'default',
   Deleted: 'default',
   Destroyed: 'default',
+  UsedUp: 'default',
+  Expired: 'default',
   NotInstantiated: 'default',
   Created: 'default',
   Paused: 'warning',
@@ -22,6 +25,7 @@ const MOODS: Record<string, Mood> = {
   NoState: 'error',
   Crashed: 'error',
   Error: 'error',
+  Burned: 'error',
   Disconnected: 'error',
 };
 

@@ -76,7 +76,7 @@ export interface Action<T> {
   /** Possible for several at once. */
   batch?: boolean;
   /** Done by a page or dialog of its own. */
-  special?: 'console' | 'upload';
+  special?: 'console' | 'upload' | 'enrolment';
   /** Looks for hosts with room while the form is filled. */
   fits?: boolean;
 }

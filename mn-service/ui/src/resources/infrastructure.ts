@@ -75,6 +75,15 @@ export const clusters = define({
   ],
 });
 
+/** How long a one-time code lives, in seconds. */
+const LIFETIMES = [
+  { value: '600', label: '10 min' },
+  { value: '3600', label: '1 h' },
+  { value: '86400', label: '24 h' },
+  { value: '604800', label: '7 d' },
+  { value: '2592000', label: '30 d' },
+];
+
 export const hosts = define({
   kind: 'hosts',
   query: 'QueryHost',
@@ -101,6 +110,17 @@ export const hosts = define({
     { field: 'lastOpDate', shown: 'date' },
   ],
   create: [
+    {
+      key: 'enrol',
+      label: 'a.addByCode',
+      api: 'CreateHostEnrolmentCode',
+      special: 'enrolment',
+      fields: [
+        { name: 'clusterUuid', input: 'resource', refers: 'clusters', only: () => ['hypervisorType=KVM'] },
+        { name: 'lifetimeSeconds', input: 'choice', required: true, initial: '3600', values: () => LIFETIMES },
+        { name: 'uses', input: 'integer', required: true, initial: 1 },
+      ],
+    },
     {
       key: 'add',
       label: 'a.add',

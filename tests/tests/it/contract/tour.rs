@@ -135,6 +135,15 @@ impl Tour {
         }
         self.call("GetCpuMemoryCapacity", json!({ "zoneUuids": [zone] })).await?;
         self.call("GetHostAllocatorStrategies", json!({})).await?;
+        let code = self.make("CreateHostEnrolmentCode", json!({ "clusterUuid": cluster })).await?;
+        self.call("GetHostEnrolmentCodes", json!({})).await?;
+        self.call("DeleteHostEnrolmentCode", json!({ "uuid": code })).await?;
+        let joined = json!({
+            "resourceUuid": mn_service_types::new_uuid(), "name": "joined", "managementIp": "10.9.0.2",
+            "clusterUuid": cluster, "agentPort": 7443,
+        });
+        let joined = self.make("AddEnrolledHost", joined).await?;
+        self.call("DeleteHost", json!({ "uuid": joined, "deleteMode": "Enforcing" })).await?;
         Ok((zone, cluster, host))
     }
 

@@ -4,14 +4,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use installer_plan::manifest::Role;
 use serde_json::json;
 
-use super::medium::{BOOT, COMMAND, Installed, Login, Node, PASSWORD, Wanted, api_answers, installed};
+use super::{
+    BOOT, COMMAND, PASSWORD,
+    node::{Login, Node, administrator, api_answers},
+    roles::{Installed, management},
+};
 use crate::{
     api::Client,
     e2e::{
-        computer::{Computer, Firmware, Medium},
+        computer::{Computer, Medium},
         desk::Desk,
         wait::until,
     },
@@ -141,8 +144,7 @@ impl Seat<'_> {
     }
 
     async fn client(&self) -> Result<Client> {
-        api_answers(self.api).await?;
-        Client::log_in(&format!("http://127.0.0.1:{}", self.api), "admin", "password").await
+        administrator(self.api).await
     }
 
     async fn make_zone(&self, name: &str) -> Result<()> {
@@ -159,9 +161,9 @@ impl Seat<'_> {
 }
 
 /// See the list of cases.
-pub(crate) async fn console(desk: &Desk) -> Result<()> {
-    let wanted = Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false };
-    let Installed { mut hardware, key, ssh, api } = installed(desk, wanted).await?;
+pub(in crate::e2e) async fn console(desk: &Desk) -> Result<()> {
+    let Installed { mut hardware, key, ports, .. } = management(desk).await?;
+    let (ssh, api) = (ports[0], ports[1]);
     let stick = stick(desk).await?;
     hardware.disks.push(stick);
     let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;

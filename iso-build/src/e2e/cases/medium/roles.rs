@@ -1,0 +1,262 @@
+//! Every role, with both firmwares and from every source of answers.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use installer_plan::manifest::Role;
+
+use super::{
+    BOOT, DISK, PASSWORD,
+    classic::Times,
+    digest, key_pair, menu, nat,
+    node::{Login, Node, api_answers, check_node},
+    watched,
+};
+use crate::{
+    e2e::{
+        computer::{self, Computer, Firmware, Hardware, Medium, Nic, WEB},
+        desk::Desk,
+    },
+    program::Program,
+};
+
+/// What is installed, and how.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    role: Role,
+    firmware: Firmware,
+    /// From a USB stick, else from a CD.
+    stick: bool,
+    source: Source,
+}
+
+/// Where the answers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// `answers.toml` on a disk labelled OEMDRV.
+    Labelled,
+    /// `ks.cfg` on a disk labelled OEMDRV.
+    Kickstart,
+    /// `answers.toml` of a web server, which the kernel's command line names.
+    Web,
+    /// `ks.cfg` of a web server, which the kernel's command line names.
+    WebKickstart,
+    /// The kernel's command line alone.
+    Arguments,
+}
+
+pub(in crate::e2e) async fn bios_management(desk: &Desk) -> Result<()> {
+    let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
+}
+
+/// A management node as in [`bios_management`], and how long it took until its API answered.
+pub(in crate::e2e) async fn timed(desk: &Desk) -> Result<Times> {
+    let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
+}
+
+pub(in crate::e2e) async fn uefi_management(desk: &Desk) -> Result<()> {
+    let source = Source::WebKickstart;
+    install(desk, Wanted { role: Role::Management, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn bios_compute(desk: &Desk) -> Result<()> {
+    let source = Source::Web;
+    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn uefi_compute(desk: &Desk) -> Result<()> {
+    let source = Source::Kickstart;
+    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn bios_storage(desk: &Desk) -> Result<()> {
+    let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn uefi_storage(desk: &Desk) -> Result<()> {
+    let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Uefi, stick: false, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn bios_expert(desk: &Desk) -> Result<()> {
+    let source = Source::Arguments;
+    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
+}
+
+pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
+    let source = Source::Labelled;
+    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true, source }).await.map(drop)
+}
+
+/// F-010, OS-MODE-004: an expert node becomes a management node by its packages, from the copy of the medium alone; and
+/// without them nothing of it is left.
+pub(in crate::e2e) async fn later(desk: &Desk) -> Result<()> {
+    let wanted = Wanted { role: Role::Expert, firmware: Firmware::Uefi, stick: true, source: Source::Labelled };
+    let change = async |node: &Node<'_>, ports: &[u16]| {
+        let before = node.run(UNITS).await?;
+        node.run_for("apt-get update -qq && apt-get install -y -qq zstack-manager </dev/null 2>&1 | tail -n 5", APT)
+            .await?;
+        api_answers(ports[1]).await?;
+        desk.note("the API answers after apt-get install zstack-manager".to_owned());
+        let failed = node.run("systemctl list-units --failed --no-legend --plain").await?;
+        ensure!(failed.trim().is_empty(), "units failed:\n{failed}");
+        let ours =
+            "zstack-manager zstack-compute zstack-mn-service zstack-node-manager zstack-tui zstack-ctl zstack-cli";
+        node.run_for(&format!("apt-get purge -y -qq {ours} </dev/null 2>&1 | tail -n 5"), APT).await?;
+        let after = node.run(UNITS).await?;
+        ensure!(before == after, "units are left:\n{after}\nthere were\n{before}");
+        let left = node
+            .run("pgrep -l 'mn-service|node-manager|zstack' || true; ls /etc/zstack/mn-service.toml 2>&1 || true")
+            .await?;
+        ensure!(left.contains("No such file") && left.lines().count() == 1, "something is left: {left}");
+        Ok(())
+    };
+    install_and(desk, wanted, change).await.map(drop)
+}
+
+/// Lists our own units.
+const UNITS: &str = "systemctl daemon-reload; systemctl list-unit-files --no-legend 'zstack*' 'mn-service*' 'node-manager*' | \
+                     sort; find /etc/systemd -name '*zstack*' -o -name 'mn-service*' -o -name 'node-manager*' | sort";
+/// Longest work of apt on a machine without hardware help.
+const APT: Duration = Duration::from_secs(3000);
+
+/// The text of `answers.toml`. The disk is named by what stands on it: there is another one.
+fn answers(role: Role, public: &str) -> String {
+    format!(
+        "role = \"{role}\"\nhost_name = \"node\"\n[disk]\ndevice = \"serial:zs-disk1\"\nerase = true\n[login]\n\
+         password = \"{PASSWORD}\"\nssh_keys = [\"{public}\"]\n"
+    )
+}
+
+/// The text of `ks.cfg`.
+fn kickstart(role: Role, public: &str) -> String {
+    format!(
+        "lang en_US.UTF-8\nkeyboard us\ntimezone Asia/Shanghai --utc\nnetwork --bootproto=dhcp --device=link \
+         --hostname=node\nrootpw --plaintext {PASSWORD}\nsshkey --username=root \"{public}\"\nignoredisk \
+         --only-use=vdb\nclearpart --all --initlabel --drives=vdb\nautopart --type=lvm\nreboot\n%packages\n\
+         @^zstack-{role}\n%end\n"
+    )
+}
+
+/// A disk with a file system on it, which is none of the installer's business.
+async fn precious(desk: &Desk) -> Result<PathBuf> {
+    let (raw, disk) = (desk.folder().join("precious.raw"), desk.folder().join("precious.qcow2"));
+    std::fs::File::create(&raw)?.set_len(1 << 30)?;
+    Program::new("/sbin/mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "precious"]).arg(&raw).stdout().await?;
+    Program::new("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &disk]).stdout().await?;
+    std::fs::remove_file(&raw)?;
+    Ok(disk)
+}
+
+async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
+    install_and(desk, wanted, async |_, _| Ok(())).await
+}
+
+/// A node that was installed and is switched off.
+pub(super) struct Installed {
+    pub(super) hardware: Hardware,
+    /// Lets root in.
+    pub(super) key: PathBuf,
+    /// Ports of this machine that lead to its SSH server and to its API.
+    pub(super) ports: Vec<u16>,
+    /// How long it took.
+    seconds: f64,
+}
+
+/// Installs a management node.
+pub(super) async fn management(desk: &Desk) -> Result<Installed> {
+    let source = Source::Labelled;
+    installed(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
+}
+
+/// Installs a node from its source of answers.
+async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
+    let public = key_pair(desk).await?;
+    let key = desk.folder().join("key");
+    let (other, disk) = (precious(desk).await?, desk.folder().join("disk.qcow2"));
+    let before = digest(&other).await?;
+    computer::disk(&disk, DISK).await?;
+    let (mut nic, ports) = nat(&[22, 8080])?;
+    let mut readonly = Vec::new();
+    let mut words = String::new();
+    let (name, text) = match wanted.source {
+        Source::Kickstart | Source::WebKickstart => ("ks.cfg", kickstart(wanted.role, &public)),
+        _ => ("answers.toml", answers(wanted.role, &public)),
+    };
+    match wanted.source {
+        Source::Labelled | Source::Kickstart => {
+            let labelled = desk.folder().join("answers.img");
+            computer::labelled(&labelled, "OEMDRV", &[(name, text.as_bytes())]).await?;
+            readonly.push(labelled);
+        }
+        Source::Web | Source::WebKickstart => {
+            let offered = desk.folder().join(name);
+            std::fs::write(&offered, &text)?;
+            if let Nic::Nat { offers, .. } = &mut nic {
+                *offers = Some(offered);
+            }
+            let word = if wanted.source == Source::Web { "zstack.answers" } else { "inst.ks" };
+            words = format!("{word}=http://{WEB}/{name}");
+        }
+        Source::Arguments => {
+            let hash = Program::new("openssl").args(["passwd", "-6", PASSWORD]).stdout().await?;
+            // GRUB would put something in the place of what follows a dollar.
+            words = format!(
+                "zstack.role={} zstack.hostname=node zstack.disk=serial:zs-disk1 zstack.erase=yes \
+                 'zstack.password_hash={}'",
+                wanted.role,
+                hash.trim()
+            );
+        }
+    }
+    let hardware = Hardware {
+        number: 5,
+        firmware: wanted.firmware,
+        memory_mib: if wanted.role == Role::Management { 4096 } else { 2048 },
+        disks: vec![other.clone(), disk],
+        readonly,
+        nics: vec![nic],
+    };
+    let medium = if wanted.stick { Medium::Usb(desk.medium()) } else { Medium::Cd(desk.medium()) };
+    let computer = Computer::start(&hardware, medium, desk.folder()).await?;
+    computer.choose_with(menu::INSTALL, &words, &desk.picture("menu")).await?;
+    let installed = watched(desk, &computer, "install").await?;
+    desk.note(format!("installed after {installed:.0} s"));
+    drop(computer);
+    ensure!(digest(&other).await? == before, "a disk was changed that nobody named");
+    // The firmware starts the disk that is left.
+    let hardware = Hardware { readonly: Vec::new(), disks: hardware.disks[1..].to_vec(), ..hardware };
+    Ok(Installed { hardware, key, ports, seconds: installed })
+}
+
+/// Installs, starts and checks a node; says how long it took until it could be used. It is given away with its ports.
+async fn install_and(
+    desk: &Desk,
+    wanted: Wanted,
+    then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
+) -> Result<Times> {
+    let Installed { hardware, key, ports, seconds: installed } = installed(desk, wanted).await?;
+    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
+    let login = if wanted.source == Source::Arguments { Login::Password } else { Login::Key(&key) };
+    let node = Node { login, port: ports[0] };
+    let checked = async {
+        node.is_up().await?;
+        let mut started = computer.seconds();
+        desk.note(format!("login {started:.0} s after its first start"));
+        if wanted.role == Role::Management {
+            api_answers(ports[1]).await?;
+            started = computer.seconds();
+            desk.note(format!("API {started:.0} s after its first start"));
+        }
+        check_node(&node, wanted.role, wanted.firmware, "node").await?;
+        then(&node, &ports).await?;
+        Ok(Times { installed, started })
+    };
+    let checked: Result<Times> = tokio::time::timeout(BOOT * 5, checked).await.context("it took too long")?;
+    let picture = desk.picture("node");
+    computer.picture(&picture).await?;
+    checked.with_context(|| format!("screen: {}", picture.display()))
+}
