@@ -4,6 +4,7 @@
 //! a file in the data directory says how far it is: the service does not start on half a reset, and running the command
 //! again goes on where it was cut off. The database goes last, when everything that can fail has been done.
 
+mod own_agent;
 mod packages;
 mod state;
 
@@ -289,6 +290,7 @@ async fn finish(
         reporter.part(0.8, 0.9);
         if state.drop_database {
             reporter.progress(0.0, "dropping the database");
+            own_agent::forget(&data_dir)?;
             backup::wipe(&control.config, place).await?;
         }
         state.goes_on(Step::Start, &data_dir)?;
@@ -302,6 +304,9 @@ async fn finish(
     let control = Control { config, probe, ..control };
     if let Some(systemd) = &control.systemd {
         systemd.run("reset-failed").await.map_err(words)?;
+    }
+    if let (Some(_), true) = (&control.systemd, state.drop_database) {
+        own_agent::renew(reporter).await;
     }
     control.start_quietly(START_LIMIT).await.map_err(words)?;
     packages::forget(&data_dir)?;
