@@ -147,6 +147,11 @@ const CASES: [Case; 34] = [
         "everything is typed and seen on the screen, from a stick"
     ),
     install!(
+        "install-remote",
+        medium::remote::remote,
+        "everything is typed in a browser, with the password that the console shows"
+    ),
+    install!(
         "install-refusals",
         medium::trouble::refusals,
         "a disk that is too small, no answers, a damaged medium: said, and nothing is changed"
