@@ -139,6 +139,8 @@ impl Browser {
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
+            // Servers of tests have nobody who vouches for them.
+            "acceptInsecureCerts": base.starts_with("https:"),
             // What Chromium asks before a page is left would hang the test.
             "unhandledPromptBehavior": "accept",
         });

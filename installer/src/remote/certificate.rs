@@ -1,8 +1,8 @@
 //! The certificate of both doors: made when the installer starts; its key never leaves the memory.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, date_time_ymd};
 use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -20,16 +20,18 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new one.
+    /// A new one, in the names of these addresses as well: some viewers refuse a certificate without the address that they
+    /// were given, whoever vouches for it. Addresses that come later are not in it, as the fingerprint must stay.
     ///
     /// # Errors
     /// Of the cryptography.
-    pub fn generate() -> Result<Self> {
+    pub fn generate(addresses: &[IpAddr]) -> Result<Self> {
         let wrong = |cause: &dyn std::fmt::Display| {
             Error::Wrong(format!("no certificate can be made for the network: {cause}"))
         };
         let key = KeyPair::generate().map_err(|cause| wrong(&cause))?;
         let mut params = CertificateParams::new(vec!["zstack-installer".to_owned()]).map_err(|cause| wrong(&cause))?;
+        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "ZStack installer");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_start_has_a_certificate_of_its_own() {
-        let (one, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let (one, other) = (Identity::generate(&[]).unwrap(), Identity::generate(&[]).unwrap());
         assert_eq!(one.fingerprint.len(), 95);
         assert_ne!(one.fingerprint, other.fingerprint);
     }

@@ -61,7 +61,7 @@ impl Font {
         } else {
             plain = bytes;
         }
-        Self::parse(&plain).map_err(|cause| wrong(cause))
+        Self::parse(&plain).map_err(wrong)
     }
 
     /// Reads PSF, version 1 or 2.

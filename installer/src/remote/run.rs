@@ -96,7 +96,7 @@ impl Drop for Tasks {
 pub async fn run(options: Options) -> Result<End> {
     let medium = Medium::open(&options.medium)?;
     let product = format!("{} {}", medium.manifest().product, medium.manifest().version);
-    let identity = Identity::generate()?;
+    let identity = Identity::generate(&addresses(options.listen))?;
     let tls = TlsAcceptor::from(identity.config);
     let web = listen(options.listen, options.web_port, "--web-port").await?;
     let viewers = listen(options.listen, options.vnc_port, "--vnc-port").await?;
@@ -111,7 +111,7 @@ pub async fn run(options: Options) -> Result<End> {
     let glyphs = watch::Sender::new(true);
     let mut tasks = Tasks::default();
     tasks.start(link::tell(listener, glyphs.subscribe()));
-    let (terminal, frames) = Terminal::open()?;
+    let (mut terminal, frames) = Terminal::open()?;
     let (orders, mut ordered) = mpsc::unbounded_channel();
     let chinese = font.as_ref().is_ok_and(|font| font.has('中'));
     let stage = Arc::new(Stage::new(frames, orders, glyphs, chinese));
@@ -128,7 +128,11 @@ pub async fn run(options: Options) -> Result<End> {
     let (medium, rehearse) = (options.medium, options.rehearse);
     let rehearsal = rehearse.is_some();
     let program = Program { medium, rehearse, socket };
-    let mut screens = tokio::spawn(async move { terminal.run(&program, &mut ordered).await });
+    // The terminal comes back: those who see it must not take its end for their own.
+    let mut screens = tokio::spawn(async move {
+        let ended = terminal.run(&program, &mut ordered).await;
+        (terminal, ended)
+    });
     let screen = Screen::open().map_err(machine)?;
     let (password, first, replaced) = stage.password();
     let console = Console {
@@ -145,13 +149,14 @@ pub async fn run(options: Options) -> Result<End> {
         mode: Mode::Remote,
     };
     let mut desk = Desk { screen, console, stage: stage.clone(), listen: options.listen };
-    let end = tokio::select! {
-        ended = &mut screens => ended.map_err(|cause| Error::Wrong(cause.to_string()))??,
+    let (_terminal, end) = tokio::select! {
+        ended = &mut screens => ended.map_err(|cause| Error::Wrong(cause.to_string()))?,
         ended = desk.run() => {
             screens.abort();
             return Err(ended);
         }
     };
+    let end = end?;
     stage.end(end);
     tokio::select! {
         ended = desk.run() => return Err(ended),

@@ -53,9 +53,11 @@ pub struct Program {
 
 /// A pseudo-terminal and what is on it.
 pub struct Terminal {
-    master: AsyncFd<File>,
+    master: File,
     /// Its device. A program that leads a session takes every open end along when it ends, so that each gets new ones.
     device: PathBuf,
+    /// While one end is open here the other one does not hear that nobody is there, which it would never forget.
+    slave: File,
     parser: vt100::Parser,
     /// What was typed and not yet read.
     pending: Vec<u8>,
@@ -84,26 +86,28 @@ impl Terminal {
         // A program must not hold the end of who shows it.
         fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(failed)?;
         let device = ttyname(&pty.slave).map_err(failed)?;
-        #[expect(deprecated, reason = "sound for a file, which never lets go of its descriptor")]
-        let master = AsyncFd::new(File::from(pty.master)).map_err(failed)?;
         let (frames, shown) = watch::channel(Arc::new(Frame::empty(columns, rows)));
         let parser = vt100::Parser::new(lines(rows), lines(columns), 0);
-        Ok((Self { master, device, parser, pending: Vec::new(), frames }, shown))
+        Ok((
+            Self { master: pty.master.into(), device, slave: pty.slave.into(), parser, pending: Vec::new(), frames },
+            shown,
+        ))
     }
 
     /// Runs the screens on it, again where they fail, until they are over.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub async fn run(mut self, program: &Program, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<End> {
+    pub async fn run(&mut self, program: &Program, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<End> {
         loop {
-            // While one end is open here, nothing that was drawn is lost with the program.
-            let slave = self.slave()?;
-            let mut child = self.start(program, &slave)?;
+            self.slave = self.new_slave()?;
+            #[expect(deprecated, reason = "sound for a file, which never lets go of its descriptor")]
+            let master = AsyncFd::new(self.master.try_clone().map_err(failed)?).map_err(failed)?;
+            let mut child = self.start(program)?;
             let status = loop {
                 let writing = !self.pending.is_empty();
                 tokio::select! {
-                    ready = self.master.readable() => {
+                    ready = master.readable() => {
                         let mut ready = ready.map_err(failed)?;
                         match read(ready.get_inner(), &mut self.parser) {
                             Ok(()) => {}
@@ -113,7 +117,7 @@ impl Terminal {
                         }
                         self.show();
                     }
-                    ready = self.master.writable(), if writing => {
+                    ready = master.writable(), if writing => {
                         let mut ready = ready.map_err(failed)?;
                         match ready.get_inner().write(&self.pending) {
                             Ok(count) => drop(self.pending.drain(..count)),
@@ -129,7 +133,7 @@ impl Terminal {
                 }
             };
             // What it said last.
-            while read(self.master.get_ref(), &mut self.parser).is_ok() {}
+            while read(&self.master, &mut self.parser).is_ok() {}
             if let Some(end) = link::end(status) {
                 self.show();
                 return Ok(end);
@@ -142,15 +146,15 @@ impl Terminal {
         }
     }
 
-    fn slave(&self) -> Result<File> {
+    fn new_slave(&self) -> Result<File> {
         let mut options = File::options();
         options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
         options.open(&self.device).map_err(Error::file(&self.device))
     }
 
-    fn start(&self, program: &Program, slave: &File) -> Result<Child> {
+    fn start(&self, program: &Program) -> Result<Child> {
         let own = std::env::current_exe().map_err(Error::file(Path::new("/proc/self/exe")))?;
-        let slave = || slave.try_clone().map(Stdio::from).map_err(failed);
+        let slave = || self.slave.try_clone().map(Stdio::from).map_err(failed);
         let mut command = Command::new(&own);
         command.arg("screen").arg("--medium").arg(&program.medium).arg("--remote").arg(&program.socket);
         if let Some(facts) = &program.rehearse {
@@ -185,7 +189,7 @@ impl Terminal {
                 let (columns, rows) = (columns.max(SMALLEST.0), rows.max(SMALLEST.1));
                 self.parser.set_size(lines(rows), lines(columns));
                 let size = termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-                termios::tcsetwinsize(self.master.get_ref(), size).map_err(failed)?;
+                termios::tcsetwinsize(&self.master, size).map_err(failed)?;
                 self.show();
                 Ok(())
             }

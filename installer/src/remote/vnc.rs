@@ -215,7 +215,7 @@ mod tests {
     /// A door, and what keeps its stage alive.
     fn door(plain: bool) -> (Arc<VncDoor>, impl Sized) {
         let (stage, shown, ordered) = stage(Frame::empty(10, 2));
-        let tls = TlsAcceptor::from(Identity::generate().unwrap().config);
+        let tls = TlsAcceptor::from(Identity::generate(&[]).unwrap().config);
         let door = VncDoor { stage, tls, font: Arc::new(font()), plain, title: "test".to_owned() };
         (Arc::new(door), (shown, ordered))
     }

@@ -53,6 +53,8 @@ const SLOW: Duration = Duration::from_secs(30);
 const TOGETHER: Duration = Duration::from_millis(20);
 /// How often a browser is asked whether it is still there, and how often it may stay silent.
 const PING: Duration = Duration::from_secs(20);
+/// How long a browser may take to close.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Connections at once.
 const CONNECTIONS: usize = 64;
 /// Largest message of a browser: what is pasted.
@@ -419,6 +421,8 @@ async fn show(stage: Arc<Stage>, socket: WebSocket, from: IpAddr) {
                 }
                 tell(&mut sink, told.message()).await;
                 tell(&mut sink, Some(Message::Close(None))).await;
+                // Until the browser has it all: it closes then.
+                let _ = timeout(FAREWELL, async { while let Some(Ok(_)) = said.next().await {} }).await;
                 return;
             }
             changed = frames.changed() => if changed.is_err() {

@@ -26,7 +26,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 /// The key that takes the screen over.
 const F10: &str = "\u{1b}[21~";
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The installer, and its own terminal.
 struct Remote {

@@ -2,6 +2,7 @@
 //! `cargo xtask test` has both: `ZSTACK_UI_DIR=$(cargo xtask ui) cargo test -p system-tests --test web -- --ignored`.
 
 mod console;
+mod installer;
 mod lists;
 mod login;
 mod upload;

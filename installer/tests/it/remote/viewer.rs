@@ -1,5 +1,7 @@
 //! What a VNC viewer meets (RFC 6143; VeNCrypt).
 
+use std::process::Stdio;
+
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
@@ -235,4 +237,21 @@ async fn a_wrong_password_opens_nothing() {
     until("something is offered again", async || (!remote.greet().await.1.is_empty()).then_some(())).await;
     let mut stream = remote.vencrypt(261).await;
     authenticate(&mut *stream, &password).await.unwrap();
+}
+
+/// The same with a viewer that others have written, with VNC authentication, Hextile and keys. Needs the Debian packages that `cargo xtask test` brings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_of_somebody_else_understands_it() {
+    let remote = Remote::start(&["--vnc-plain"]);
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewer.py");
+    let mut command = tokio::process::Command::new("/usr/bin/python3");
+    command.arg(script).arg(remote.vnc.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let password = remote.password().replace('-', "");
+    child.stdin.take().unwrap().write_all(format!("{}\n", &password[..8]).as_bytes()).await.unwrap();
+    let ended = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "is gir1.2-gtk-vnc-2.0 installed? {errors}");
+    assert!(said.contains("> INSTALLATION DESTINATION") && said.contains("DATE & TIME"), "{said}\n{errors}");
 }

@@ -215,8 +215,7 @@ impl Page {
 
 async fn encrypted(port: u16, fingerprint: &str) -> Result<TlsStream<TcpStream>> {
     let provider = Arc::new(ring::default_provider());
-    let verifier =
-        Shown { fingerprint: fingerprint.to_owned(), known: provider.signature_verification_algorithms };
+    let verifier = Shown { fingerprint: fingerprint.to_owned(), known: provider.signature_verification_algorithms };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
