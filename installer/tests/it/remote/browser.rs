@@ -272,3 +272,34 @@ async fn whoever_stands_at_the_machine_takes_over() {
     let mut browser = remote.open(&cookie, &remote.origin()).await.unwrap();
     browser.see("[ok] compute").await;
 }
+
+/// F9: a shell on the same screen, with control of its jobs; and a failure is seen, after which it begins anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_works_and_a_failure_is_seen() {
+    let remote = Remote::start(&[]);
+    let cookie = remote.session().await;
+    let mut browser = remote.open(&cookie, &remote.origin()).await.unwrap();
+    browser.see("SOFTWARE SELECTION").await;
+    browser.press("F9").await;
+    browser.see("Type exit").await;
+    browser.type_text("set -m; tput cols; sleep 1000; echo in$((40+2))terrupted").await;
+    browser.press("Enter").await;
+    browser.see("\n100\n").await;
+    browser.send(json!({ "kind": "key", "key": "c", "control": true, "alt": false, "shift": false })).await;
+    browser.type_text("echo in$((40+2))terrupted").await;
+    browser.press("Enter").await;
+    browser.see("in42terrupted").await;
+    browser.type_text("exit").await;
+    browser.press("Enter").await;
+    browser.see("SOFTWARE SELECTION").await;
+    // The screens themselves, the only program that this one has started.
+    let pid = remote.tty.pid();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+    let child: i32 = children.collect::<String>().split_whitespace().next().unwrap().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL).unwrap();
+    browser.see("It starts again in 5 s").await;
+    browser.see("SOFTWARE SELECTION").await;
+    browser.press("Enter").await;
+    browser.see("Role").await;
+}
