@@ -158,3 +158,28 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+/// OS-INST-003: the entry of the boot menu starts this on the first terminal, and the others do not.
+#[test]
+fn the_boot_menu_offers_it() {
+    let menu = include_str!("../../../iso-build/src/iso/grub.cfg");
+    let generator = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rpm-specs/generators/zstack-installer");
+    let drop_in = |id: &str| {
+        let entry = menu.split("menuentry ").find(|entry| entry.contains(&format!("--id {id} "))).unwrap();
+        let line = entry.lines().find_map(|line| line.trim().strip_prefix("linux /live/vmlinuz $live")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let command_line = folder.path().join("cmdline");
+        std::fs::write(&command_line, format!("boot=live quiet{line}")).unwrap();
+        let mut command = Command::new("sh");
+        command.arg(&generator).args(["normal", "early", "late"].map(|name| folder.path().join(name)));
+        command.env("ZSTACK_CMDLINE", command_line).env("ZSTACK_RUN", folder.path().join("run"));
+        assert!(command.status().unwrap().success());
+        let early = folder.path().join("early");
+        let starts = early.join("multi-user.target.wants/zstack-installer@tty1.service").is_symlink();
+        (starts, std::fs::read_to_string(early.join("zstack-installer@tty1.service.d/remote.conf")).ok())
+    };
+    assert_eq!(drop_in("install"), (true, None));
+    let (starts, remote) = drop_in("remote");
+    assert!(starts && remote.unwrap().ends_with("ExecStart=\nExecStart=/usr/bin/zstack-installer remote\n"));
+    assert_eq!(drop_in("rescue"), (false, None));
+}
