@@ -1,7 +1,7 @@
 //! The installer of a node: probe, answers, plan, execution, and what people see of it.
 //!
 //! [`probe`](mod@probe) reads what the machine is, [`sources`] what is wanted, `installer-plan` decides, [`execute`] does
-//! it, [`front`] and [`screen`] tell.
+//! it, [`front`] and [`screen`] tell, and [`mod@remote`] shows the screen to people elsewhere.
 
 pub mod events;
 pub mod execute;
@@ -9,6 +9,7 @@ pub mod front;
 pub mod kickstart;
 pub mod medium;
 pub mod probe;
+pub mod remote;
 pub mod screen;
 pub mod sources;
 pub mod tool;

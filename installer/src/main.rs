@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use installer_plan::{
     InstallPlan,
     answers::{Answers, End},
+    facts::Facts,
     plan,
     problem::Problem,
 };
@@ -18,7 +19,12 @@ use zstack_installer::{
     front::{Lines, follow},
     medium::Medium,
     probe::{MEDIUM, probe},
-    screen, sources, tool,
+    remote::{
+        self,
+        link::{self, Told},
+    },
+    screen::{self, run::Setting},
+    sources, tool,
 };
 
 /// Word on the kernel's command line that forbids questions.
@@ -61,6 +67,17 @@ enum Command {
         /// Folder where the medium is mounted
         #[arg(long, value_name = "DIR", default_value = MEDIUM)]
         medium: PathBuf,
+        /// Show the screens for the machine that this file describes (from `probe --json`), and install nothing
+        #[arg(long, value_name = "FACTS")]
+        rehearse: Option<PathBuf>,
+        /// Socket of the program that shows this terminal to people elsewhere
+        #[arg(long, value_name = "SOCKET", hide = true)]
+        remote: Option<PathBuf>,
+    },
+    /// Show the screen to browsers and VNC viewers, and here how to reach it
+    Remote {
+        #[command(flatten)]
+        options: remote::Options,
     },
     /// Check the medium against its checksums
     Verify {
@@ -115,7 +132,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(options.command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failed) => {
             eprintln!("zstack-installer: {failed}");
             // Wrong answers are the caller's to correct; everything else is the machine's.
@@ -124,13 +141,12 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Failed> {
+async fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         Command::Probe { json } => {
             let facts = probe().await?;
             let text = if json { serde_json::to_string(&facts) } else { serde_json::to_string_pretty(&facts) };
             println!("{}", text.map_err(|cause| tool::Error::Wrong(cause.to_string()))?);
-            Ok(())
         }
         Command::Install { answers, dry_run, common } => {
             let answers = sources::of_file(&answers)?;
@@ -142,9 +158,9 @@ async fn run(command: Command) -> Result<(), Failed> {
                 } else {
                     print!("{plan}");
                 }
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
-            carry_out(&answers, plan, medium, common).await
+            carry_out(&answers, plan, medium, common).await?;
         }
         Command::Auto { common } => {
             let line = tool::read(Path::new("/proc/cmdline"))?;
@@ -161,17 +177,47 @@ async fn run(command: Command) -> Result<(), Failed> {
             let watched = !common.json && std::io::stdout().is_terminal();
             if watched && common.until.is_none() && common.halt_after.is_none() {
                 let answers = answers.map_err(|cause| cause.to_string()).transpose();
-                return Ok(leave(screen::run::run(&common.medium, answers).await?).await?);
+                let setting = Setting { unattended: answers, ..Setting::default() };
+                leave(screen::run::run(&common.medium, setting).await?).await?;
+                return Ok(ExitCode::SUCCESS);
             }
             let Some(answers) = answers? else {
                 return Err(tool::Error::Wrong("there are no answers, and no terminal to ask on".to_owned()).into());
             };
             let (plan, medium) = prepare(&answers, &common.medium).await?;
-            carry_out(&answers, plan, medium, common).await
+            carry_out(&answers, plan, medium, common).await?;
         }
-        Command::Screen { medium } => Ok(leave(screen::run::run(&medium, None).await?).await?),
-        Command::Verify { medium } => Ok(verify(&medium).await?),
+        Command::Screen { medium, rehearse, remote } => {
+            return Ok(on_screen(&medium, rehearse.as_deref(), remote.as_deref()).await?);
+        }
+        Command::Remote { options } => leave(remote::run(options).await?).await?,
+        Command::Verify { medium } => verify(&medium).await?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The screen, on this terminal or on that of a program that shows it elsewhere, which is told how it ended.
+async fn on_screen(medium: &Path, rehearse: Option<&Path>, remote: Option<&Path>) -> tool::Result<ExitCode> {
+    let told = match remote {
+        Some(socket) => Told::join(socket).await.map_err(tool::Error::file(socket))?,
+        None => Told::nothing(),
+    };
+    let rehearsal = rehearse.is_some();
+    let rehearse = rehearse.map(facts_of).transpose()?;
+    let end = screen::run::run(medium, Setting { unattended: None, rehearse, told }).await?;
+    if remote.is_some() {
+        return Ok(link::exit_code(end));
+    }
+    if !rehearsal {
+        leave(end).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn facts_of(file: &Path) -> tool::Result<Facts> {
+    let text = tool::read(file)?;
+    let wrong = |cause| tool::Error::Wrong(format!("{} is not what `probe --json` prints: {cause}", file.display()));
+    serde_json::from_str(&text).map_err(wrong)
 }
 
 /// Reads everything on the medium. Says every tenth how far it is.

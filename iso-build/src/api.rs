@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep};
 
 /// Below this every path lies.
 const BASE: &str = "/zstack/v1";
+/// Uuid of the account `admin` of every cloud (PLAT-IAM).
+const ADMINISTRATOR: &str = "36c27e8ff05c4780bf6d2fa65700f22e";
 /// Longest wait for the answer to one request.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for a job.
@@ -62,12 +64,11 @@ impl Client {
         Self { http, base, session: String::new(), pauses: PAUSES }.again(account, password).await
     }
 
-    /// Gives an account another password.
-    pub(crate) async fn change_password(&self, account: &str, password: &str) -> Result<()> {
-        let found = self.query("/accounts", &[format!("name={account}")]).await?;
-        let uuid = text(found.first().with_context(|| format!("there is no account {account}"))?, "uuid")?;
+    /// Gives the administrator another password; with the first one this is all that he can do from elsewhere.
+    pub(crate) async fn change_administrators_password(&self, password: &str) -> Result<()> {
         let hash = hex::encode(Sha512::digest(password));
-        self.act(&format!("/accounts/{uuid}"), "updateAccount", json!({ "password": hash })).await.map(drop)
+        let params = json!({ "uuid": ADMINISTRATOR, "password": hash });
+        self.act(&format!("/accounts/{ADMINISTRATOR}"), "updateAccount", params).await.map(drop)
     }
 
     /// A further session, over the same connections.

@@ -38,6 +38,8 @@ pub(crate) enum Feature {
     Ui,
     /// A browser for the tests of the web UI.
     Browser,
+    /// A VNC viewer for the tests of the installer.
+    Viewer,
     /// Building Debian packages of our programs, and checking them.
     Package,
     /// Building RPM packages of our programs, and checking them.
@@ -63,6 +65,7 @@ impl Feature {
             Self::Kickstart => &["python3", "python3-venv"],
             Self::Ui => &["nodejs", "npm"],
             Self::Browser => &["chromium", "chromium-driver"],
+            Self::Viewer => &["gir1.2-gtk-vnc-2.0", "python3", "python3-gi"],
             Self::Package => &["dpkg-dev", "binutils", "lintian"],
             Self::Rpm => &["binutils", "dnf", "rpm", "rpmlint"],
             Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass"],

@@ -55,6 +55,7 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         Feature::Rollout,
         Feature::Kickstart,
         Feature::Browser,
+        Feature::Viewer,
     ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;

@@ -117,6 +117,8 @@ impl Drop for Driver {
 impl Browser {
     /// A fresh browser in front of the UI at `base`, in English.
     pub async fn start(base: &str) -> Result<Self> {
+        // For commands beyond the standard; another part of the test may have done it.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let driver = tokio::task::spawn_blocking(Driver::start).await??;
         let profile = tempfile::Builder::new().prefix("zstack-browser-").tempdir()?;
         let arguments = [
@@ -139,6 +141,8 @@ impl Browser {
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
+            // Servers of tests have nobody who vouches for them.
+            "acceptInsecureCerts": base.starts_with("https:"),
             // What Chromium asks before a page is left would hang the test.
             "unhandledPromptBehavior": "accept",
         });

@@ -6,6 +6,7 @@ use crossterm::event::{Event as Input, EventStream, KeyEventKind};
 use futures::StreamExt as _;
 use installer_plan::{
     answers::{Answers, End},
+    facts::Facts,
     plan,
 };
 use node_manager_net::{files, model::Network};
@@ -22,12 +23,14 @@ use super::{
     app::App,
     draw::draw,
     update::{Effect, Event, update},
+    words::REHEARSAL,
 };
 use crate::{
     events,
     execute::{Installation, LOG, Secrets, Stop},
     medium::Medium,
     probe::{nics, probe},
+    remote::link::Told,
     tool::{Error, Result, run as tool, write},
 };
 
@@ -39,14 +42,34 @@ const TRIAL: &str = "/run/systemd/network";
 /// An installation that was begun, and the step at which it is to go on.
 type Begun = Arc<Mutex<Option<(Arc<Installation>, usize)>>>;
 
-/// Shows the screens until the installation is over. With answers (or why there are none) nobody is asked. Returns what to
-/// do then.
+/// What is not as usual.
+pub struct Setting {
+    /// Answers, or why there are none: nobody is asked.
+    pub unattended: Option<std::result::Result<Answers, String>>,
+    /// Another machine: the screens are shown for it, and nothing is installed.
+    pub rehearse: Option<Facts>,
+    /// Who shows this terminal to people elsewhere.
+    pub told: Told,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { unattended: None, rehearse: None, told: Told::nothing() }
+    }
+}
+
+/// Shows the screens until the installation is over. Returns what to do then.
 ///
 /// # Errors
 /// The machine or the medium cannot be read, or the terminal is gone.
-pub async fn run(medium: &Path, unattended: Option<std::result::Result<Answers, String>>) -> Result<End> {
+pub async fn run(medium: &Path, setting: Setting) -> Result<End> {
+    let Setting { unattended, rehearse, mut told } = setting;
     let medium = Medium::open(medium)?;
-    let facts = probe().await?;
+    let rehearsal = rehearse.is_some();
+    let facts = match rehearse {
+        Some(facts) => facts,
+        None => probe().await?,
+    };
     let failed = |cause: std::io::Error| Error::Wrong(format!("the terminal cannot be used: {cause}"));
     let mut screen = Screen::open().map_err(failed)?;
     let mut app = App::new(facts, medium.manifest().clone(), screen.look);
@@ -75,6 +98,7 @@ pub async fn run(medium: &Path, unattended: Option<std::result::Result<Answers, 
                 None => return Err(Error::Wrong("the terminal is gone".to_owned())),
             },
             Some(event) = happened.recv() => event,
+            all = told.glyphs() => Event::Glyphs(all),
             _ = ticks.tick() => Event::Tick,
         };
         let mut effects = update(&mut app, event);
@@ -94,6 +118,10 @@ pub async fn run(medium: &Path, unattended: Option<std::result::Result<Answers, 
                     input = EventStream::new();
                     app.redraw = true;
                 }
+                Effect::Install(_) | Effect::Retry if rehearsal => {
+                    fail(&events, &Error::Wrong(app.say(REHEARSAL).to_owned()));
+                }
+                Effect::LookAtNics | Effect::TryNetwork(_) if rehearsal => {}
                 effect => perform(effect, &medium, &events, &begun),
             }
         }

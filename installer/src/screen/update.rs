@@ -7,6 +7,7 @@ use installer_plan::{
 };
 use node_manager_net::model::Network;
 use zstack_tui::{
+    look::Look,
     window::{form::Pressed, list::moved},
     words::Language,
 };
@@ -30,6 +31,8 @@ pub enum Event {
     Nics(Vec<NicFacts>),
     /// The installation said something.
     Install(events::Event),
+    /// Whether everybody who sees this terminal has glyphs for Chinese, where there were some at first.
+    Glyphs(bool),
 }
 
 /// A thing to do.
@@ -71,6 +74,10 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Event::Glyphs(all) => {
+            glyphs(app, all);
+            Vec::new()
+        }
         Event::Install(event) => {
             installing(app, event);
             match app.page {
@@ -78,6 +85,19 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
                 _ => Vec::new(),
             }
         }
+    }
+}
+
+/// A form that is open keeps its language until it is closed: what was typed in it is worth more.
+fn glyphs(app: &mut App, all: bool) {
+    app.look = match (app.look, all) {
+        (Look::Plain, _) => Look::Plain,
+        (_, true) => Look::Full,
+        (_, false) => Look::Console,
+    };
+    if !all && app.language != Language::English {
+        app.language = Language::English;
+        app.forms.clear();
     }
 }
 

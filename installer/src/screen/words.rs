@@ -103,6 +103,36 @@ words! {
     SHELL: "Shell", "命令行";
     REBOOT: "Reboot", "重启";
     FINISHED: "The node is installed. Take the medium out when the machine restarts.", "节点已安装。机器重启时请取出安装介质。";
+    REHEARSAL: "This is a rehearsal with the facts of another machine: nothing is installed.",
+        "这是用另一台机器的信息进行的演练：不会安装任何内容。";
+
+    REMOTE: "REMOTE INSTALLATION", "远程安装";
+    REMOTE_HELP: "F3 language  F10 go on here", "F3 语言  F10 在此继续";
+    REMOTE_HELP_ENGLISH: "F10 go on here", "F10 在此继续";
+    REMOTE_LOCAL_HELP: "F10 back to the network", "F10 交还网络";
+    REMOTE_BROWSER: "Browser", "浏览器";
+    REMOTE_VNC: "VNC viewer", "VNC 客户端";
+    REMOTE_NO_ADDRESS: "no address yet", "尚无地址";
+    REMOTE_ADVICE: "Connect a cable to a network with DHCP; or press F10 and set an address under NETWORK & HOST NAME with F5.",
+        "请接入有 DHCP 的网络；或按 F10，在“网络与主机名”中填写地址并按 F5。";
+    REMOTE_PASSWORD: "One-time password", "一次性密码";
+    REMOTE_FIRST: "VNC viewers: the first 8 characters, {}", "VNC 客户端：前 8 个字符 {}";
+    REMOTE_TLS: "VeNCrypt with X.509 (TigerVNC has it)", "VeNCrypt 加 X.509（如 TigerVNC）";
+    REMOTE_PLAIN: "VeNCrypt; also in the clear: passwords can be read",
+        "VeNCrypt；也允许明文：密码可能被窃听";
+    REMOTE_NO_VNC: "not offered: {}", "不可用：{}";
+    REMOTE_CERTIFICATE: "SHA-256 of the certificate, to be compared with what the viewer shows:",
+        "证书的 SHA-256，请与浏览器或客户端显示的比对：";
+    REMOTE_PEOPLE: "Connected", "已连接";
+    REMOTE_NOBODY: "nobody", "无";
+    REMOTE_FROM: "{} from {}", "{}，来自 {}";
+    REMOTE_MORE: "and {} more", "另有 {} 个";
+    REMOTE_REPLACED: "Ten wrong passwords: there is a new one ({} times so far).",
+        "密码错误达十次：已更换新密码（共 {} 次）。";
+    REMOTE_ONCE: "It is good for one login; then there is a new one here.", "只能登录一次，之后此处显示新密码。";
+    REMOTE_RESTARTS: "The machine restarts now. Take the medium out.", "机器正在重启，请取出安装介质。";
+    REMOTE_SWITCHES_OFF: "The machine switches itself off now.", "机器正在关机。";
+    REMOTE_WAITS: "The installation is over; the machine waits.", "安装已结束，机器在等待。";
 }
 
 #[cfg(test)]

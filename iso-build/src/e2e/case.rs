@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 37] = [
+const CASES: [Case; 38] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -150,6 +150,11 @@ const CASES: [Case; 37] = [
         "install-attended",
         medium::attended::attended,
         "everything is typed and seen on the screen, from a stick"
+    ),
+    install!(
+        "install-remote",
+        medium::remote::remote,
+        "everything is typed in a browser, with the password that the console shows"
     ),
     install!(
         "install-refusals",

@@ -3,6 +3,7 @@
 
 mod console;
 mod enrolment;
+mod installer;
 mod lists;
 mod login;
 mod upload;

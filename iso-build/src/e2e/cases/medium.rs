@@ -17,6 +17,7 @@ pub(in crate::e2e) mod classic;
 pub(in crate::e2e) mod cloud;
 mod node;
 pub(in crate::e2e) mod operator;
+pub(in crate::e2e) mod remote;
 pub(in crate::e2e) mod roles;
 pub(in crate::e2e) mod trouble;
 
@@ -39,10 +40,12 @@ mod menu {
     pub(super) const INSTALL: usize = 0;
     /// Asks on the serial line.
     pub(super) const SERIAL: usize = 1;
+    /// Asks in a browser.
+    pub(super) const REMOTE: usize = 2;
     /// Asks nobody.
-    pub(super) const UNATTENDED: usize = 2;
+    pub(super) const UNATTENDED: usize = 3;
     /// A shell and nothing else.
-    pub(super) const RESCUE: usize = 3;
+    pub(super) const RESCUE: usize = 4;
 }
 
 /// A key pair for SSH: the private key's file is `key` in the desk's folder; returns the public one.

@@ -123,6 +123,6 @@ pub(super) async fn administrator(port: u16) -> Result<Client> {
         return Ok(client);
     }
     let first = Client::trusting(&url, "admin", "password").await?;
-    first.change_password("admin", ADMINISTRATOR).await?;
+    first.change_administrators_password(ADMINISTRATOR).await?;
     Client::trusting(&url, "admin", ADMINISTRATOR).await
 }
