@@ -10,6 +10,8 @@ pub mod frame;
 pub mod guard;
 pub mod keys;
 pub mod link;
+pub mod redirect;
+pub mod room;
 mod run;
 pub mod stage;
 pub mod terminal;

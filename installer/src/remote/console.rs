@@ -20,8 +20,8 @@ use zstack_tui::{
 
 use super::{
     frame::Frame,
+    redirect::{bracketed, suffix},
     stage::{Door, Mode, Person},
-    web::{bracketed, suffix},
 };
 use crate::screen::words::{self, Word};
 

@@ -26,7 +26,7 @@ use super::{
     console::{Console, draw, draw_screen, rows_for_screen},
     font::Font,
     keys::Key,
-    link,
+    link, redirect,
     stage::{Mode, Stage, Typed},
     terminal::{Program, SIZE, Terminal},
     vnc::{self, VncDoor},
@@ -122,7 +122,7 @@ pub async fn run(options: Options) -> Result<End> {
     tasks.start(web::serve(web, WebDoor { stage: stage.clone(), tls, title: product.clone() }));
     // Whoever writes https:// himself needs no port for those who do not.
     if let Ok(listener) = listen(options.listen, options.http_port, "--http-port").await {
-        tasks.start(web::redirect(listener, web_port));
+        tasks.start(redirect::redirect(listener, web_port));
     }
 
     let (medium, rehearse) = (options.medium, options.rehearse);

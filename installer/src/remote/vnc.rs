@@ -11,7 +11,6 @@ use rand::Rng as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use super::{
     font::Font,
     guard::Guard,
+    room::Room,
     stage::{Closed, Door, Person, Stage, Visit},
 };
 
@@ -35,8 +35,8 @@ const X509_PLAIN: u32 = 262;
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long somebody may look for the password and type it.
 const TYPING: Duration = Duration::from_secs(180);
-/// Connections at once, logged in or not.
-const CONNECTIONS: usize = 32;
+/// Connections at once, logged in or not: in all, and from one address.
+const CONNECTIONS: (usize, usize) = (32, 8);
 /// Longest name or password that is read.
 const LONGEST: u32 = 1024;
 
@@ -64,11 +64,11 @@ fn wrong(what: impl Into<String>) -> io::Error {
 
 /// Serves viewers for as long as it is polled.
 pub async fn serve(listener: TcpListener, door: VncDoor) {
-    let (door, room) = (Arc::new(door), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (door, room) = (Arc::new(door), Room::new(CONNECTIONS.0, CONNECTIONS.1));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
+                let Some(place) = room.enter(from.ip().to_canonical()) else { continue };
                 let door = door.clone();
                 tokio::spawn(async move {
                     // Whoever was cut off sees it; there is nobody else to tell.

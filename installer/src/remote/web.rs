@@ -1,12 +1,6 @@
 //! The door for browsers: one page over HTTPS, and the screen over a WebSocket.
 
-use std::{
-    convert::Infallible,
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -19,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use futures::{FutureExt as _, StreamExt as _};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -29,7 +23,6 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +32,7 @@ use super::{
     frame::{Cell, Frame},
     guard::Refusal,
     keys::{Held, Key},
+    room::Room,
     stage::{Closed, Door, Mode, Person, Stage, Typed, left},
 };
 
@@ -55,8 +49,8 @@ const TOGETHER: Duration = Duration::from_millis(20);
 const PING: Duration = Duration::from_secs(20);
 /// How long a browser may take to close.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// Connections at once.
-const CONNECTIONS: usize = 64;
+/// Connections at once: in all, and from one address.
+const CONNECTIONS: (usize, usize) = (64, 16);
 /// Largest message of a browser: what is pasted.
 const LARGEST: usize = 64 * 1024;
 /// Largest body of a login.
@@ -74,11 +68,11 @@ pub struct WebDoor {
 
 /// Serves browsers for as long as it is polled.
 pub async fn serve(listener: TcpListener, door: WebDoor) {
-    let (router, tls, room) = (router(door.stage, &door.title), door.tls, Arc::new(Semaphore::new(CONNECTIONS)));
+    let (router, tls, room) = (router(door.stage, &door.title), door.tls, Room::new(CONNECTIONS.0, CONNECTIONS.1));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
+                let Some(place) = room.enter(from.ip().to_canonical()) else { continue };
                 let (router, tls) = (router.clone(), tls.clone());
                 tokio::spawn(async move {
                     connection(stream, from.ip().to_canonical(), router, tls).await;
@@ -100,62 +94,6 @@ async fn connection(stream: TcpStream, from: IpAddr, router: Router, tls: TlsAcc
     builder.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
     // Whoever was cut off sees it; there is nobody else to tell.
     let _ = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-}
-
-/// Sends whoever comes without encryption to the door with it, for as long as it is polled.
-pub async fn redirect(listener: TcpListener, port: u16) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        tokio::spawn(async move {
-            let reached = stream.local_addr().ok();
-            let service = service_fn(move |request: hyper::Request<Incoming>| {
-                let answer = elsewhere(request.headers(), reached, port);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE).keep_alive(false);
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            drop(place);
-        });
-    }
-}
-
-fn elsewhere(headers: &HeaderMap, reached: Option<SocketAddr>, port: u16) -> Response {
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
-    let host = asked.map(str::to_owned).or_else(|| Some(bracketed(reached?.ip().to_canonical())));
-    let place = host.and_then(|host| HeaderValue::from_str(&format!("https://{host}{}/", suffix(port))).ok());
-    match place {
-        Some(place) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response(),
-        None => StatusCode::BAD_REQUEST.into_response(),
-    }
-}
-
-/// The name in `name:port`, where it is one.
-fn host_name(host: &str) -> Option<&str> {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => &host[..rest.find(']')? + 2],
-        None => host.split(':').next()?,
-    };
-    let known = |c: char| c.is_ascii_alphanumeric() || ['.', '-', ':', '[', ']'].contains(&c);
-    (!name.is_empty() && name.chars().all(known)).then_some(name)
-}
-
-/// An address as it stands in an URL.
-pub fn bracketed(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
-}
-
-/// What follows the name in an URL.
-pub fn suffix(port: u16) -> String {
-    if port == 443 { String::new() } else { format!(":{port}") }
 }
 
 #[derive(Clone)]
@@ -499,19 +437,5 @@ mod tests {
         {
             assert!(!with(other), "{other:?}");
         }
-    }
-
-    #[test]
-    fn whoever_comes_without_encryption_is_sent_on() {
-        let to = |host: Option<&'static str>, port| {
-            let mut headers = HeaderMap::new();
-            headers.extend(host.map(|host| (header::HOST, HeaderValue::from_static(host))));
-            let answer = elsewhere(&headers, "192.0.2.1:80".parse().ok(), port);
-            answer.headers().get(header::LOCATION).map(|place| place.to_str().unwrap().to_owned())
-        };
-        assert_eq!(to(Some("node.example:80"), 443).unwrap(), "https://node.example/");
-        assert_eq!(to(Some("[2001:db8::1]:80"), 8443).unwrap(), "https://[2001:db8::1]:8443/");
-        assert_eq!(to(None, 443).unwrap(), "https://192.0.2.1/");
-        assert_eq!(to(Some("a/b?c"), 443).unwrap(), "https://192.0.2.1/", "no name");
     }
 }
