@@ -67,7 +67,7 @@ impl Client {
     /// Gives the administrator another password; with the first one this is all that he can do from elsewhere.
     pub(crate) async fn change_administrators_password(&self, password: &str) -> Result<()> {
         let hash = hex::encode(Sha512::digest(password));
-        let params = json!({ "uuid": ADMINISTRATOR, "password": hash });
+        let params = json!({ "password": hash });
         self.act(&format!("/accounts/{ADMINISTRATOR}"), "updateAccount", params).await.map(drop)
     }
 
