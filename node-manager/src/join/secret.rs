@@ -152,9 +152,10 @@ impl Drop for Silent {
 }
 
 async fn from_terminal() -> io::Result<String> {
+    // Before it is asked for: whoever types fast must not see it, nor lose what he has typed.
+    let silent = Silent::begin()?;
     eprint!("Enrolment code: ");
     io::stderr().flush()?;
-    let silent = Silent::begin()?;
     let typed = tokio::select! {
         typed = tokio::task::spawn_blocking(first_line) => typed.map_err(io::Error::other)?,
         interrupted = tokio::signal::ctrl_c() => {
