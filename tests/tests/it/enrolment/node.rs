@@ -190,7 +190,7 @@ impl Node {
         self.tell(self.command().args(["--address", &service.to_string()]), code).await
     }
 
-    /// The same with somebody who types the code at a terminal; what is on that in the end.
+    /// The same with somebody who types a code at a terminal that nobody made; what is on that in the end.
     pub(super) fn typed(&self, service: SocketAddr, code: &str) -> String {
         // It asks on standard error.
         let mut command = StdCommand::new("sh");
@@ -200,7 +200,7 @@ impl Node {
         let mut tty = Tty::start(command.arg(self.dir.path().join("machine-id")));
         tty.wait("Enrolment code:");
         tty.send_all(&[code, ENTER]);
-        tty.wait("node-manager:");
+        tty.wait("no enrolment code begins like this");
         tty.text()
     }
 
