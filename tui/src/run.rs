@@ -9,7 +9,7 @@ use crossterm::event::{Event as Input, EventStream, KeyEventKind, MouseButton, M
 use futures::StreamExt as _;
 use ratatui::layout::Position;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     task::{JoinHandle, LocalSet, spawn_local},
     time::{MissedTickBehavior, interval},
@@ -34,6 +34,8 @@ pub async fn run(role: Role, language: Language, mouse: bool, paths: Paths) -> i
 }
 
 async fn console(role: Role, language: Language, mouse: bool, paths: Paths) -> io::Result<()> {
+    // Before the terminal is changed: who ends it at once gets it back as it was.
+    let signals = [signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let mut screen = Screen::open()?;
     if mouse {
         screen.listen_to_mouse()?;
@@ -45,7 +47,7 @@ async fn console(role: Role, language: Language, mouse: bool, paths: Paths) -> i
     let observer = Observer::new(role, &paths);
     let observing = spawn_local(observe(observer, screen.pace, events.clone()));
     let mut performer = Performer::new(paths, events);
-    let ended = pump(&mut app, &mut screen, &mut performer, &mut happened).await;
+    let ended = pump(&mut app, &mut screen, &mut performer, &mut happened, signals).await;
     observing.abort();
     ended
 }
@@ -66,10 +68,10 @@ async fn pump(
     screen: &mut Screen,
     performer: &mut Performer,
     happened: &mut UnboundedReceiver<Event>,
+    [mut terminate, mut hang_up]: [Signal; 2],
 ) -> io::Result<()> {
     let begin = Instant::now();
     let now = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let mut input = EventStream::new();
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
