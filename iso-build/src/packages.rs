@@ -44,6 +44,8 @@ pub(crate) enum Feature {
     Package,
     /// Building RPM packages of our programs, and checking them.
     Rpm,
+    /// What judges our packages and certificates as a host would.
+    Judge,
     /// Building the ISO.
     Iso,
     /// Installing computers under test from it.
@@ -67,8 +69,10 @@ impl Feature {
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Viewer => &["gir1.2-gtk-vnc-2.0", "python3", "python3-gi"],
             Self::Package => &["dpkg-dev", "binutils", "lintian"],
-            Self::Rpm => &["binutils", "dnf", "rpm", "rpmlint"],
-            Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass"],
+            Self::Rpm => &["binutils", "rpm", "rpmlint"],
+            Self::Judge => &["createrepo-c", "dnf", "gpg", "gpg-agent", "openssl", "rpm"],
+            // A medium that is given was built elsewhere; xorriso finds the places of files on it.
+            Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass", "xorriso"],
             Self::Iso => &[
                 "apt-utils",
                 "createrepo-c",

@@ -56,6 +56,7 @@ async fn stages(options: &Options, progress: &Progress, done: &mut Vec<(&'static
         Feature::Kickstart,
         Feature::Browser,
         Feature::Viewer,
+        Feature::Judge,
     ];
     stage(done, "packages", async { packages::ensure(&features, progress).await.map(drop) }).await?;
     stage(done, "fmt", cargo(&["fmt", "--all", "--check"])).await?;
