@@ -125,6 +125,16 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
     })
 }
 
+/// The disks that would be erased as the answers are so far, whatever else is still open or wrong; none while those about
+/// disks are.
+pub fn erased_by(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Vec<String> {
+    let layers = layers(answers.role, manifest, &mut Vec::new());
+    let role = answers.role.unwrap_or(Role::Expert);
+    let needed = needed_by_root(manifest, &layers.iter().collect::<Vec<_>>(), role);
+    let divided = storage(answers, facts, needed, &mut Vec::new());
+    divided.map(|(_, erases)| erases.into_iter().map(|erased| erased.disk).collect()).unwrap_or_default()
+}
+
 /// Host name and link of the management network as the answers have them so far, whatever else is still open or wrong.
 pub fn reached_as(answers: &Answers, facts: &Facts) -> (Option<String>, Option<String>) {
     let (network, _) = network(&answers.network, facts, &mut Vec::new());

@@ -41,11 +41,6 @@ pub fn usable(facts: &Facts, smallest: u64) -> Vec<&Disk> {
     facts.disks.iter().filter(|disk| obstacle_for_auto(disk, smallest).is_none()).collect()
 }
 
-/// The disk that an answer means on this machine, whatever else is wrong with it.
-pub fn meant<'a>(answer: &str, facts: &'a Facts) -> Option<&'a Disk> {
-    select(answer, facts, 0).ok()
-}
-
 /// The disk that an answer means. `smallest` is how many bytes it must have at least.
 pub(crate) fn select<'a>(answer: &str, facts: &'a Facts, smallest: u64) -> Result<&'a Disk, Refusal> {
     let disk = find(answer, facts, smallest)?;

@@ -1,6 +1,11 @@
 //! How the screens look: a pure function of the state.
 
-use installer_plan::{answers::Answers, plan::reached_as, problem::Problem, select, size::Size};
+use installer_plan::{
+    answers::Answers,
+    plan::{erased_by, reached_as},
+    problem::Problem,
+    size::Size,
+};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -15,7 +20,7 @@ use zstack_tui::{
 };
 
 use super::{
-    app::{App, Failure, Page, Progress, Section, Summary},
+    app::{App, Failure, Page, Progress, Section, Summary, agreed},
     update::WAYS_OUT,
     words::{self, Word},
 };
@@ -118,10 +123,15 @@ fn brief(app: &App, answers: &Answers, section: Section) -> String {
             format!("{}, {}", answers.language.word(), answers.keyboard.as_deref().unwrap_or("us"))
         }
         Section::Software => answers.role.map_or_else(|| app.say(words::NOT_SET).to_owned(), |role| role.to_string()),
-        Section::Destination => match select::meant(&answers.disk.device, &app.facts) {
-            Some(disk) => format!("{} ({})", disk.path, Size(disk.bytes)),
-            None => app.say(words::NOT_SET).to_owned(),
-        },
+        Section::Destination => {
+            let erased = erased_by(&agreed(answers), &app.facts, &app.manifest);
+            let sized = |path: String| match app.facts.disk(&path) {
+                Some(disk) => format!("{path} ({})", Size(disk.bytes)),
+                None => path,
+            };
+            let disks: Vec<String> = erased.into_iter().map(sized).collect();
+            if disks.is_empty() { app.say(words::NOT_SET).to_owned() } else { disks.join(", ") }
+        }
         Section::Network => {
             let (host_name, management) = reached_as(answers, &app.facts);
             let management = management.unwrap_or_else(|| app.say(words::NO_NETWORK).to_owned());
