@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,12 +20,12 @@ use crate::{
     packages::{self, Feature},
     program::Program,
     progress::Progress,
-    ui,
+    release, ui,
 };
 
 /// The version of cargo-deb.
 const CARGO_DEB: &str = "3.8.0";
-/// Longest build of everything in release mode, from nothing, on a slow machine.
+/// Longest build of cargo-deb.
 const BUILD: Duration = Duration::from_secs(7200);
 
 /// A package: the crate whose `Cargo.toml` describes it, and the part of that description, if it has several.
@@ -119,12 +120,27 @@ pub(crate) async fn epoch() -> Result<u64> {
     shown.trim().parse().context("git showed no time")
 }
 
+/// Seconds since 1970 of the newest of some packages, as `dpkg-deb` built them: the same packages make the same bytes,
+/// whenever they were fetched.
+pub(crate) fn newest(packages: &[PathBuf]) -> Result<u64> {
+    let times = packages.iter().map(|package| built(package).with_context(|| format!("{}", package.display())));
+    let times: Vec<u64> = times.collect::<Result<_>>()?;
+    times.into_iter().max().context("there are no packages")
+}
+
+/// The time in the first header of the archive that a package is (deb(5), ar(5)).
+fn built(package: &Path) -> Result<u64> {
+    let mut start = [0; 8 + 60];
+    fs::File::open(package)?.read_exact(&mut start)?;
+    ensure!(start.starts_with(b"!<arch>\ndebian-binary"), "this is no package of Debian");
+    let time = std::str::from_utf8(&start[8 + 16..8 + 28]).context("its time is no text")?;
+    time.trim().parse().context("its time is no number")
+}
+
 /// Builds the programs of all packages.
 pub(crate) async fn programs(progress: &Progress) -> Result<()> {
     progress.hide();
-    let crates = SOURCES.iter().filter(|source| source.binary.is_some()).flat_map(|source| ["--package", source.krate]);
-    let cargo = Program::new("cargo").args(["build", "--release", "--bins"]).args(crates);
-    cargo.directory(&crate::repository()).deadline(BUILD).watched().await
+    release::build(SOURCES.iter().filter(|source| source.binary.is_some()).map(|source| source.krate)).await
 }
 
 /// cargo-deb of our version, installed in the cache.
@@ -231,4 +247,33 @@ pub(crate) async fn field(package: &Path, field: &str) -> Result<String> {
     let shown = shown.trim();
     ensure!(!shown.is_empty() || field == "Depends", "{} has no field {field}", package.display());
     Ok(shown.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_package_is_told_by_the_time_in_its_own_header() {
+        let work = tempfile::tempdir().unwrap();
+        let files: Vec<PathBuf> = ["1767225600", "1600000000", "1800000000"]
+            .map(|time| {
+                let file = work.path().join(format!("{time}.deb"));
+                fs::write(
+                    &file,
+                    format!(
+                        "!<arch>\n{:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n2.0\n",
+                        "debian-binary", 0, 0, "100644", 4
+                    ),
+                )
+                .unwrap();
+                file
+            })
+            .to_vec();
+        assert_eq!(newest(&files).unwrap(), 1_800_000_000);
+        assert_eq!(newest(&files[..2]).unwrap(), 1_767_225_600);
+        fs::write(&files[1], [b'x'; 100]).unwrap();
+        let error = format!("{:#}", newest(&files).unwrap_err());
+        assert!(error.contains("1600000000.deb") && error.contains("no package of Debian"), "{error}");
+    }
 }

@@ -16,6 +16,7 @@ mod image;
 mod lab;
 mod machine;
 mod moment;
+mod nfs;
 mod qmp;
 mod report;
 mod wait;

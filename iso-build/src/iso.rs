@@ -8,6 +8,7 @@ mod layers;
 mod medium;
 mod mirror;
 mod repository;
+mod reproduce;
 
 use std::{
     collections::BTreeSet,
@@ -65,7 +66,7 @@ const STORAGE_HOOK: &str =
 const LIVE_HOOK: &str = "systemctl disable ssh.service ssh.socket zstack-node-identity.service 2>/dev/null || true";
 
 /// Flags of `cargo xtask iso`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Folder that gets the image, its checksums and the packages
     #[arg(long, value_name = "DIR")]
@@ -79,6 +80,10 @@ pub(crate) struct Options {
     /// Folder of GnuPG with the key that signs the repository [default: a key of this machine, in the cache]
     #[arg(long, value_name = "DIR")]
     key: Option<PathBuf>,
+    /// Pack everything once more, from the same programs and Debian packages and without what was kept of earlier
+    /// builds, and fail unless every byte is the same
+    #[arg(long)]
+    reproduce: bool,
     /// Print one JSON object as the last line
     #[arg(long)]
     json: bool,
@@ -118,7 +123,11 @@ impl Packages {
 /// Builds the medium.
 pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     let started = Instant::now();
-    let image = make(options, progress).await?;
+    let cache = cache::folder()?.join("iso");
+    let (image, layers) = make(options, &cache, progress).await?;
+    if options.reproduce {
+        reproduce::run(options, &cache, (&image, &layers), progress).await?;
+    }
     let bytes = fs::metadata(&image)?.len();
     let seconds = started.elapsed().as_secs_f64();
     progress.note(format!("{} MiB after {seconds:.0} s", bytes >> 20));
@@ -138,15 +147,15 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 
 /// The medium in a folder, built when something of it has changed.
 pub(crate) async fn medium(out: &Path, progress: &Progress) -> Result<PathBuf> {
-    let options = Options { out: out.to_owned(), mirror: None, level: LEVEL, key: None, json: false };
-    make(&options, progress).await
+    let options = Options { out: out.to_owned(), mirror: None, level: LEVEL, key: None, reproduce: false, json: false };
+    Ok(make(&options, &cache::folder()?.join("iso"), progress).await?.0)
 }
 
-async fn make(options: &Options, progress: &Progress) -> Result<PathBuf> {
+/// Makes the image, with what the cache keeps, and returns its layers as well.
+async fn make(options: &Options, cache: &Path, progress: &Progress) -> Result<(PathBuf, Vec<Made>)> {
     ensure!(nix::unistd::geteuid().is_root(), "the systems on the medium belong to root: run this as root");
     packages::ensure(&[Feature::Iso], progress).await?;
-    let cache = cache::folder()?.join("iso");
-    fs::create_dir_all(&cache).with_context(|| format!("{} cannot be created", cache.display()))?;
+    fs::create_dir_all(cache).with_context(|| format!("{} cannot be created", cache.display()))?;
     // Two builds at once would take layers and repository from under each other.
     let lock = fs::File::create(cache.join("lock")).context("the cache of the medium cannot be locked")?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
@@ -154,8 +163,8 @@ async fn make(options: &Options, progress: &Progress) -> Result<PathBuf> {
     let epoch = deb::epoch().await?;
     let ours = Packages::read(deb::build(&options.out.join("deb"), progress).await?).await?;
     let rpms = rpm::build(&options.out.join("rpm"), progress).await?;
-    let manifest = build(options, &cache, &ours, &rpms, epoch, progress).await?;
-    Ok(options.out.join(file_name(&manifest.version)))
+    let (manifest, layers) = build(options, cache, &ours, &rpms, epoch, progress).await?;
+    Ok((options.out.join(file_name(&manifest.version)), layers))
 }
 
 /// The name pattern of OS-ISO-004.
@@ -170,7 +179,7 @@ async fn build(
     rpms: &[PathBuf],
     epoch: u64,
     progress: &Progress,
-) -> Result<Manifest> {
+) -> Result<(Manifest, Vec<Made>)> {
     let mut wanted: BTreeSet<String> = BTreeSet::from([LIVE.to_owned()]);
     for (name, _) in &ours.depends {
         wanted.extend(ours.needs(name)?);
@@ -189,8 +198,9 @@ async fn build(
         dnf::build(&for_rhel, rpms, &key, epoch).await
     };
     progress.phase("repository", "repository", index).await?;
-    let workshop = Workshop::new(&cache.join("layers"), epoch, options.level);
-    let make = all_layers(&workshop, &debian, &whole, ours, progress);
+    let workshop = Workshop::new(&cache.join("layers"), options.level);
+    let (theirs, own) = ((debian.as_path(), deb::newest(&downloaded.files)?), (whole.as_path(), epoch));
+    let make = all_layers(&workshop, theirs, own, ours, progress);
     let made = make.await?;
     let role =
         |role, layers: &[&str]| RoleLayers { role, layers: layers.iter().map(|&name| name.to_owned()).collect() };
@@ -225,13 +235,13 @@ async fn build(
         medium::write(&tree, &contents, work.path(), &options.out.join(file_name(&manifest.version))).await
     };
     progress.phase("image", "image", write).await?;
-    Ok(manifest)
+    Ok((manifest, made))
 }
 
 async fn all_layers(
     workshop: &Workshop,
-    debian: &Path,
-    whole: &Path,
+    (debian, debian_epoch): (&Path, u64),
+    (whole, own_epoch): (&Path, u64),
     ours: &Packages,
     progress: &Progress,
 ) -> Result<Vec<Made>> {
@@ -245,7 +255,7 @@ async fn all_layers(
         let mut packages: Vec<String> = ours.needs(package)?.into_iter().collect();
         packages.extend(more.iter().map(|&name| name.to_owned()));
         let seed = debian_seed.clone();
-        let wanted = Wanted { name, below, repository: debian, packages, seed, hook };
+        let wanted = Wanted { name, below, repository: debian, packages, seed, epoch: debian_epoch, hook };
         progress.phase(name, format!("layer {name}"), workshop.layer(&wanted)).await
     };
     let base = theirs("base", None, "zstack-base", &[LIVE], BASE_HOOK).await?;
@@ -255,7 +265,7 @@ async fn all_layers(
     let own = async |name, below, package: &str, hook| {
         let packages = vec![package.to_owned()];
         let seed = whole_seed.clone();
-        let wanted = Wanted { name, below: Some(below), repository: whole, packages, seed, hook };
+        let wanted = Wanted { name, below: Some(below), repository: whole, packages, seed, epoch: own_epoch, hook };
         progress.phase(name, format!("layer {name}"), workshop.layer(&wanted)).await
     };
     let expert = own("zstack-expert", &base, "zstack-base", "").await?;

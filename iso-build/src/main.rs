@@ -19,6 +19,7 @@ mod modules;
 mod packages;
 mod program;
 mod progress;
+mod release;
 mod rpm;
 mod run;
 mod services;

@@ -72,7 +72,7 @@ impl Feature {
             Self::Rpm => &["binutils", "rpm", "rpmlint"],
             Self::Judge => &["createrepo-c", "dnf", "gpg", "gpg-agent", "openssl", "rpm"],
             // A medium that is given was built elsewhere; xorriso finds the places of files on it.
-            Self::Install => &["mtools", "openssh-client", "openssl", "ovmf", "sshpass", "xorriso"],
+            Self::Install => &["mtools", "nfs-ganesha-vfs", "openssh-client", "openssl", "ovmf", "sshpass", "xorriso"],
             Self::Iso => &[
                 "apt-utils",
                 "createrepo-c",

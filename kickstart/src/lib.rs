@@ -19,6 +19,7 @@
 mod bind;
 mod commands;
 mod consistency;
+pub mod crypt;
 mod declare;
 mod directive;
 mod document;

@@ -18,6 +18,7 @@ use crate::{
     deadline::Deadlines,
     initial_password::Initial,
     jobs::Jobs,
+    own_node::OwnNode,
     password::Passwords,
     progress::ProgressBoard,
     publication::Publications,
@@ -77,6 +78,8 @@ pub struct App {
     pub nudge: tokio::sync::Notify,
     /// Wakes the collector of garbage: something may be removed that could not be, or that nobody else removes.
     pub sweep: tokio::sync::Notify,
+    /// The node that it runs on.
+    pub own_node: OwnNode,
     /// This management node.
     pub node_uuid: String,
     engine: OnceLock<Engine<App, StepError>>,
@@ -141,6 +144,7 @@ impl App {
             hosts_asked: tokio::sync::watch::Sender::new(Asked::NotYet),
             nudge: tokio::sync::Notify::new(),
             sweep: tokio::sync::Notify::new(),
+            own_node: OwnNode::default(),
             node_uuid,
             engine: OnceLock::new(),
         }

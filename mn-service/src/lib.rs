@@ -23,6 +23,7 @@ pub mod garbage;
 pub mod http;
 pub mod initial_password;
 pub mod jobs;
+pub mod own_node;
 pub mod password;
 pub mod preview;
 pub mod progress;

@@ -163,7 +163,7 @@ async fn first_rows(app: &App) -> ApiResult<()> {
         Some(_) => None,
         None => Some(app.passwords.hash(initial_password::SENT).await?),
     };
-    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let address = app.own_node.reached(app.config.listen).ip().to_string();
     app.write(|tx| async move {
         let now = now_millis();
         if let Some(password) = password {
@@ -181,14 +181,15 @@ async fn first_rows(app: &App) -> ApiResult<()> {
         }
         let node = management_node::ActiveModel {
             uuid: Set(app.node_uuid.clone()),
-            host_name: Set(hostname),
+            host_name: Set(address),
             join_date: Set(now),
             heart_beat: Set(now),
         };
         management_node::Entity::insert(node)
             .on_conflict(
+                // The address follows by its timer, with what goes by it.
                 OnConflict::column(management_node::Column::Uuid)
-                    .update_columns([management_node::Column::HostName, management_node::Column::HeartBeat])
+                    .update_column(management_node::Column::HeartBeat)
                     .to_owned(),
             )
             .exec_without_returning(&*tx)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     app::{App, Asked},
-    audit, garbage, jobs, resource,
+    audit, garbage, jobs, own_node, resource,
 };
 
 /// Starts all timers; they end when the set is dropped.
@@ -53,7 +53,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
         |app| app.settings.integer("vm", "expungeInterval", 3600),
         |app| async move { resource::recycle_bin::VMS.expunge_due(&app).await },
     );
-    every(&mut set, app, "heart beat", |_| 15, |app| async move { resource::management_node::beat(&app).await });
+    every(&mut set, app, "heart beat", |_| 15, |app| async move { own_node::beat(&app).await });
     set.spawn(garbage::keep_collecting(app.clone()));
     every(
         &mut set,

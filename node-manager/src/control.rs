@@ -7,6 +7,7 @@ use node_control::{
     Refusal, SUMMARY,
     agent::{Summary, Vm},
 };
+use node_manager_net::{change::places::Places, management};
 use node_manager_types::vm::VmState;
 
 use crate::{Agent, drivers::VmShape};
@@ -20,10 +21,16 @@ async fn summary(State(agent): State<Arc<Agent>>) -> Result<Json<Summary>, Refus
     let silent = |error: node_manager_types::AgentError| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.message);
     let mut vms: Vec<Vm> = agent.drivers.vm.shapes().await.map_err(silent)?.into_iter().map(vm).collect();
     vms.sort_by(|one, other| (&one.name, &one.uuid).cmp(&(&other.name, &other.uuid)));
+    // Who asks can do without it.
+    let management_address = management::address(&Places::of_environment()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the node's addresses are unknown");
+        None
+    });
     Ok(Json(Summary {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host_uuid: Some(agent.id.to_string()),
         management_seen_ms: agent.management_seen.millis(),
+        management_address,
         vms,
     }))
 }

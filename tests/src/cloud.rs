@@ -48,8 +48,13 @@ pub const MEMORY: i64 = 128 << 20;
 impl Cloud {
     /// A cloud with `hosts` hosts.
     pub async fn start(hosts: usize) -> Result<Self> {
+        Self::with(hosts, Options::default()).await
+    }
+
+    /// A cloud with `hosts` hosts over a service with these options.
+    pub async fn with(hosts: usize, options: Options) -> Result<Self> {
         let sim = Sim::start(SimOptions::default()).await?;
-        let options = Options { simulator: Some(sim.url.clone()), ..Default::default() };
+        let options = Options { simulator: Some(sim.url.clone()), ..options };
         let world = World::with(options).await?;
         let admin = world.admin.clone();
         Self::furnish(Some(world), admin, sim, hosts).await

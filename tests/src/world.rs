@@ -30,7 +30,12 @@ pub struct Options {
     pub database: Option<String>,
     /// Folder of the built web UI.
     pub ui_dir: Option<PathBuf>,
+    /// All doors are open on every address of this machine, as on a node; else on its loopback alone.
+    pub as_on_a_node: bool,
 }
+
+/// The socket of the node's own agent in the data folder; nobody is there unless a test is.
+pub const AGENT: &str = "agent.sock";
 
 impl World {
     /// A fresh cloud.
@@ -54,7 +59,7 @@ impl World {
         let config = config(data.path().to_owned(), options);
         let app = service::open(config).await?;
         let serving = service::serve(app).await?;
-        let mut admin = Client::new(&format!("http://{}", serving.address));
+        let mut admin = Client::new(&format!("http://{}", node_control::address::local(serving.address)));
         admin.log_in("admin", "password").await?.map_err(|e| anyhow!("{e}"))?;
         Ok(Self { admin, serving, data })
     }
@@ -78,13 +83,15 @@ impl World {
 }
 
 fn config(data_dir: PathBuf, options: Options) -> Config {
-    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let free = SocketAddr::from((if options.as_on_a_node { [0, 0, 0, 0] } else { [127, 0, 0, 1] }, 0));
+    let agent_socket = data_dir.join(AGENT);
     Config {
         listen: free,
         ui_listen: free,
         ui_dir: options.ui_dir,
         console_listen: free,
         data_dir,
+        agent_socket,
         database: Database { url: options.database },
         simulator: options.simulator,
         ..Default::default()

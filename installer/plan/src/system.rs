@@ -1,5 +1,6 @@
 //! Names, time and logins of the installed system.
 
+use kickstart::crypt::is_hash;
 use serde::Serialize;
 
 use crate::{
@@ -72,8 +73,8 @@ pub(crate) fn login(answers: &LoginAnswers, problems: &mut Vec<Problem>) -> Logi
         let rule = "it is empty or has characters that no terminal can type";
         problems.push(Problem::new("login.password", rule, "choose another password"));
     }
-    if answers.password_hash.as_deref().is_some_and(|hash| !is_crypt(hash)) {
-        let rule = "this is no hash of crypt(5)";
+    if answers.password_hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
+        let rule = "this is no whole hash of crypt(5): a character may be lost";
         problems.push(Problem::new(
             "login.password_hash",
             rule,
@@ -137,15 +138,6 @@ pub(crate) fn is_domain(name: &str) -> bool {
 fn is_zone(zone: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b));
     zone.split('/').all(part)
-}
-
-/// `$id$...` as crypt(5) writes it, without what would break a line of `/etc/shadow`.
-fn is_crypt(hash: &str) -> bool {
-    let known = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$"];
-    known.iter().any(|prefix| hash.starts_with(prefix))
-        && hash.len() >= 20
-        && hash.bytes().all(|b| b.is_ascii_graphic() && b != b':')
-        && hash.matches('$').count() >= 3
 }
 
 fn is_ssh_key(key: &str) -> bool {

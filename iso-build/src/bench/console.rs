@@ -16,7 +16,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::{program::Program, progress::Progress};
+use crate::{progress::Progress, release};
 
 /// Flags of `cargo xtask bench tui`.
 #[derive(Debug, Clone, Args)]
@@ -32,8 +32,6 @@ pub(crate) struct Options {
     starts: u32,
 }
 
-/// Longest build.
-const BUILD: Duration = Duration::from_secs(3600);
 /// Longest start.
 const START: Duration = Duration::from_secs(10);
 /// What the first frame has, and the kernel's ticks in a second.
@@ -43,12 +41,7 @@ const TICKS: f64 = 100.0;
 /// Measures.
 pub(super) async fn run(options: &Options, progress: &Progress) -> Result<()> {
     progress.hide();
-    Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--package", "zstack-tui"])
-        .directory(&crate::repository())
-        .deadline(BUILD)
-        .watched()
-        .await?;
+    release::build(["zstack-tui"]).await?;
     let program = crate::target()?.join("release/zstack-tui");
     let (json, options) = (options.json, options.clone());
     let object = tokio::task::spawn_blocking(move || measure(&program, &options)).await??;

@@ -11,12 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::database::{Database, Kind};
-use crate::{program::Program, progress::Progress, services::Service};
+use crate::{progress::Progress, release, services::Service};
 
 /// How long a program may take until it answers.
 const START: Duration = Duration::from_secs(60);
-/// A cold release build takes its time.
-const BUILD: Duration = Duration::from_secs(2 * 3600);
 
 /// The two programs.
 #[derive(Debug, Clone)]
@@ -57,10 +55,7 @@ impl Programs {
 
 /// Builds what is measured and what measures; returns the folder.
 async fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let packages = ["mn-service", "node-manager-sim", "iso-build"].iter().flat_map(|name| ["--package", name]);
-    let build = ["build", "--release", "--bins"].into_iter().chain(packages);
-    Program::new(cargo).args(build).directory(&crate::repository()).deadline(BUILD).watched().await?;
+    release::build(["mn-service", "node-manager-sim", "iso-build"]).await?;
     // This program lies in the folder of its own profile, beside that of the release build.
     let me = std::env::current_exe().context("this program does not know where it is")?;
     Ok(me.ancestors().nth(2).context("this program lies in no target folder")?.join("release"))

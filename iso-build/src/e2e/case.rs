@@ -134,7 +134,11 @@ const CASES: [Case; 38] = [
         "from a stick to a compute node, by UEFI and a kickstart file on a disk"
     ),
     install!("install-bios-storage", medium::roles::bios_storage, "from a stick to a storage node, by BIOS"),
-    install!("install-uefi-storage", medium::roles::uefi_storage, "from a CD to a storage node, by UEFI"),
+    install!(
+        "install-uefi-storage",
+        medium::roles::uefi_storage,
+        "from a CD to a storage node, by UEFI and a kickstart file of an NFS server"
+    ),
     install!(
         "install-bios-expert",
         medium::roles::bios_expert,

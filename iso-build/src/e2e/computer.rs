@@ -62,14 +62,23 @@ pub(super) struct Forward {
 /// A network card, and what it is connected to. Nothing that it sends leaves this machine.
 #[derive(Debug, Clone)]
 pub(super) enum Nic {
-    /// A network with a DHCP server, in which [`WEB`] offers one file, and into which ports of this machine lead.
-    Nat { forwards: Vec<Forward>, offers: Option<PathBuf> },
+    /// A network with a DHCP server, in which [`SERVER`] offers something, and into which ports of this machine lead.
+    Nat { forwards: Vec<Forward>, offers: Option<Offer> },
     /// An end of a cable.
     Cable(Socket),
 }
 
-/// Address of the web server in the network of [`Nic::Nat`].
-pub(super) const WEB: &str = "10.0.2.100";
+/// What the server in the network of [`Nic::Nat`] has.
+#[derive(Debug, Clone)]
+pub(super) enum Offer {
+    /// One file, over HTTP.
+    Web(PathBuf),
+    /// What an NFS server on a port of this machine's loopback exports.
+    Nfs(u16),
+}
+
+/// Address of the server in the network of [`Nic::Nat`].
+pub(super) const SERVER: &str = "10.0.2.100";
 
 /// What a computer is made of.
 #[derive(Debug, Clone)]
@@ -248,7 +257,7 @@ impl Computer {
         for character in text.chars() {
             self.press(&key(character)?).await?;
             // A keyboard keeps sixteen keys, and the system behind it is slow.
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
@@ -442,9 +451,14 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
             Nic::Nat { forwards, offers } => {
                 let forward = |one: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", one.here, one.there);
                 let forwards: String = forwards.iter().map(forward).collect();
-                let offers = offers.as_ref().map(|file| web_server(folder, file)).transpose()?;
-                let offers = offers.map(|script| format!(",guestfwd=tcp:{WEB}:80-cmd:/bin/sh {}", script.display()));
-                format!("user,id=net{number},restrict=on{forwards}{}", offers.unwrap_or_default())
+                let offers = match offers {
+                    None => String::new(),
+                    Some(Offer::Web(file)) => {
+                        format!(",guestfwd=tcp:{SERVER}:80-cmd:/bin/sh {}", web_server(folder, file)?.display())
+                    }
+                    Some(Offer::Nfs(port)) => format!(",guestfwd=tcp:{SERVER}:2049-tcp:127.0.0.1:{port}"),
+                };
+                format!("user,id=net{number},restrict=on{forwards}{offers}")
             }
             Nic::Cable(Socket::Empty) => format!("hubport,id=net{number},hubid={number}"),
             Nic::Cable(Socket::Cable { own, other }) => format!(

@@ -36,6 +36,8 @@ pub(super) struct Wanted<'a> {
     pub(super) packages: Vec<String>,
     /// What else decides about the contents: checksums of the packages.
     pub(super) seed: String,
+    /// Seconds since 1970 that no file of it is younger than. The seed decides about it as well.
+    pub(super) epoch: u64,
     /// A script that runs in the system when the packages are installed.
     pub(super) hook: &'a str,
 }
@@ -44,6 +46,8 @@ pub(super) struct Wanted<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) name: &'static str,
+    /// Seconds since 1970 that no packed file of it is younger than.
+    pub(super) epoch: u64,
     folder: PathBuf,
     key: String,
     /// Folders of this layer and those below, the topmost first.
@@ -72,14 +76,13 @@ impl Made {
 #[derive(Debug)]
 pub(super) struct Workshop {
     cache: PathBuf,
-    epoch: u64,
     level: u32,
 }
 
 impl Workshop {
-    /// Layers in this folder; files are not younger than `epoch`; zstd packs at `level`.
-    pub(super) fn new(cache: &Path, epoch: u64, level: u32) -> Self {
-        Self { cache: cache.to_owned(), epoch, level }
+    /// Layers in this folder; zstd packs at `level`.
+    pub(super) fn new(cache: &Path, level: u32) -> Self {
+        Self { cache: cache.to_owned(), level }
     }
 
     /// Makes a layer, or finds it.
@@ -88,7 +91,7 @@ impl Workshop {
         let folder = self.cache.join(format!("{}-{}", wanted.name, &key[..16]));
         let mut lowers = vec![folder.join("upper")];
         lowers.extend(wanted.below.iter().flat_map(|below| below.lowers.iter().cloned()));
-        let made = Made { name: wanted.name, folder, key, lowers };
+        let made = Made { name: wanted.name, epoch: wanted.epoch, folder, key, lowers };
         if !made.folder.join("facts.json").is_file() {
             self.make(wanted, &made).await.with_context(|| format!("the layer {} cannot be made", wanted.name))?;
         }
@@ -116,12 +119,13 @@ impl Workshop {
         fs::create_dir_all(made.tree())?;
         let below: Vec<String> = made.lowers[1..].iter().map(|lower| lower.display().to_string()).collect();
         let below = if below.is_empty() {
-            self.bootstrap(wanted.repository, &made.tree()).await?;
+            bootstrap(wanted, &made.tree()).await?;
             "-".to_owned()
         } else {
             below.join(":")
         };
-        let script = self.alone(LAYER).arg(&made.folder).arg(wanted.repository).arg(below).args(&wanted.packages);
+        let script =
+            alone(LAYER, wanted.epoch).arg(&made.folder).arg(wanted.repository).arg(below).args(&wanted.packages);
         script.env("LAYER_HOOK", wanted.hook).stdout().await?;
         for left in ["root", "overlay"] {
             let left = made.folder.join(left);
@@ -131,7 +135,11 @@ impl Workshop {
         }
         let removes = take_whiteouts(&made.tree())?;
         let base = made.lowers.last().context("a layer without a lowest one")?;
-        let pack = self.alone(PACK).arg(base).arg(made.tree()).arg(made.packed()).env("LEVEL", self.level.to_string());
+        let pack = alone(PACK, wanted.epoch)
+            .arg(base)
+            .arg(made.tree())
+            .arg(made.packed())
+            .env("LEVEL", self.level.to_string());
         pack.stdout().await?;
         let facts = facts(wanted.name, &made.tree(), &made.packed(), removes)?;
         // Last, and at once: a layer with facts is whole.
@@ -140,28 +148,27 @@ impl Workshop {
         fs::rename(file, made.folder.join("facts.json"))?;
         Ok(())
     }
+}
 
-    /// A system that can install packages.
-    async fn bootstrap(&self, repository: &Path, tree: &Path) -> Result<()> {
-        let (root, name) = (repository.display(), super::repository::NAME);
-        let source = format!("deb [signed-by={root}/{name}.gpg] copy://{root} {name} main");
-        let options = ["--mode=root", "--variant=apt", "--format=directory", "--skip=check/empty"];
-        let run = Program::new("mmdebstrap").args(options).arg(super::repository::NAME).arg(tree).arg(source);
-        let run = run.env("SOURCE_DATE_EPOCH", self.epoch.to_string()).deadline(MAKE);
-        run.stdout().await.context("Debian cannot be bootstrapped")?;
-        fs::remove_file(tree.join("etc/apt/sources.list")).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })?;
-        Ok(())
-    }
+/// A system that can install packages.
+async fn bootstrap(wanted: &Wanted<'_>, tree: &Path) -> Result<()> {
+    let (root, name) = (wanted.repository.display(), super::repository::NAME);
+    let source = format!("deb [signed-by={root}/{name}.gpg] copy://{root} {name} main");
+    let options = ["--mode=root", "--variant=apt", "--format=directory", "--skip=check/empty"];
+    let run = Program::new("mmdebstrap").args(options).arg(super::repository::NAME).arg(tree).arg(source);
+    let run = run.env("SOURCE_DATE_EPOCH", wanted.epoch.to_string()).deadline(MAKE);
+    run.stdout().await.context("Debian cannot be bootstrapped")?;
+    fs::remove_file(tree.join("etc/apt/sources.list")).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    Ok(())
+}
 
-    /// A script in namespaces of its own, which end with it.
-    fn alone(&self, script: &str) -> Program {
-        let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
-        let epoch = self.epoch.to_string();
-        Program::new("unshare").args(namespaces).env("SOURCE_DATE_EPOCH", epoch).deadline(MAKE)
-    }
+/// A script in namespaces of its own, which end with it.
+fn alone(script: &str, epoch: u64) -> Program {
+    let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
+    Program::new("unshare").args(namespaces).env("SOURCE_DATE_EPOCH", epoch.to_string()).deadline(MAKE)
 }
 
 /// Removes the marks by which overlayfs remembers what a layer took away, and returns those paths: they mean nothing to
@@ -218,7 +225,8 @@ pub(super) fn digest(file: &Path) -> Result<(u64, String)> {
 
 type Visit<'a> = dyn FnMut(&Path, &fs::Metadata) -> Result<()> + 'a;
 
-fn walk(folder: &Path, visit: &mut Visit<'_>) -> Result<()> {
+/// Visits everything below a folder, what is in a folder before the folder.
+pub(super) fn walk(folder: &Path, visit: &mut Visit<'_>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
         let meta = path.symlink_metadata()?;

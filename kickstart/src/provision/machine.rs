@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use minijinja::{Value, context};
 use url::Url;
 
-use crate::value::Secret;
+use crate::{crypt, value::Secret};
 
 /// How an interface gets its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,12 +168,9 @@ impl Machine {
             is_hostname(&self.hostname),
             format!("hostname: `{}` needs labels of letters, digits and inner hyphens between dots", self.hostname),
         );
-        let hash = self.root_password_hash.expose();
         unless(
-            hash.starts_with('$')
-                && hash.len() > 20
-                && hash.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':'),
-            "root_password_hash: this is not a hash of crypt(3) such as $6$...; `openssl passwd -6` makes one"
+            crypt::is_hash(self.root_password_hash.expose()),
+            "root_password_hash: this is not a whole hash of crypt(5) such as $6$...; `openssl passwd -6` makes one"
                 .to_owned(),
         );
         for key in &self.ssh_keys {

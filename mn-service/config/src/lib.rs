@@ -30,6 +30,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Socket for programs of this machine; default: `control.sock` in the data directory.
     pub control_socket: Option<PathBuf>,
+    /// Socket of this node's own agent, which knows the address of its management network.
+    pub agent_socket: PathBuf,
     /// TCP port of the agent on hosts.
     pub agent_port: u16,
     /// The agent program that hosts get over SSH; default: the `node-manager` beside this service's own program.
@@ -78,6 +80,7 @@ impl Default for Config {
             console_host: None,
             data_dir: PathBuf::from("/var/lib/zstack"),
             control_socket: None,
+            agent_socket: PathBuf::from(node_control::agent::DEFAULT_SOCKET),
             agent_port: node_manager_types::AGENT_PORT,
             agent_binary: None,
             allow_emulation: true,

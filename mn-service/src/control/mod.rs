@@ -13,7 +13,6 @@ use mn_service_db::{
 use mn_service_types::{ApiError, date::now_millis, error::ApiResult};
 use node_control::{
     Refusal, SUMMARY,
-    address::public,
     management::{ConsoleProxy, Hosts, LOG_COLLECTIONS, PUBLICATIONS, RESET_PASSWORD, Summary, Vms},
 };
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
@@ -53,7 +52,7 @@ pub fn router(app: &Arc<App>, api: SocketAddr, ui: SocketAddr, consoles: SocketA
 async fn summary(State(local): State<Arc<Local>>) -> Result<Json<Summary>, Refusal> {
     let failed = |error: ApiError| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
     let config = &local.app.config;
-    let https = |address| format!("https://{}", public(address));
+    let https = |address| format!("https://{}", local.app.own_node.reached(address));
     Ok(Json(Summary {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ms: local.started_ms,

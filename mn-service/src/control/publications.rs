@@ -9,7 +9,6 @@ use axum::{
 };
 use node_control::{
     Refusal,
-    address::public,
     management::{Publication, Publish, Published},
 };
 use serde_json::{Value, json};
@@ -32,7 +31,7 @@ pub(super) async fn publish(
         Refusal::new(status, format!("{error}{cause}"))
     })?;
     tracing::info!(id = made.id, paths = ?made.paths, expires_ms = made.expires_ms, "published for download");
-    let url = format!("https://{}{}{secret}/", public(local.ui), download::PATH);
+    let url = format!("https://{}{}{secret}/", local.app.own_node.reached(local.ui), download::PATH);
     Ok(Json(Published { id: made.id, url, expires_ms: made.expires_ms }))
 }
 

@@ -1,14 +1,12 @@
 //! Management nodes, version, readiness, task progress.
 
-use mn_service_db::entity::management_node;
 use mn_service_types::{date::now_millis, error::ApiResult};
-use sea_orm::{EntityTrait, QueryFilter, prelude::*};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
     api::{Apis, Call},
-    app::{App, OrInternal},
+    app::OrInternal,
 };
 
 mn_service_types::messages! {
@@ -46,18 +44,4 @@ async fn progress(call: Call, msg: GetTaskProgress) -> ApiResult<Map<String, Val
     let job = msg.api_id.and_then(|id| Uuid::try_parse(&id).ok());
     let entries = job.map(|job| call.app.progress.of(job)).unwrap_or_default();
     Ok(Map::from_iter([("inventories".to_owned(), Value::Array(entries))]))
-}
-
-/// Notes that this node lives. Called by a timer.
-pub async fn beat(app: &App) -> ApiResult<()> {
-    app.write(|tx| async move {
-        management_node::Entity::update_many()
-            .col_expr(management_node::Column::HeartBeat, Expr::value(now_millis()))
-            .filter(management_node::Column::Uuid.eq(&app.node_uuid))
-            .exec(&*tx)
-            .await
-            .or_internal()?;
-        Ok(())
-    })
-    .await
 }

@@ -1,5 +1,7 @@
 //! What the agent tells its own machine.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the agent listens by default: in its run directory (key `run_dir`), because on a management node its data
@@ -27,6 +29,9 @@ pub struct Summary {
     pub host_uuid: Option<String>,
     /// When a management node called last, in milliseconds since 1970; nothing when none did since the agent started.
     pub management_seen_ms: Option<i64>,
+    /// The node's address in its management network, where it has one.
+    #[serde(default)]
+    pub management_address: Option<IpAddr>,
     /// VMs on this host, by name.
     pub vms: Vec<Vm>,
 }

@@ -11,6 +11,7 @@ pub mod files;
 pub mod kernel;
 pub mod live;
 pub mod mac;
+pub mod management;
 pub mod model;
 pub mod plan;
 pub mod ready;

@@ -6,16 +6,17 @@ use futures::TryStreamExt as _;
 use node_control::{Client, ControlError, SUMMARY, agent::Summary};
 use node_manager_client::Pool;
 use node_manager_types::{
-    HostId,
+    HostId, L2Id,
     host::LogQuery,
     host_name,
-    operation::{StartVm, StopVm},
+    network::BridgeSpec,
+    operation::{EnsureBridge, StartVm, StopVm},
     vm::StopMode,
 };
 
 use crate::{
     vms::spec,
-    world::{AgentProcess, Libvirtd, World, isolated},
+    world::{AgentProcess, Libvirtd, World, isolated, run},
 };
 
 async fn summary(agent: &AgentProcess) -> Result<Summary, ControlError> {
@@ -54,6 +55,32 @@ fn ops_log_023_management_gets_the_logs_of_a_host_and_other_hosts_do_not() {
         let other = Pool::new(&world.authority.issue(&host_name(HostId::random()))).unwrap();
         let refused = other.host(agent.id, agent.address).logs(&LogQuery::default()).await.map(drop).unwrap_err();
         assert!(refused.to_string().contains("may not use"), "{refused}");
+    });
+}
+
+/// F-043: the management service asks its own node.
+#[test]
+fn f_043_the_agent_tells_the_address_of_the_management_network() {
+    isolated(|| async {
+        let ip = |arguments: &str| run("ip", &arguments.split_whitespace().collect::<Vec<_>>());
+        let world = World::new();
+        let _libvirtd = Libvirtd::start(world.dir.path()).await;
+        let agent = world.agent().await;
+        assert_eq!(summary(&agent).await.unwrap().management_address, None, "there is only the loopback");
+        for (card, address) in [("up0", "192.0.2.5/24"), ("up1", "198.51.100.5/24")] {
+            ip(&format!("link add {card} type veth peer name {card}p"));
+            ip(&format!("addr add {address} dev {card}"));
+            ip(&format!("link set {card} up"));
+            ip(&format!("link set {card}p up"));
+        }
+        ip("route add default via 198.51.100.1 dev up1");
+        let told = summary(&agent).await.unwrap().management_address;
+        assert_eq!(told, Some("198.51.100.5".parse().unwrap()), "the way out, as nobody chose");
+        // A network of the cloud over that card takes its address.
+        let bridge = BridgeSpec { l2: L2Id::random(), bridge: "br_up1".into(), uplink: "up1".into(), vlan: None };
+        agent.run(EnsureBridge { bridge }).await.unwrap();
+        assert!(run("ip", &["addr", "show", "br_up1"]).contains("198.51.100.5"));
+        assert_eq!(summary(&agent).await.unwrap().management_address, told);
     });
 }
 

@@ -12,6 +12,7 @@ mod enrolment;
 mod local_images;
 mod logs;
 mod nic;
+mod own_node;
 mod preview;
 mod protocol;
 mod reconcile;

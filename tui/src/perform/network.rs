@@ -6,9 +6,9 @@ use node_manager_net::{
     apply::Watch,
     change::{self, Change, ChangeError, Conduct, Node, Outcome as Ending, Prepared, places::Places},
     edit::{Editor, bridge_name},
-    files::parse,
     kernel::{Kernel, link::LinkFacts},
     live::Live,
+    management,
     model::{BondMode, BondOptions, Kind, Network, XmitHash},
     state::Device,
     step::Step,
@@ -22,18 +22,12 @@ use crate::effect::{Edit, Interface, Outcome, Planned};
 pub(super) async fn interfaces(places: &Places) -> Result<Vec<Interface>, String> {
     let kernel = Kernel::open().map_err(|error| error.to_string())?;
     let live = Live::read(&kernel).await.map_err(|error| error.to_string())?;
-    Ok(seen(&live, marked(places).as_deref()))
-}
-
-/// The interface that our files mark as the management network's.
-fn marked(places: &Places) -> Option<String> {
-    // What cannot be read marks nothing, and is named when something is to be changed.
-    parse(&places.store().ours().ok()?).network.management
+    Ok(seen(&live, management::marked(places).as_deref()))
 }
 
 /// Interfaces that an operator knows: not the loopback, nor what the cloud makes for its virtual machines.
 fn seen(live: &Live, marked: Option<&str>) -> Vec<Interface> {
-    let management = marked.or_else(|| live.default_link(true)).or_else(|| live.default_link(false));
+    let management = management::link(live, marked);
     let mut links: Vec<&LinkFacts> =
         live.links().values().filter(|link| !link.is_loopback() && !link.is_of_the_cloud()).collect();
     links.sort_by_key(|link| link.index);
@@ -41,7 +35,7 @@ fn seen(live: &Live, marked: Option<&str>) -> Vec<Interface> {
 }
 
 fn interface(live: &Live, link: &LinkFacts, management: Option<&str>) -> Interface {
-    let addresses = live.addresses_of(link.index).filter(|address| address.is_fixed() || address.is_leased());
+    let addresses = management::addresses(live, link);
     let cards = || live.links().values().filter(|card| card.master == Some(link.index));
     let card = matches!(link.device, Some(Device::Nic { mac: Some(_) }));
     let kind = link.device.as_ref().map(Device::word).or(link.kind.as_deref()).unwrap_or("nic");

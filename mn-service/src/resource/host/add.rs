@@ -49,7 +49,7 @@ pub(super) struct AddHost {
 }
 
 /// A management address is an IP address that no other host has.
-pub(super) async fn check_address<C: ConnectionTrait>(conn: &C, ip: &str, own: Option<&str>) -> ApiResult<()> {
+pub(crate) async fn check_address<C: ConnectionTrait>(conn: &C, ip: &str, own: Option<&str>) -> ApiResult<()> {
     if ip.parse::<IpAddr>().is_err() {
         return Err(ApiError::invalid(&[format!("managementIp must be an IP address, not {ip:?}")]));
     }

@@ -4,7 +4,9 @@ mod add;
 mod connect;
 mod ping;
 
+pub(crate) use add::check_address;
 pub use connect::connect;
+pub(crate) use ping::try_at_once;
 pub use ping::{forget_connections, ping_all, ping_disconnected, reconnect_all};
 
 use std::sync::Arc;

@@ -35,8 +35,8 @@ fn pause(failures: u32) -> Duration {
     BACKOFF.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF.1)
 }
 
-/// Forgets that a host could not be connected: an operator changed what is known of it.
-pub(super) fn try_at_once(host: &str) {
+/// Forgets that a host could not be connected: what is known of it was changed.
+pub(crate) fn try_at_once(host: &str) {
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
 }
 

@@ -8,14 +8,15 @@ use installer_plan::manifest::Role;
 use super::{
     BOOT, DISK, PASSWORD,
     classic::Times,
-    digest, key_pair, menu, nat,
+    digest, free_port, key_pair, menu, nat,
     node::{Login, Node, api_answers, check_node},
     watched,
 };
 use crate::{
     e2e::{
-        computer::{self, Computer, Firmware, Hardware, Medium, Nic, WEB},
+        computer::{self, Computer, Firmware, Hardware, Medium, Nic, Offer, SERVER},
         desk::Desk,
+        nfs::{self, Nfs},
     },
     program::Program,
 };
@@ -41,6 +42,8 @@ enum Source {
     Web,
     /// `ks.cfg` of a web server, which the kernel's command line names.
     WebKickstart,
+    /// `ks.cfg` of an NFS server, which the kernel's command line names.
+    NfsKickstart,
     /// The kernel's command line alone.
     Arguments,
 }
@@ -77,7 +80,7 @@ pub(in crate::e2e) async fn bios_storage(desk: &Desk) -> Result<()> {
 }
 
 pub(in crate::e2e) async fn uefi_storage(desk: &Desk) -> Result<()> {
-    let source = Source::Labelled;
+    let source = Source::NfsKickstart;
     install(desk, Wanted { role: Role::Storage, firmware: Firmware::Uefi, stick: false, source }).await.map(drop)
 }
 
@@ -181,9 +184,9 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     computer::disk(&disk, DISK).await?;
     let (mut nic, ports) = nat(&[22, 8080])?;
     let mut readonly = Vec::new();
-    let mut words = String::new();
+    let (mut words, mut nfs_server) = (String::new(), None);
     let (name, text) = match wanted.source {
-        Source::Kickstart | Source::WebKickstart => ("ks.cfg", kickstart(wanted.role, &public)),
+        Source::Kickstart | Source::WebKickstart | Source::NfsKickstart => ("ks.cfg", kickstart(wanted.role, &public)),
         _ => ("answers.toml", answers(wanted.role, &public)),
     };
     match wanted.source {
@@ -196,10 +199,21 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
             let offered = desk.folder().join(name);
             std::fs::write(&offered, &text)?;
             if let Nic::Nat { offers, .. } = &mut nic {
-                *offers = Some(offered);
+                *offers = Some(Offer::Web(offered));
             }
             let word = if wanted.source == Source::Web { "zstack.answers" } else { "inst.ks" };
-            words = format!("{word}=http://{WEB}/{name}");
+            words = format!("{word}=http://{SERVER}/{name}");
+        }
+        Source::NfsKickstart => {
+            let offered = desk.folder().join("offered");
+            std::fs::create_dir(&offered)?;
+            std::fs::write(offered.join(name), &text)?;
+            let server = Nfs::start(&offered, &desk.folder().join("nfs"), free_port()?).await?;
+            if let Nic::Nat { offers, .. } = &mut nic {
+                *offers = Some(Offer::Nfs(server.port));
+            }
+            words = format!("inst.ks=nfs:{SERVER}:{}/{name}", nfs::EXPORT);
+            nfs_server = Some(server);
         }
         Source::Arguments => {
             let hash = Program::new("openssl").args(["passwd", "-6", PASSWORD]).stdout().await?;
@@ -225,7 +239,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     computer.choose_with(menu::INSTALL, &words, &desk.picture("menu")).await?;
     let installed = watched(desk, &computer, "install").await?;
     desk.note(format!("installed after {installed:.0} s"));
-    drop(computer);
+    drop((computer, nfs_server));
     ensure!(digest(&other).await? == before, "a disk was changed that nobody named");
     // The firmware starts the disk that is left.
     let hardware = Hardware { readonly: Vec::new(), disks: hardware.disks[1..].to_vec(), ..hardware };
