@@ -126,6 +126,10 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
         let programs = manager.run("ls /usr/local/bin /etc/systemd/system").await?;
         ensure!(!programs.contains("node-manager"), "the package's agent was put aside: {programs}");
         desk.note("the management node was taken in over SSH".to_owned());
+        logs(&manager, &compute).await?;
+        desk.note("the logs of both nodes lie on the management node".to_owned());
+        another_network(&manager, &cloud, text(&own, "uuid")?).await?;
+        desk.note("the cloud followed the management node to another network".to_owned());
         Ok(())
     };
     let grown: Result<()> = grown.await;
@@ -140,6 +144,35 @@ async fn bond(host: &Node<'_>, compute: &Member) -> Result<()> {
     ensure!(bond.matches("Slave Interface").count() == 2, "OS-NET-010: {bond}");
     ensure!(bond.contains(&format!("{}/24", compute.address)), "OS-NET-012: {bond}");
     Ok(())
+}
+
+/// F-045: the management node collects the logs of the whole cloud.
+async fn logs(manager: &Node<'_>, compute: &Member) -> Result<()> {
+    let collected = manager.run("zstack-ctl collect_log --to /root/logs && ls /root/logs").await?;
+    ensure!(collected.contains("management1") && collected.contains("compute1"), "F-045: {collected}");
+    let look = "cat /root/logs/*compute1*.tar.gz | tar -xzO --wildcards '*addresses.txt' && tar -tzf /root/logs/*compute1*.tar.gz";
+    let inside = manager.run(look).await?;
+    ensure!(inside.contains(&format!("{}/24", compute.address)), "these are no logs of the other node: {inside}");
+    ensure!(inside.contains("journal"), "F-045: the journal of the other node is missing: {inside}");
+    Ok(())
+}
+
+/// F-043: another network becomes the management network, and the cloud knows the node by its address there.
+async fn another_network(manager: &Node<'_>, cloud: &Cloud<'_>, host: &str) -> Result<()> {
+    let (link, address) = ("bond0.8", "192.0.3.1");
+    let change = format!(
+        "zs-vlan -c bond0 8 --confirm && zs-network-setting -i {link} {address} 255.255.255.0 192.0.3.254 --confirm && \
+         zs-network-setting --management {link} --confirm"
+    );
+    manager.run(&change).await?;
+    until("the management node is known by its new address", BOOT, async || {
+        let nodes = cloud.api.query("/management-nodes", &[]).await?;
+        Ok(nodes.first().filter(|node| node["hostName"] == address).map(drop))
+    })
+    .await?;
+    let rows = cloud.api.query("/hosts", &[format!("uuid={host}")]).await?;
+    ensure!(rows.first().is_some_and(|row| row["managementIp"] == address), "F-043: {rows:?}");
+    cloud.connected(host, "management1").await
 }
 
 /// What the cloud is made of.

@@ -177,11 +177,12 @@ pub(in crate::e2e) async fn power_cut(desk: &Desk) -> Result<()> {
         computer.says("root@", BOOT).await?;
         let command = format!(
             "mkdir -p /mnt/a && mount -o ro LABEL=OEMDRV /mnt/a && (setsid zstack-installer install --answers \
-             /mnt/a/answers.toml --json --halt-after {step} >/run/log 2>&1 & echo $! >/run/pid)"
+             /mnt/a/answers.toml --json --halt-after {step} >/run/installer.log 2>&1 & echo $! >/run/pid)"
         );
         computer.shell(&command).await?;
         until(&format!("the installer stands still after {step}"), INSTALL, async || {
-            let state = computer.shell("cut -d' ' -f3 /proc/$(cat /run/pid)/stat 2>&1; tail -n 2 /run/log").await?;
+            let state =
+                computer.shell("cut -d' ' -f3 /proc/$(cat /run/pid)/stat 2>&1; tail -n 2 /run/installer.log").await?;
             ensure!(!state.contains("No such file"), "it ended: {state}");
             Ok(state.starts_with('T').then_some(()))
         })
