@@ -11,7 +11,7 @@ use ratatui::{
     layout::{Constraint, Layout, Position, Rect},
     style::Style,
     text::{Line, Span},
-    widgets::{Block, Borders, Paragraph},
+    widgets::{Block, Borders, Paragraph, Wrap},
 };
 use unicode_width::UnicodeWidthStr as _;
 use zstack_tui::{
@@ -200,10 +200,10 @@ fn draw_summary(frame: &mut Frame<'_>, app: &App, area: Rect, summary: &Summary)
             } else {
                 Style::new()
             };
-            Line::styled(cut(line, width(area)), style)
+            Line::styled(line, style)
         })
         .collect();
-    frame.render_widget(Paragraph::new(lines), text);
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), text);
     let phrase = words::PHRASE.fill(app.language, &[&summary.phrase()]);
     frame.render_widget(Paragraph::new(phrase).style(app.look.bad()), ask);
     let wrong = if summary.wrong { app.say(words::WRONG_PHRASE) } else { "" };

@@ -2,7 +2,7 @@
 
 use installer_plan::{
     answers::{
-        Answers, BondAnswers, Extent, Format, IpAnswers, Language, Layout, NetworkAnswers, NicAnswers,
+        Answers, BondAnswers, Extent, Format, IpAnswers, JoinAnswers, Language, Layout, NetworkAnswers, NicAnswers,
         PartitionAnswers, RootFormat, TableKind, VlanAnswers, VolumeAnswers,
     },
     facts::Facts,
@@ -71,7 +71,12 @@ fn fields(app: &App, section: Section) -> Vec<Field> {
         ],
         Section::Software => {
             let roles = app.manifest.roles.iter().map(|entry| entry.role.to_string()).collect();
-            vec![choice("role", words::F_ROLE, roles, answers.role.map_or("", Role::word))]
+            let join = answers.join.as_ref();
+            vec![
+                choice("role", words::F_ROLE, roles, answers.role.map_or("", Role::word)),
+                text("join", words::F_JOIN, join.map_or("", |join| join.address.as_str())),
+                text("code", words::F_CODE, join.and_then(|join| join.code.as_deref()).unwrap_or_default()),
+            ]
         }
         Section::Destination => {
             let disks = disks(&app.facts);
@@ -173,7 +178,14 @@ pub(super) fn answered(app: &App, section: Section, form: &Form) -> Result<Answe
             answers.language = if chosen(form, "language") == 1 { Language::Chinese } else { Language::English };
             answers.keyboard = Some(text("keyboard").to_owned());
         }
-        Section::Software => answers.role = Role::ALL.into_iter().find(|role| role.word() == text("role")),
+        Section::Software => {
+            answers.role = Role::ALL.into_iter().find(|role| role.word() == text("role"));
+            let code = Some(text("code").to_owned()).filter(|code| !code.is_empty());
+            if code.is_some() && text("join").is_empty() {
+                return Err(vec![("join", app.say(words::NEEDS_CLOUD).to_owned())]);
+            }
+            answers.join = (!text("join").is_empty()).then(|| JoinAnswers { address: text("join").to_owned(), code });
+        }
         Section::Destination => destination(app, form, &mut answers)?,
         Section::Network => {
             answers.host_name = Some(text("host_name").to_owned()).filter(|name| !name.is_empty());
@@ -368,7 +380,11 @@ fn field_of(key: &str) -> &'static str {
     let has = |part: &str| key.contains(part);
     match Section::of_key(key) {
         Section::Language => "keyboard",
-        Section::Software => "role",
+        Section::Software => match key {
+            "join.code" => "code",
+            _ if key.starts_with("join") => "join",
+            _ => "role",
+        },
         Section::Destination => match key {
             _ if has("partition") => "partitions",
             _ if has("volume") => "volumes",

@@ -40,6 +40,8 @@ words! {
     F_LANGUAGE: "Language", "语言";
     F_KEYBOARD: "Keyboard", "键盘";
     F_ROLE: "Role", "角色";
+    F_JOIN: "Joins the cloud of", "加入云平台（地址）";
+    F_CODE: "One-time code", "一次性代码";
     F_DISK: "Disk", "磁盘";
     F_LAYOUT: "Layout", "分区方式";
     F_TABLE: "Partition table", "分区表";
@@ -65,8 +67,9 @@ words! {
     F_AGAIN: "Again", "确认密码";
     F_KEY: "SSH key", "SSH 公钥";
 
-    SOFTWARE_INTRO: "Management: database, message bus, web UI; runs VMs too. Compute: runs VMs. Storage: compute with shared disks (OCFS2). Expert: a base system with a login. The first node is a management node.",
-        "管理节点：数据库、消息总线、Web 界面，也可运行云主机。计算节点：运行云主机。存储节点：计算节点加共享磁盘 (OCFS2)。专家模式：仅基本系统。首个节点应为管理节点。";
+    SOFTWARE_INTRO: "Management: database, message bus, web UI; runs VMs too. Compute: runs VMs. Storage: compute with shared disks (OCFS2). Expert: a base system with a login. The first node is a management node. A compute or storage node joins its cloud by itself with a code (web UI, Hosts, Add by code); it can also be added later.",
+        "管理节点：数据库、消息总线、Web 界面，也可运行云主机。计算节点：运行云主机。存储节点：计算节点加共享磁盘 (OCFS2)。专家模式：仅基本系统。首个节点应为管理节点。计算与存储节点可凭一次性代码（Web 界面：物理机，凭代码添加）自动加入云平台，也可稍后添加。";
+    NEEDS_CLOUD: "write the address of the management node that made the code", "请输入生成该代码的管理节点地址";
     DESTINATION_INTRO: "Automatic is recommended. Legacy BIOS with an MBR cannot use disks over 2 TiB; GPT can. Manual: `ext4 /boot 1GiB; lvm rest` and `root ext4 / rest; swap swap 8GiB`.",
         "建议使用自动分区。传统 BIOS 加 MBR 不能使用超过 2 TiB 的磁盘，GPT 可以。手动示例：`ext4 /boot 1GiB; lvm rest` 与 `root ext4 / rest; swap swap 8GiB`。";
     NETWORK_INTRO: "The chosen NICs carry the management network; several become a bond.",

@@ -204,6 +204,29 @@ fn the_summary_names_what_is_lost_and_asks_for_the_name_of_the_disk() {
     assert_eq!(screen.press(KeyCode::Enter), [], "an empty line agrees to nothing");
 }
 
+/// F-008, F-014: a compute node is told its cloud, and the code with which it joins by itself.
+#[test]
+fn a_compute_node_can_be_told_its_cloud() {
+    let mut screen = Screen::answered(Look::Full);
+    screen.open(1);
+    screen.press(KeyCode::Tab);
+    screen.press(KeyCode::Tab);
+    screen.text("0123-4567-89AB-CDEF-GHJK");
+    screen.press(KeyCode::Enter);
+    assert!(screen.drawn(120, 40).contains("write the address of the management node"), "{}", screen.drawn(120, 40));
+    screen.text("192.0.2.1");
+    screen.press(KeyCode::Enter);
+    assert!(screen.drawn(120, 40).contains("management joins no cloud"), "{}", screen.drawn(120, 40));
+    screen.press(KeyCode::BackTab);
+    screen.press(KeyCode::Right);
+    screen.press(KeyCode::Enter);
+    assert!(matches!(screen.app.page, Page::Main { .. }), "{}", screen.drawn(120, 40));
+    screen.open(6);
+    let shown = screen.drawn(120, 40);
+    assert!(shown.contains("joins the cloud of 192.0.2.1 by itself, with a one-time code"), "{shown}");
+    assert!(!shown.contains("89AB"), "the code is shown to whoever passes: {shown}");
+}
+
 /// F-021, issue 5: step, percentage, rate, log; an error page with what can be done; the end.
 #[test]
 fn progress_failure_and_end() {
