@@ -79,10 +79,10 @@ pub(crate) struct Cloud<'a> {
 /// Resources that later steps refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
-    zone: String,
-    l3: String,
-    image: String,
-    offering: String,
+    pub(crate) zone: String,
+    pub(crate) l3: String,
+    pub(crate) image: String,
+    pub(crate) offering: String,
 }
 
 impl Cloud<'_> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::text,
-    cloud::{Cloud, Plan, Range},
+    cloud::{Cloud, Ground, Plan, Range},
     e2e::{
         cable::Cable,
         computer::{self, Computer, Firmware, Hardware, Medium, Nic},
@@ -115,7 +115,7 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
         let left = host.run("ls /etc/zstack; cat /etc/zstack/install.toml").await?;
         ensure!(!left.contains("join.toml") && !left.contains(text(&code, "code")?), "the code is left: {left}");
         bond(&host, &compute).await?;
-        vm(desk, &cloud, &host, &zone, &cluster).await?;
+        let ground = vm(desk, &cloud, &host, &zone, &cluster).await?;
         // The management node is a host of its own cloud, too, and what its packages brought stays.
         let params = json!({
             "name": "management1", "clusterUuid": cluster, "managementIp": management.address, "username": "root",
@@ -126,6 +126,7 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
         let programs = manager.run("ls /usr/local/bin /etc/systemd/system").await?;
         ensure!(!programs.contains("node-manager"), "the package's agent was put aside: {programs}");
         desk.note("the management node was taken in over SSH".to_owned());
+        own_vm(desk, &cloud, &manager, &ground, text(&own, "uuid")?).await?;
         logs(&manager, &compute).await?;
         desk.note("the logs of both nodes lie on the management node".to_owned());
         another_network(&manager, &cloud, text(&own, "uuid")?).await?;
@@ -197,19 +198,36 @@ fn plan() -> Plan {
 }
 
 /// A VM starts on the host and says so on its serial console.
-async fn vm(desk: &Desk, cloud: &Cloud<'_>, host: &Node<'_>, zone: &str, cluster: &str) -> Result<()> {
+async fn vm(desk: &Desk, cloud: &Cloud<'_>, host: &Node<'_>, zone: &str, cluster: &str) -> Result<Ground> {
     let image = guest::image(&Progress::new()).await?;
     host.run(&format!("mkdir -p {}", parent(GUEST))).await?;
     copy(host, &image, GUEST).await?;
     let ground = cloud.ground(zone, cluster).await?;
     let (vm, _) = cloud.vm(&ground, async |_| ()).await?;
-    let console = format!("cat $(find /var/lib -name '{}.log' -path '*serial*') 2>/dev/null", vm.uuid);
-    let proof = until("the guest reports", BOOT, async || Ok(Proof::find(&host.try_run(&console).await?.stdout)));
-    let proof = proof.await?;
+    let proof = proof(host, &vm.uuid).await?;
     ensure!(proof.addresses().contains(&vm.ip.as_str()), "the guest runs without its address: {}", proof.line);
     ensure!(cloud.look(&vm.uuid).await?.state == "Running", "the VM does not run");
     desk.note(format!("a VM runs on {} and says: {}", vm.host, proof.line));
+    Ok(ground)
+}
+
+/// F-023: the management node runs a VM as well; its image comes from the other node.
+async fn own_vm(desk: &Desk, cloud: &Cloud<'_>, manager: &Node<'_>, ground: &Ground, host: &str) -> Result<()> {
+    let params = json!({
+        "name": "vm2", "zoneUuid": ground.zone, "imageUuid": ground.image, "instanceOfferingUuid": ground.offering,
+        "l3NetworkUuids": [ground.l3], "hostUuid": host, "strategy": "InstantStart",
+    });
+    let vm = cloud.api.create("/vm-instances", params).await?;
+    ensure!(vm["hostUuid"] == host && vm["state"] == "Running", "F-023: {vm}");
+    let proof = proof(manager, text(&vm, "uuid")?).await?;
+    desk.note(format!("a VM runs on the management node and says: {}", proof.line));
     Ok(())
+}
+
+/// What a VM says on its serial console.
+async fn proof(host: &Node<'_>, vm: &str) -> Result<Proof> {
+    let console = format!("cat $(find /var/lib -name '{vm}.log' -path '*serial*') 2>/dev/null");
+    until("the guest reports", BOOT, async || Ok(Proof::find(&host.try_run(&console).await?.stdout))).await
 }
 
 fn parent(path: &str) -> &str {

@@ -82,6 +82,10 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
     ensure!(disks.contains(" /boot\n") && disks.contains("LVM2_member"), "OS-DISK-003: {disks}");
     ensure!(disks.contains(" /boot/efi\n") == (firmware != Firmware::Bios), "OS-DISK-002: {disks}");
     ensure!(disks.lines().last().is_some_and(|line| line.starts_with("/dev/")), "no swap: {disks}");
+    if firmware != Firmware::Bios {
+        let entries = node.run("efibootmgr").await?;
+        ensure!(entries.lines().any(|line| line.contains("ZStack")), "the firmware has no entry for it:\n{entries}");
+    }
     if firmware == Firmware::Secure {
         let secure = node.run("od -An -t u1 /sys/firmware/efi/efivars/SecureBoot-*").await?;
         ensure!(secure.trim().ends_with('1'), "Secure Boot is off: {secure}");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use installer_plan::manifest::Role;
 
 use super::{
-    BOOT, DISK, INSTALL, PASSWORD, digest, menu, nat,
+    BOOT, COMMAND, DISK, INSTALL, PASSWORD, digest, menu, nat,
     node::{Login, Node, api_answers, check_node},
     watched,
 };
@@ -87,7 +87,26 @@ pub(in crate::e2e) async fn refusals(desk: &Desk) -> Result<()> {
 
     let told = hardware(desk, &disk, Some(&told)).await?;
     let damaged = damaged(desk, "/live/base.squashfs").await?;
+    published(desk.medium(), &damaged).await?;
     refused(desk, "damaged", &told, &damaged, menu::INSTALL, &["FAILED", "checksum", "base.squashfs"]).await
+}
+
+/// F-027, OS-ISO-007: the checksums beside the medium are its own, and tell a damaged copy.
+async fn published(medium: &Path, damaged: &Path) -> Result<()> {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned).context("no file name");
+    for (tool, ending) in [("sha256sum", "sha256"), ("md5sum", "md5")] {
+        let (folder, file) = (medium.parent().context("no folder")?, name(medium)?);
+        let list = format!("{file}.{ending}");
+        let check = Program::new(tool).args(["--check", "--strict", &list]).directory(folder).deadline(COMMAND);
+        check.stdout().await.with_context(|| format!("F-027: {list} beside the medium"))?;
+        let (elsewhere, copy) = (damaged.parent().context("no folder")?, name(damaged)?);
+        let text = std::fs::read_to_string(folder.join(&list))?.replace(&file, &copy);
+        std::fs::write(elsewhere.join(&list), text)?;
+        let check = Program::new(tool).args(["--check", "--strict", &list]).directory(elsewhere).deadline(COMMAND);
+        let ended = check.ended().await?;
+        ensure!(!ended.success && ended.stdout.contains("FAILED"), "F-027: a damaged medium passed {tool}: {ended:?}");
+    }
+    Ok(())
 }
 
 /// The medium with one wrong byte in a file. Blocks that nobody wrote are those of the medium itself.
