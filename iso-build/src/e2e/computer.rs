@@ -195,6 +195,12 @@ impl Computer {
         Ok(self.seconds())
     }
 
+    /// Cuts its power.
+    pub(super) async fn cut(self) -> Result<()> {
+        // Its disks are free for the next computer once QEMU is gone.
+        self.qemu.into_inner().kill().await.context("QEMU cannot be ended")
+    }
+
     /// Runs a command in the shell on the serial line and returns what it printed.
     pub(super) async fn shell(&self, command: &str) -> Result<String> {
         // What is typed comes back on the line; the marks are whole only in what the shell makes of them.

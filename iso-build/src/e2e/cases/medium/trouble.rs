@@ -207,6 +207,7 @@ pub(in crate::e2e) async fn power_cut(desk: &Desk) -> Result<()> {
         })
         .await?;
         desk.note(format!("power cut after {step}, {:.0} s after power-on", computer.seconds()));
+        computer.cut().await?;
     }
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.choose(menu::INSTALL).await?;
