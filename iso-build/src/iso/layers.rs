@@ -36,7 +36,7 @@ pub(super) struct Wanted<'a> {
     pub(super) packages: Vec<String>,
     /// What else decides about the contents: checksums of the packages.
     pub(super) seed: String,
-    /// Seconds since 1970 that no file of it is younger than. The seed decides about it as well.
+    /// Seconds since 1970 that no file of it is younger than.
     pub(super) epoch: u64,
     /// A script that runs in the system when the packages are installed.
     pub(super) hook: &'a str,
@@ -103,8 +103,8 @@ impl Workshop {
     fn key(&self, wanted: &Wanted<'_>) -> String {
         let mut hash = Sha256::new();
         let below = wanted.below.map(|below| below.key.as_str()).unwrap_or_default();
-        let level = self.level.to_string();
-        let parts = [LAYER, PACK, CODENAME, &level, below, wanted.hook, &wanted.seed];
+        let (level, epoch) = (self.level.to_string(), wanted.epoch.to_string());
+        let parts = [LAYER, PACK, CODENAME, &level, &epoch, below, wanted.hook, &wanted.seed];
         for part in parts.into_iter().chain(wanted.packages.iter().map(String::as_str)) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
