@@ -40,6 +40,8 @@ mod target;
 pub const RUN: &str = "/run/zstack-installer";
 /// Where the log is while the installation runs.
 pub const LOG: &str = "/run/zstack-installer/install.log";
+/// Where operators look for it as well (OS-BOOT-009).
+const FAMILIAR: &str = "/tmp/zstack_installation.log";
 
 /// Secrets of the answers, which the plan does not have.
 #[derive(Default)]
@@ -109,6 +111,22 @@ struct Weights {
     all: u64,
 }
 
+/// Opens the log, behind what it has.
+fn log() -> Result<std::fs::File> {
+    let (run, path) = (Path::new(RUN), Path::new(LOG));
+    std::fs::create_dir_all(run).map_err(Error::file(run))?;
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(Error::file(path))?;
+    // A name that is taken, by an earlier attempt as a rule, stays.
+    let _taken = std::os::unix::fs::symlink(path, FAMILIAR);
+    Ok(log)
+}
+
+/// Writes down why an installation did not even begin, where the page about it says that more is to be read.
+pub fn note(cause: &str) {
+    // Without room for a log the screen still has the cause.
+    let _ = log().map(|mut log| writeln!(log, "{cause}"));
+}
+
 impl Installation {
     /// Prepares an installation; `events` hears of it.
     ///
@@ -122,10 +140,7 @@ impl Installation {
         events: UnboundedSender<Event>,
     ) -> Result<Self> {
         let run = PathBuf::from(RUN);
-        std::fs::create_dir_all(&run).map_err(Error::file(&run))?;
-        let path = Path::new(LOG);
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(Error::file(path))?;
-        let reporter = Reporter { events, log: Mutex::new(log), weights: Mutex::default() };
+        let reporter = Reporter { events, log: Mutex::new(log()?), weights: Mutex::default() };
         Ok(Self { plan, medium, secrets, run, stop, reporter: Arc::new(reporter) })
     }
 

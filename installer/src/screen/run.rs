@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     events,
-    execute::{Installation, LOG, Secrets, Stop},
+    execute::{Installation, LOG, Secrets, Stop, note},
     medium::Medium,
     probe::{nics, probe},
     remote::link::Told,
@@ -76,8 +76,9 @@ pub async fn run(medium: &Path, setting: Setting) -> Result<End> {
     let (events, mut happened) = mpsc::unbounded_channel();
     let begun = Begun::default();
     if let Some(answers) = unattended {
-        if let Ok(answers) = &answers {
-            perform(Effect::Install(Box::new(answers.clone())), &medium, &events, &begun);
+        match &answers {
+            Ok(answers) => perform(Effect::Install(Box::new(answers.clone())), &medium, &events, &begun),
+            Err(cause) => note(cause),
         }
         app = app.unattended(answers);
     }
@@ -135,7 +136,10 @@ fn perform(effect: Effect, medium: &Medium, events: &UnboundedSender<Event>, beg
             tokio::spawn(async move {
                 match prepare(&answers, medium, &events).await {
                     Ok(installation) => go_on(Arc::new(installation), 0, begun).await,
-                    Err(cause) => fail(&events, &cause),
+                    Err(cause) => {
+                        note(&cause.to_string());
+                        fail(&events, &cause);
+                    }
                 }
             });
         }

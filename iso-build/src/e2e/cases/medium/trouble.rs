@@ -65,6 +65,9 @@ async fn refused(
     let shown: Result<()> = shown.await;
     computer.picture(&desk.picture(name)).await?;
     shown.with_context(|| name.to_owned())?;
+    // OS-BOOT-009: details are in a log, too.
+    let log = computer.shell("cat /tmp/zstack_installation.log").await?;
+    ensure!(words[1..].iter().all(|words| log.contains(words)), "{name}: the log has\n{log}");
     desk.note(format!("{name}: said after {:.0} s", computer.seconds()));
     drop(computer);
     ensure!(digest(&hardware.disks[0]).await? == before, "{name}: the disk was changed");
