@@ -59,6 +59,10 @@ ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator
 # mdadm and LVM look for what is there, not for what the build machine had.
 rm -f /etc/mdadm/mdadm.conf
 passwd --lock root";
+/// What management nodes are set up with: each makes the files of its database when it starts for the first time
+/// (`zstack-database-files.service`). What Debian's package notes beside them stays.
+const MANAGEMENT_HOOK: &str =
+    "find /var/lib/mysql -mindepth 1 ! -name 'debian-*.flag' ! -name mariadb_upgrade_info -delete";
 /// What storage nodes are set up with: nothing of a cluster serves anybody before there is one.
 const STORAGE_HOOK: &str =
     "systemctl disable corosync dlm lvmlockd lvmlocks nfs-server rtslib-fb-targetctl sanlock wdmd";
@@ -260,7 +264,7 @@ async fn all_layers(
     };
     let base = theirs("base", None, "zstack-base", &[LIVE], BASE_HOOK).await?;
     let compute = theirs("compute", Some(&base), "zstack-compute", &[], "").await?;
-    let management = theirs("management", Some(&compute), "zstack-manager", &[], "").await?;
+    let management = theirs("management", Some(&compute), "zstack-manager", &[], MANAGEMENT_HOOK).await?;
     let storage = theirs("storage", Some(&compute), "zstack-storage", &[], STORAGE_HOOK).await?;
     let own = async |name, below, package: &str, hook| {
         let packages = vec![package.to_owned()];

@@ -28,14 +28,15 @@ pub(super) struct Nfs {
 }
 
 impl Nfs {
-    /// Offers a folder to read, by version 4 of the protocol, and keeps its own files in another one.
+    /// Offers a folder to read, by version 4 of the protocol, and keeps its own files in another one. Not by 4.2: what its
+    /// READ_PLUS says is a hole in every file.
     pub(super) async fn start(folder: &Path, own: &Path, port: u16) -> Result<Self> {
         let at = |name: &str| own.join(name);
         std::fs::create_dir_all(at("recovery"))?;
         let configuration = format!(
             "NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = 127.0.0.1; Enable_NLM = false; \
              Enable_RQUOTA = false; mount_path_pseudo = true; }}\n\
-             NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {}; }}\n\
+             NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {}; Minor_Versions = 0, 1; }}\n\
              EXPORT {{ Export_Id = 1; Path = {}; Pseudo = {EXPORT}; Access_Type = RO; SecType = sys; \
              FSAL {{ Name = VFS; }} }}\n",
             at("recovery").display(),

@@ -90,9 +90,9 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
         let secure = node.run("od -An -t u1 /sys/firmware/efi/efivars/SecureBoot-*").await?;
         ensure!(secure.trim().ends_with('1'), "Secure Boot is off: {secure}");
     }
-    // What asks nobody who he is serves the node alone: SSH, the web interface, the API, and consoles do ask.
+    // What asks nobody who he is serves the node alone: SSH, the web interface, the API, consoles and the agent do ask.
     let listening = node.run("ss -Htlnp | grep -vE ' (127\\.|\\[::1\\]|\\[::ffff:127\\.)' || true").await?;
-    let known = [22, 4900, 5000, 8080].map(|port| format!(":{port} "));
+    let known = [22, 4900, 5000, 7443, 8080].map(|port| format!(":{port} "));
     let strange: Vec<&str> = listening.lines().filter(|line| !known.iter().any(|port| line.contains(port))).collect();
     ensure!(strange.is_empty(), "something listens to everybody:\n{}", strange.join("\n"));
     // OS-ISO-003, OS-ISO-011: packages come from the copy of the medium's repository.
