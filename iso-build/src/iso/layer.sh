@@ -51,6 +51,11 @@ inside() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
         APT_CONFIG=/run/apt.conf SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" chroot "$root" "$@"
 }
+if [ "$lower" = - ]; then
+    # Made when it is first used, by every node for itself; the package would put one name into the image for all of them.
+    mkdir -p "$root/etc/iscsi"
+    (umask 077 && echo GenerateName=yes > "$root/etc/iscsi/initiatorname.iscsi")
+fi
 inside apt-get update -qq
 inside apt-get install -y -qq "$@" < /dev/null
 if [ -n "${LAYER_HOOK:-}" ]; then

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -158,11 +158,6 @@ async fn bootstrap(wanted: &Wanted<'_>, tree: &Path) -> Result<()> {
     let run = Program::new("mmdebstrap").args(options).arg(super::repository::NAME).arg(tree).arg(source);
     let run = run.env("SOURCE_DATE_EPOCH", wanted.epoch.to_string()).deadline(MAKE);
     run.stdout().await.context("Debian cannot be bootstrapped")?;
-    // Made when it is first used, by every node for itself; packages would put one name into the image for all of them.
-    let name = tree.join("etc/iscsi/initiatorname.iscsi");
-    fs::create_dir_all(tree.join("etc/iscsi"))?;
-    fs::write(&name, "GenerateName=yes\n")?;
-    fs::set_permissions(&name, fs::Permissions::from_mode(0o600))?;
     fs::remove_file(tree.join("etc/apt/sources.list")).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
