@@ -4,7 +4,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use installer_plan::manifest::Role;
 use serde_json::json;
 
@@ -220,6 +220,15 @@ async fn own_vm(desk: &Desk, cloud: &Cloud<'_>, manager: &Node<'_>, ground: &Gro
     let vm = cloud.api.create("/vm-instances", params).await?;
     ensure!(vm["hostUuid"] == host && vm["state"] == "Running", "F-023: {vm}");
     let proof = proof(manager, text(&vm, "uuid")?).await?;
+    let nics = vm["vmNics"].as_array().map_or(&[][..], Vec::as_slice);
+    let given: Vec<&str> = nics.iter().filter_map(|nic| nic["ip"].as_str()).collect();
+    if proof.addresses() != given {
+        let evidence = "tail -n 40 /var/lib/zstack/dnsmasq/*/dnsmasq.log; ip -br address; bridge link; \
+                        for space in $(ip netns list | cut -d' ' -f1); do ip netns exec $space ip -br address; done; \
+                        journalctl -u node-manager -n 40 --no-pager";
+        let evidence = manager.try_run(evidence).await?.stdout;
+        bail!("F-023: the VM on the management node has not its address {given:?}: {}\n{evidence}", proof.line);
+    }
     desk.note(format!("a VM runs on the management node and says: {}", proof.line));
     Ok(())
 }
