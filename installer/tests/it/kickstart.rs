@@ -49,7 +49,7 @@ fn the_files_of_our_roles_are_answers() {
 #[test]
 fn a_whole_file_is_a_plan() {
     let text = "lang zh_CN.UTF-8\nkeyboard --vckeymap=us --xlayouts=de\ntimezone Europe/Berlin --utc\ntimesource --ntp-server=ntp.example\n\
-         rootpw --iscrypted $6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nsshkey --username=root \"ssh-ed25519 AAAAC3Nz admin\"\n\
+         rootpw --iscrypted $6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nsshkey --username=root \"ssh-ed25519 AAAAC3Nz admin\"\n\
          network --device=bond0 --bondslaves=eth0,eth1 --bondopts=mode=802.3ad,miimon=100,xmit_hash_policy=layer2+3 --vlanid=100 \
          --bootproto=static --ip=192.0.2.10 --netmask=255.255.255.0 --gateway=192.0.2.1 --nameserver=192.0.2.53,192.0.2.54 --hostname=c1\n\
          ignoredisk --only-use=sda\nclearpart --all --initlabel\n\
