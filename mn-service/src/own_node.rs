@@ -44,27 +44,27 @@ impl OwnNode {
 
 /// Notes that this node lives, and by which address. Called by a timer.
 pub async fn beat(app: &Arc<App>) -> ApiResult<()> {
-    // Without an agent, or with one that is just restarted, what was known last is as good as anything.
     let agent = Client::new(&app.config.agent_socket).with_patience(PATIENCE);
     let told = agent.get::<agent::Summary>(SUMMARY).await.ok();
     if let Some(ip) = told.as_ref().and_then(|told| told.management_address) {
         app.own_node.learn(ip);
     }
-    let ip = app.own_node.reached(app.config.listen).ip().to_string();
+    // An agent that restarts, or a cable that is pulled for a minute, is no other address: what was known last stays.
+    let listens = app.config.listen.ip();
+    let told_ip = told.as_ref().and_then(|told| told.management_address);
+    let ip = if listens.is_unspecified() { told_ip } else { Some(listens) }.map(|ip| ip.to_string());
     let own_host = told.and_then(|told| told.host_uuid);
     let node = app.node_uuid.clone();
     let moved = app.write(|tx| async move {
         use management_node::{Column, Entity};
         let before = Entity::find_by_id(&node).one(&*tx).await.or_internal()?.map(|row| row.host_name);
-        Entity::update_many()
-            .col_expr(Column::HeartBeat, Expr::value(now_millis()))
-            .col_expr(Column::HostName, Expr::value(&ip))
-            .filter(Column::Uuid.eq(&node))
-            .exec(&*tx)
-            .await
-            .or_internal()?;
-        match (before, own_host) {
-            (Some(before), Some(own)) => follow(&tx, &own, &before, &ip).await,
+        let mut beat = Entity::update_many().col_expr(Column::HeartBeat, Expr::value(now_millis()));
+        if let Some(ip) = &ip {
+            beat = beat.col_expr(Column::HostName, Expr::value(ip));
+        }
+        beat.filter(Column::Uuid.eq(&node)).exec(&*tx).await.or_internal()?;
+        match (before, own_host, ip) {
+            (Some(before), Some(own), Some(ip)) => follow(&tx, &own, &before, &ip).await,
             _ => Ok(None),
         }
     });
@@ -74,12 +74,11 @@ pub async fn beat(app: &Arc<App>) -> ApiResult<()> {
     Ok(())
 }
 
-/// The node as a host of its own cloud has the node's address, if it had the former one or has one that the node lost.
-/// Returns the host when it moved.
+/// The node as a host of its own cloud has the node's address, if it had the former one; another one was chosen by an
+/// operator. Returns the host when it moved.
 async fn follow(tx: &Tx, own: &str, before: &str, ip: &str) -> ApiResult<Option<String>> {
     let Some(row) = host::Entity::find_by_id(own).one(&**tx).await.or_internal()? else { return Ok(None) };
-    let lost = || row.management_ip.parse().is_ok_and(|ip| !address::is_own(ip));
-    if row.management_ip == ip || !(row.management_ip == before || lost()) {
+    if row.management_ip == ip || row.management_ip != before {
         return Ok(None);
     }
     if let Err(error) = resource::host::check_address(&**tx, ip, Some(own)).await {

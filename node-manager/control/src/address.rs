@@ -32,12 +32,6 @@ pub fn public(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Whether it is an address of this machine; also when the kernel does not tell.
-pub fn is_own(address: IpAddr) -> bool {
-    let own = own_addresses();
-    own.is_empty() || own.contains(&address)
-}
-
 /// Addresses of links that are up, in the order of the links; none when the kernel does not tell.
 fn own_addresses() -> Vec<IpAddr> {
     let links = getifaddrs().into_iter().flatten().filter(|link| link.flags.contains(InterfaceFlags::IFF_UP));
@@ -83,7 +77,6 @@ mod tests {
         assert_eq!(told, Some("10.0.2.15".parse().unwrap()));
         assert_eq!(reachable(addresses(&["::1", "fe80::1", "2001:db8::5"])), Some("2001:db8::5".parse().unwrap()));
         assert_eq!(reachable(addresses(&["127.0.0.1", "::1", "fe80::1"])), None);
-        assert!(is_own(IpAddr::V4(Ipv4Addr::LOCALHOST)) && !is_own("192.0.2.77".parse().unwrap()));
         assert!(own_addresses().contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "the kernel's list is read");
     }
 }
