@@ -1,8 +1,9 @@
 //! The installer of a node: probe, answers, plan, execution, and what people see of it.
 //!
 //! [`probe`](mod@probe) reads what the machine is, [`sources`] what is wanted, `installer-plan` decides, [`execute`] does
-//! it, [`front`] and [`screen`] tell, and [`mod@remote`] shows the screen to people elsewhere.
+//! it, [`front`] and [`screen`] tell, [`check`] reads the whole medium, and [`mod@remote`] shows the screen to people elsewhere.
 
+pub mod check;
 pub mod events;
 pub mod execute;
 pub mod front;

@@ -15,6 +15,7 @@ use installer_plan::{
     problem::Problem,
 };
 use zstack_installer::{
+    check::{self, Next},
     execute::{Installation, Secrets, Stop},
     front::{Lines, follow},
     medium::Medium,
@@ -84,6 +85,9 @@ enum Command {
         /// Folder where the medium is mounted
         #[arg(long, value_name = "DIR", default_value = MEDIUM)]
         medium: PathBuf,
+        /// Ask what to do then: install, restart, a shell
+        #[arg(long)]
+        ask: bool,
     },
 }
 
@@ -162,38 +166,45 @@ async fn run(command: Command) -> Result<ExitCode, Failed> {
             }
             carry_out(&answers, plan, medium, common).await?;
         }
-        Command::Auto { common } => {
-            let line = tool::read(Path::new("/proc/cmdline"))?;
-            let answers = sources::unattended(&line, &common.medium, &probe().await?).await;
-            // The menu's unattended entry: whoever chose it has left.
-            let answers = match answers {
-                Ok(None) if line.split_whitespace().any(|word| word == UNATTENDED) => Err(tool::Error::Wrong(format!(
-                    "{UNATTENDED} asks for an installation without questions, and there are no answers: put \
-                     answers.toml or ks.cfg on a disk labelled OEMDRV, or name a place with zstack.answers= or inst.ks="
-                ))
-                .into()),
-                answers => answers,
-            };
-            let watched = !common.json && std::io::stdout().is_terminal();
-            if watched && common.until.is_none() && common.halt_after.is_none() {
-                let answers = answers.map_err(|cause| cause.to_string()).transpose();
-                let setting = Setting { unattended: answers, ..Setting::default() };
-                leave(screen::run::run(&common.medium, setting).await?).await?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            let Some(answers) = answers? else {
-                return Err(tool::Error::Wrong("there are no answers, and no terminal to ask on".to_owned()).into());
-            };
-            let (plan, medium) = prepare(&answers, &common.medium).await?;
-            carry_out(&answers, plan, medium, common).await?;
-        }
+        Command::Auto { common } => auto(common).await?,
         Command::Screen { medium, rehearse, remote } => {
             return Ok(on_screen(&medium, rehearse.as_deref(), remote.as_deref()).await?);
         }
         Command::Remote { options } => leave(remote::run(options).await?).await?,
-        Command::Verify { medium } => verify(&medium).await?,
+        Command::Verify { medium, ask } => match check::run(&medium, ask).await? {
+            Next::Install => auto(Common { medium, json: false, until: None, halt_after: None }).await?,
+            Next::Restart => leave(End::Reboot).await?,
+            Next::Nothing => {}
+        },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// By what the kernel's command line says, or by the screen.
+async fn auto(common: Common) -> Result<(), Failed> {
+    let line = tool::read(Path::new("/proc/cmdline"))?;
+    let answers = sources::unattended(&line, &common.medium, &probe().await?).await;
+    // The menu's unattended entry: whoever chose it has left.
+    let answers = match answers {
+        Ok(None) if line.split_whitespace().any(|word| word == UNATTENDED) => Err(tool::Error::Wrong(format!(
+            "{UNATTENDED} asks for an installation without questions, and there are no answers: put \
+             answers.toml or ks.cfg on a disk labelled OEMDRV, or name a place with zstack.answers= or inst.ks="
+        ))
+        .into()),
+        answers => answers,
+    };
+    let watched = !common.json && std::io::stdout().is_terminal();
+    if watched && common.until.is_none() && common.halt_after.is_none() {
+        let answers = answers.map_err(|cause| cause.to_string()).transpose();
+        let setting = Setting { unattended: answers, ..Setting::default() };
+        leave(screen::run::run(&common.medium, setting).await?).await?;
+        return Ok(());
+    }
+    let Some(answers) = answers? else {
+        return Err(tool::Error::Wrong("there are no answers, and no terminal to ask on".to_owned()).into());
+    };
+    let (plan, medium) = prepare(&answers, &common.medium).await?;
+    carry_out(&answers, plan, medium, common).await
 }
 
 /// The screen, on this terminal or on that of a program that shows it elsewhere, which is told how it ended.
@@ -218,27 +229,6 @@ fn facts_of(file: &Path) -> tool::Result<Facts> {
     let text = tool::read(file)?;
     let wrong = |cause| tool::Error::Wrong(format!("{} is not what `probe --json` prints: {cause}", file.display()));
     serde_json::from_str(&text).map_err(wrong)
-}
-
-/// Reads everything on the medium. Says every tenth how far it is.
-async fn verify(medium: &Path) -> tool::Result<()> {
-    let medium = Medium::open(medium)?;
-    let all =
-        medium.manifest().layers.iter().map(|layer| layer.bytes).sum::<u64>() + medium.manifest().repository.bytes;
-    let checked = tokio::task::spawn_blocking(move || {
-        let (mut done, mut said) = (0, 0);
-        medium.verify(&medium.manifest().layers, &mut |bytes| {
-            done += bytes;
-            let tenths = done.saturating_mul(10) / all.max(1);
-            if tenths > said {
-                said = tenths;
-                println!("{} % read", tenths * 10);
-            }
-        })
-    });
-    checked.await.map_err(|cause| tool::Error::Wrong(cause.to_string()))??;
-    println!("the medium is what it should be");
-    Ok(())
 }
 
 /// Does what was answered for the end.

@@ -21,7 +21,7 @@ pub struct Medium {
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
-const WAY_OUT: &str = "the medium is damaged: write it anew from a verified ISO file, or use another one";
+pub(crate) const WAY_OUT: &str = "the medium is damaged: write it anew from a verified ISO file, or use another one";
 
 impl Medium {
     /// Opens the medium that is mounted at a folder.
@@ -87,14 +87,14 @@ impl Medium {
 }
 
 /// A path below a folder.
-fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
+pub(crate) fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
     if relative.starts_with('/') || relative.split('/').any(|part| part == "..") {
         return Err(Error::Wrong(format!("the repository names the file {relative}; {WAY_OUT}")));
     }
     Ok(folder.join(relative))
 }
 
-fn expect(path: &Path, sha256: &str, read: &mut dyn FnMut(u64)) -> Result<()> {
+pub(crate) fn expect(path: &Path, sha256: &str, read: &mut dyn FnMut(u64)) -> Result<()> {
     let mut file = File::open(path).map_err(Error::file(path))?;
     let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {

@@ -87,8 +87,7 @@ pub async fn interfaces() -> Result<Vec<Interface>> {
     let kernel = Kernel::open()?;
     let mut found = Vec::new();
     for link in kernel.links().await? {
-        if link.is_loopback() || kernel::is_tap(&link) || link.is_of_the_cloud() || link.kind.as_deref() == Some("ifb")
-        {
+        if !link.is_the_operators() {
             continue;
         }
         let addresses = kernel.addresses(link.index).await?.iter().map(ToString::to_string).collect();

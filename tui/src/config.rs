@@ -23,6 +23,9 @@ pub struct Config {
     pub mouse: bool,
     /// How long a change of the management network waits for its confirmation, in seconds: 5 to 3600.
     pub confirm_seconds: u64,
+    /// How often the whole screen is drawn anew, in seconds, over messages of the kernel that may stand on it; 0: never.
+    /// Lines below 38,400 bits per second are left alone.
+    pub repaint_seconds: u64,
     /// Folders whose free space is shown (OS-TUI-012).
     pub folders: Vec<PathBuf>,
     /// The program that controls the service.
@@ -44,6 +47,7 @@ impl Default for Config {
             language: Language::English,
             mouse: false,
             confirm_seconds: 90,
+            repaint_seconds: 60,
             folders: ["/", "/var/lib/zstack", "/var/log"].map(PathBuf::from).to_vec(),
             zstack_ctl: "/usr/bin/zstack-ctl".into(),
             node_manager: "/usr/bin/node-manager".into(),

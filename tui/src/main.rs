@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         terminal::close();
         hook(panic);
     }));
-    on_one_thread(run::run(config.role(), config.language, config.mouse, config.paths()))
+    on_one_thread(run::run(&config))
 }
 
 /// Passwords are typed here: what this process has in memory is nobody else's, also when it crashes.

@@ -17,37 +17,38 @@ use tokio::{
 
 use crate::{
     app::App,
+    config::Config,
     draw,
-    perform::{Paths, Performer, node::Observer},
-    role::Role,
+    perform::{Performer, node::Observer},
     terminal::Screen,
     update::{Event, Mouse, update},
-    words::Language,
 };
 
-/// Runs the console until it is told to end; with `mouse` it listens to one, on terminals that report it.
+/// Runs the console until it is told to end.
 ///
 /// # Errors
 /// When the terminal is gone.
-pub async fn run(role: Role, language: Language, mouse: bool, paths: Paths) -> io::Result<()> {
-    LocalSet::new().run_until(console(role, language, mouse, paths)).await
+pub async fn run(config: &Config) -> io::Result<()> {
+    LocalSet::new().run_until(console(config)).await
 }
 
-async fn console(role: Role, language: Language, mouse: bool, paths: Paths) -> io::Result<()> {
+async fn console(config: &Config) -> io::Result<()> {
     // Before the terminal is changed: who ends it at once gets it back as it was.
     let signals = [signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let mut screen = Screen::open()?;
-    if mouse {
+    if config.mouse {
         screen.listen_to_mouse()?;
     }
-    let mut app = App::new(role, language, screen.look);
+    let (role, paths) = (config.role(), config.paths());
+    let mut app = App::new(role, config.language, screen.look);
     app.confirm_seconds = paths.confirm_seconds;
     screen.terminal.draw(|frame| draw::draw(frame, &app))?;
     let (events, mut happened) = mpsc::unbounded_channel();
     let observer = Observer::new(role, &paths);
     let observing = spawn_local(observe(observer, screen.pace, events.clone()));
     let mut performer = Performer::new(paths, events);
-    let ended = pump(&mut app, &mut screen, &mut performer, &mut happened, signals).await;
+    let repaint = (screen.fast && config.repaint_seconds > 0).then(|| Duration::from_secs(config.repaint_seconds));
+    let ended = pump(&mut app, &mut screen, repaint, &mut performer, &mut happened, signals).await;
     observing.abort();
     ended
 }
@@ -66,6 +67,7 @@ async fn observe(mut observer: Observer, pace: Duration, events: UnboundedSender
 async fn pump(
     app: &mut App,
     screen: &mut Screen,
+    repaint: Option<Duration>,
     performer: &mut Performer,
     happened: &mut UnboundedReceiver<Event>,
     [mut terminate, mut hang_up]: [Signal; 2],
@@ -77,10 +79,14 @@ async fn pump(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining: Option<JoinHandle<()>> = None;
     let mut dirty = true;
+    let mut painted = Instant::now();
     loop {
         if dirty && draining.is_none() {
             if std::mem::take(&mut app.redraw) {
                 screen.clear()?;
+            } else if repaint.is_some_and(|pause| painted.elapsed() >= pause) {
+                screen.forget();
+                painted = Instant::now();
             }
             screen.terminal.draw(|frame| draw::draw(frame, app))?;
             dirty = false;

@@ -14,6 +14,7 @@ use ratatui::{
     Terminal,
     backend::CrosstermBackend,
     layout::{Position, Rect},
+    style::Modifier,
 };
 use rustix::termios::{self, Winsize};
 
@@ -34,6 +35,8 @@ pub struct Screen {
     pub look: Look,
     /// How often the node is looked at.
     pub pace: Duration,
+    /// It can bear a whole drawing now and then.
+    pub fast: bool,
     serial: bool,
 }
 
@@ -55,7 +58,7 @@ impl Screen {
         let opened = prepare(serial).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match opened {
             Ok(terminal) => {
-                let mut screen = Self { terminal, look, pace, serial };
+                let mut screen = Self { terminal, look, pace, fast: !slow, serial };
                 // The console of Linux has no other screen: the messages of the kernel would shine through.
                 screen.clear()?;
                 Ok(screen)
@@ -83,6 +86,15 @@ impl Screen {
     pub fn clear(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::from((Position::ORIGIN, size)))
+    }
+
+    /// Forgets what is on the screen: the next drawing is a whole one, over whatever stands there.
+    pub fn forget(&mut self) {
+        for cell in &mut self.terminal.current_buffer_mut().content {
+            // Nothing that is drawn is hidden, so that every cell is another one then.
+            cell.modifier = Modifier::HIDDEN;
+        }
+        self.terminal.swap_buffers();
     }
 
     /// Something that waits until what was drawn has left the machine; lines that have no end of their own are fast enough.

@@ -222,8 +222,8 @@ async fn try_network(network: &Network) -> Result<()> {
     Ok(())
 }
 
-async fn shell() {
-    println!("Type exit to come back to the installer.");
+pub(crate) async fn shell() {
+    println!("Type exit to come back.");
     let shell = tokio::process::Command::new("/bin/bash").status().await;
     if let Err(cause) = shell {
         eprintln!("/bin/bash: {cause}");

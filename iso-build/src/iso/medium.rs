@@ -148,7 +148,7 @@ async fn esp(base: &Path, work: &Path, epoch: u64) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// `sha256sum.txt` of everything: what the menu's check of the medium reads.
+/// `sha256sum.txt` of everything: what `zstack-installer verify` reads, and any `sha256sum -c`.
 fn checksums(tree: &Path) -> Result<()> {
     let mut lines = Vec::new();
     let mut open = vec![tree.to_owned()];

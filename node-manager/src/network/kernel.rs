@@ -132,11 +132,6 @@ impl Kernel {
     }
 }
 
-/// True for the host end of a VM's card.
-pub(super) fn is_tap(link: &LinkFacts) -> bool {
-    link.kind.as_deref() == Some("tun")
-}
-
 /// An address with the prefix of its network.
 ///
 /// # Errors

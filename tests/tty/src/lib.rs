@@ -92,6 +92,11 @@ impl Tty {
         self.screen.screen().contents()
     }
 
+    /// Something else than the program writes on the screen, as the kernel does.
+    pub fn disturb(&mut self, text: &str) {
+        self.screen.process(text.as_bytes());
+    }
+
     /// The program wants to hear of the mouse.
     pub fn listens_to_mouse(&self) -> bool {
         self.screen.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None

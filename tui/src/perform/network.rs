@@ -25,11 +25,9 @@ pub(super) async fn interfaces(places: &Places) -> Result<Vec<Interface>, String
     Ok(seen(&live, management::marked(places).as_deref()))
 }
 
-/// Interfaces that an operator knows: not the loopback, nor what the cloud makes for its virtual machines.
 fn seen(live: &Live, marked: Option<&str>) -> Vec<Interface> {
     let management = management::link(live, marked);
-    let mut links: Vec<&LinkFacts> =
-        live.links().values().filter(|link| !link.is_loopback() && !link.is_of_the_cloud()).collect();
+    let mut links: Vec<&LinkFacts> = live.links().values().filter(|link| link.is_the_operators()).collect();
     links.sort_by_key(|link| link.index);
     links.into_iter().map(|link| interface(live, link, management)).collect()
 }

@@ -293,6 +293,20 @@ fn a_terminal_without_unicode_gets_ascii_and_the_console_writes_little_while_it_
     assert!(written < 5 * 600, "{written} bytes in 5 s");
 }
 
+#[test]
+fn what_the_kernel_writes_on_the_screen_is_drawn_over() {
+    let folder = folder();
+    let mut tty = start(folder.path(), "", "xterm");
+    tty.wait("NOT running");
+    let before = tty.text();
+    tty.disturb("\u{1b}[5;1Hkvm [1234]: a register nobody knows\u{1b}[20;70HMessage");
+    assert!(tty.text().contains("kvm [1234]"), "{}", tty.text());
+    tty.gone("kvm [1234]");
+    tty.gone("Message");
+    let frames = |text: &str| text.matches(['│', '─']).count();
+    assert_eq!(frames(&tty.text()), frames(&before), "{}", tty.text());
+}
+
 fn any_file(folder: &Path, text: &str) -> bool {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     files.into_iter().any(|file| std::fs::read_to_string(file.path()).is_ok_and(|found| found.contains(text)))

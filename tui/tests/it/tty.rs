@@ -18,7 +18,7 @@ pub(crate) fn prepare(folder: &Path) {
     run(Command::new("chmod").arg("0755").arg(folder.join("zstack-ctl")));
     let config = format!(
         "role = \"management\"\nfolders = [\"/\"]\nzstack_ctl = \"{0}/zstack-ctl\"\nmanagement_config = \"{0}/none\"\n\
-         confirm_seconds = 10\n",
+         confirm_seconds = 10\nrepaint_seconds = 8\n",
         folder.display()
     );
     std::fs::write(folder.join("tui.toml"), config).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     e2e::{
@@ -46,6 +46,10 @@ mod menu {
     pub(super) const UNATTENDED: usize = 3;
     /// A shell and nothing else.
     pub(super) const RESCUE: usize = 4;
+    /// Reads everything on the medium.
+    pub(super) const CHECK: usize = 5;
+    /// Leaves the medium alone.
+    pub(super) const LOCAL: usize = 6;
 }
 
 /// A key pair for SSH: the private key's file is `key` in the desk's folder; returns the public one.
@@ -55,7 +59,8 @@ async fn key_pair(desk: &Desk) -> Result<String> {
     Ok(std::fs::read_to_string(key.with_extension("pub"))?.trim().to_owned())
 }
 
-/// Waits for the end of an installation and takes pictures of the screen meanwhile.
+/// Waits for the end of an installation and takes pictures of the screen meanwhile. One that failed stands still with a
+/// page that says why.
 async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
     let mut number = 0;
     let look = async {
@@ -64,11 +69,19 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
             number += 1;
             // The computer may just have switched itself off.
             let _ = computer.picture(&desk.picture(&format!("{name}-{number:02}"))).await;
+            // Entries with a screen of their own have a shell on the serial line, the others are there themselves.
+            let page = match computer.serial().contains("root@") {
+                true => computer.terminal().await.unwrap_or_default(),
+                false => computer.line_screen(),
+            };
+            if page.contains("FAILED") {
+                return page;
+            }
         }
     };
     tokio::select! {
         ended = computer.ended(INSTALL) => ended,
-        () = look => unreachable!("it looks for ever"),
+        page = look => bail!("the installation failed; the screen has:\n{page}"),
     }
 }
 

@@ -27,7 +27,7 @@ pub async fn remove_in(kernel: &Kernel, places: &Places, mark: &str, name: &str)
     let made = |link: &&LinkFacts| matches!(link.kind.as_deref(), Some("vlan" | "vxlan")) && ours(link);
     if let Some(bridge) = links.iter().find(|link| link.name == name && is_bridge(link) && ours(link)) {
         let ports: Vec<&LinkFacts> = links.iter().filter(|link| link.master == Some(bridge.index)).collect();
-        if let Some(tap) = ports.iter().find(|port| port.kind.as_deref() == Some("tun")) {
+        if let Some(tap) = ports.iter().find(|port| port.is_tap()) {
             return conflict(format!(
                 "{} is still plugged into bridge {name}; stop its VM or detach the card first",
                 tap.name

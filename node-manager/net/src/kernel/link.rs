@@ -81,6 +81,16 @@ impl LinkFacts {
         self.alias.as_deref().is_some_and(|alias| alias.starts_with(CLOUD_MARK))
     }
 
+    /// The host's end of a VM's card.
+    pub fn is_tap(&self) -> bool {
+        self.kind.as_deref() == Some("tun")
+    }
+
+    /// An interface that an operator knows: not the loopback, nor what the cloud makes for its networks and VMs.
+    pub fn is_the_operators(&self) -> bool {
+        !(self.is_loopback() || self.is_of_the_cloud() || self.is_tap() || self.kind.as_deref() == Some("ifb"))
+    }
+
     /// Its cable is plugged in.
     pub fn has_carrier(&self) -> bool {
         self.state == State::Up || (self.state == State::Unknown && self.is_up())

@@ -23,9 +23,13 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.says("Install on the serial console", BOOT).await?;
     computer.picture(&desk.picture("1-menu")).await?;
-    computer.choose(menu::INSTALL).await?;
+    computer.choose(menu::CHECK).await?;
     computer.says("root@", BOOT).await?;
-    desk.note(format!("installer {:.0} s after power-on", computer.seconds()));
+    desk.note(format!("the check of the medium begins {:.0} s after power-on", computer.seconds()));
+    computer.shows("The medium is sound", INSTALL).await?;
+    desk.note(format!("it has ended {:.0} s after power-on", computer.seconds()));
+    computer.picture(&desk.picture("1-sound")).await?;
+    computer.press("ret").await?;
     computer.shows("SOFTWARE SELECTION", BOOT).await?;
     computer.picture(&desk.picture("2-main")).await?;
     let open = async |place: usize, title: &str| {
@@ -60,7 +64,9 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     computer.press("ret").await?;
     computer.ended(BOOT).await?;
     drop(computer);
-    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
+    // The stick was forgotten in the machine; its menu leads to the disk.
+    let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
+    computer.choose(menu::LOCAL).await?;
     let node = Node { login: Login::Password, port: ports[0] };
     let checked = async {
         node.is_up().await?;

@@ -253,7 +253,13 @@ async fn install_and(
     then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
 ) -> Result<Times> {
     let Installed { hardware, key, ports, seconds: installed } = installed(desk, wanted).await?;
-    let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
+    // One stick was forgotten in its machine; the menu leads to the disk.
+    let forgotten = wanted.firmware == Firmware::Secure;
+    let medium = if forgotten { Medium::Usb(desk.medium()) } else { Medium::None };
+    let computer = Computer::start(&hardware, medium, desk.folder()).await?;
+    if forgotten {
+        computer.choose(menu::LOCAL).await?;
+    }
     let login = if wanted.source == Source::Arguments { Login::Password } else { Login::Key(&key) };
     let node = Node { login, port: ports[0] };
     let checked = async {

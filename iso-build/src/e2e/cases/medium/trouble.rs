@@ -91,7 +91,28 @@ pub(in crate::e2e) async fn refusals(desk: &Desk) -> Result<()> {
     let told = hardware(desk, &disk, Some(&told)).await?;
     let damaged = damaged(desk, "/live/base.squashfs").await?;
     published(desk.medium(), &damaged).await?;
+    checked(desk, &told, &damaged).await?;
     refused(desk, "damaged", &told, &damaged, menu::INSTALL, &["FAILED", "checksum", "base.squashfs"]).await
+}
+
+/// The boot menu's check names the damaged file, and offers no installation.
+async fn checked(desk: &Desk, hardware: &Hardware, damaged: &Path) -> Result<()> {
+    let computer = Computer::start(hardware, Medium::Cd(damaged), desk.folder()).await?;
+    computer.choose(menu::CHECK).await?;
+    computer.says("root@", BOOT).await?;
+    let shown = async {
+        for words in ["The medium is DAMAGED: 1 of", "base.squashfs", "restart or shell [restart]:"] {
+            computer.shows(words, INSTALL).await?;
+        }
+        ensure!(!computer.terminal().await?.contains("install,"), "it offers to install from a damaged medium");
+        Ok(())
+    };
+    let shown: Result<()> = shown.await;
+    computer.picture(&desk.picture("checked")).await?;
+    shown?;
+    computer.press("ret").await?;
+    desk.note(format!("the check of the damaged medium ended {:.0} s after power-on", computer.seconds()));
+    computer.ended(BOOT).await.map(drop)
 }
 
 /// F-027, OS-ISO-007: the checksums beside the medium are its own, and tell a damaged copy.
