@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -241,6 +242,27 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Name and `Depends` of each package, as their manifests declare them: known before anything is built. Libraries that a
+/// program turns out to link are not there.
+pub(crate) async fn declared() -> Result<Vec<(String, String)>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let metadata = ["metadata", "--no-deps", "--format-version", "1", "--offline"];
+    let shown = Program::new(cargo).args(metadata).directory(&crate::repository()).stdout().await?;
+    let shown: Value = serde_json::from_str(&shown).context("cargo's metadata")?;
+    let packages = shown["packages"].as_array().context("cargo's metadata has no packages")?;
+    let described = SOURCES.iter().map(|source| {
+        let krate = packages.iter().find(|package| package["name"] == source.krate);
+        let mut deb = krate.map(|krate| &krate["metadata"]["deb"]).unwrap_or(&Value::Null);
+        if let Some(variant) = source.variant {
+            deb = &deb["variants"][variant];
+        }
+        let text = |key: &str| deb[key].as_str().with_context(|| format!("{source:?} declares no {key}"));
+        let depends = text("depends")?.split(',').map(str::trim).filter(|one| *one != "$auto");
+        Ok((text("name")?.to_owned(), depends.collect::<Vec<_>>().join(", ")))
+    });
+    described.collect()
+}
+
 /// Fields of a package, as `dpkg-deb` shows them.
 pub(crate) async fn field(package: &Path, field: &str) -> Result<String> {
     let shown = Program::new("dpkg-deb").arg("--field").arg(package).arg(field).stdout().await?;
@@ -252,6 +274,15 @@ pub(crate) async fn field(package: &Path, field: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_packages_need_is_known_before_they_are_built() {
+        let declared = declared().await.unwrap();
+        assert_eq!(declared.len(), SOURCES.len());
+        let of = |name: &str| &declared.iter().find(|(package, _)| package == name).unwrap().1;
+        assert!(of("zstack-compute").split(", ").any(|one| one == "qemu-system-x86"));
+        assert!(!of("zstack-node-manager").contains('$'));
+    }
 
     #[test]
     fn the_newest_package_is_told_by_the_time_in_its_own_header() {

@@ -1,19 +1,23 @@
 //! `cargo xtask iso`: the medium that installs nodes.
 //!
 //! Packages of Debian ([`mirror`]) and our own ([`crate::deb`]) become one signed repository ([`repository`]). From that,
-//! and nothing else, [`layers`] are made: systems a piece of which lies in each. [`medium`] puts both on one image.
+//! and nothing else, [`layers`] are made: systems a piece of which lies in each, Debian's ([`theirs`]) below ours
+//! ([`ours`]). [`medium`] puts both on one image.
 
 mod dnf;
 mod layers;
 mod medium;
 mod mirror;
+mod ours;
 mod repository;
 mod reproduce;
+mod theirs;
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    pin::pin,
     time::Instant,
 };
 
@@ -22,18 +26,17 @@ use clap::Args;
 use installer_plan::manifest::{Manifest, Role, RoleLayers};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use self::{
-    layers::{Made, Wanted, Workshop},
-    mirror::{Archive, Mirror},
+    layers::{Made, Workshop},
+    ours::Ours,
     repository::Key,
+    theirs::Theirs,
 };
 use crate::{
     cache, deb,
     packages::{self, Feature},
     progress::Progress,
-    rpm,
 };
 
 /// Name of the product as menus show it.
@@ -42,32 +45,6 @@ const PRODUCT: &str = "ZStack";
 const OLDEST_UPGRADABLE: &str = "0.1.0";
 /// How hard layers are packed unless somebody asks: beyond it the time doubles for a few percent.
 const LEVEL: u32 = 9;
-/// Debian's part of the live system, beside what every node has: it mounts itself from the medium.
-const LIVE: &str = "live-boot";
-/// What every system of the medium is set up with, once its packages are there.
-const BASE_HOOK: &str = "systemctl enable systemd-networkd.service systemd-resolved.service
-ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
-# Nodes are unpacked, so they come with the index of the repository that they get a copy of.
-cp /run/repository/zstack-local.gpg /usr/share/keyrings/zstack-local.gpg
-printf 'en_US.UTF-8 UTF-8\nzh_CN.UTF-8 UTF-8\n' > /etc/locale.gen
-locale-gen
-# Nobody serves NFS here, and a mount of version 3 starts it by itself.
-systemctl disable rpcbind.socket rpcbind.service
-# SSH over the socket of a hypervisor is a door that nobody asked for.
-mkdir -p /etc/systemd/system-generators
-ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator
-# mdadm and LVM look for what is there, not for what the build machine had.
-rm -f /etc/mdadm/mdadm.conf
-passwd --lock root";
-/// What management nodes are set up with: each makes the files of its database when it starts for the first time
-/// (`zstack-database-files.service`). What Debian's package notes beside them stays.
-const MANAGEMENT_HOOK: &str =
-    "find /var/lib/mysql -mindepth 1 ! -name 'debian-*.flag' ! -name mariadb_upgrade_info -delete";
-/// What storage nodes are set up with: nothing of a cluster serves anybody before there is one.
-const STORAGE_HOOK: &str =
-    "systemctl disable corosync dlm lvmlockd lvmlocks nfs-server rtslib-fb-targetctl sanlock wdmd";
-/// What the live system is set up with: it starts the installer in place of a login.
-const LIVE_HOOK: &str = "systemctl disable ssh.service ssh.socket zstack-node-identity.service 2>/dev/null || true";
 
 /// Flags of `cargo xtask iso`.
 #[derive(Debug, Clone, Args)]
@@ -91,37 +68,6 @@ pub(crate) struct Options {
     /// Print one JSON object as the last line
     #[arg(long)]
     json: bool,
-}
-
-/// Our own packages, by what they are for.
-struct Packages {
-    files: Vec<PathBuf>,
-    depends: Vec<(String, String)>,
-}
-
-impl Packages {
-    async fn read(files: Vec<PathBuf>) -> Result<Self> {
-        let mut depends = Vec::new();
-        for file in &files {
-            depends.push((deb::field(file, "Package").await?, deb::field(file, "Depends").await?));
-        }
-        Ok(Self { files, depends })
-    }
-
-    /// Debian's packages that a package of ours needs, itself and through other packages of ours.
-    fn needs(&self, name: &str) -> Result<BTreeSet<String>> {
-        let depends = self.depends.iter().find(|(package, _)| package == name).map(|(_, depends)| depends);
-        let depends = depends.with_context(|| format!("there is no package {name} of ours"))?;
-        let mut found = BTreeSet::new();
-        for one in depends.split(',').filter_map(|one| one.split_whitespace().next()) {
-            if self.depends.iter().any(|(package, _)| package == one) {
-                found.extend(self.needs(one)?);
-            } else {
-                found.insert(one.to_owned());
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// Builds the medium.
@@ -158,17 +104,42 @@ pub(crate) async fn medium(out: &Path, progress: &Progress) -> Result<PathBuf> {
 /// Makes the image, with what the cache keeps, and returns its layers as well.
 async fn make(options: &Options, cache: &Path, progress: &Progress) -> Result<(PathBuf, Vec<Made>)> {
     ensure!(nix::unistd::geteuid().is_root(), "the systems on the medium belong to root: run this as root");
-    packages::ensure(&[Feature::Iso], progress).await?;
+    packages::ensure(&[Feature::Iso, Feature::Build, Feature::Package, Feature::Rpm], progress).await?;
     fs::create_dir_all(cache).with_context(|| format!("{} cannot be created", cache.display()))?;
     // Two builds at once would take layers and repository from under each other.
     let lock = fs::File::create(cache.join("lock")).context("the cache of the medium cannot be locked")?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
         .map_err(|_| anyhow!("another build of the medium is running on this machine: wait for it"))?;
     let epoch = deb::epoch().await?;
-    let ours = Packages::read(deb::build(&options.out.join("deb"), progress).await?).await?;
-    let rpms = rpm::build(&options.out.join("rpm"), progress).await?;
-    let (manifest, layers) = build(options, cache, &ours, &rpms, epoch, progress).await?;
+    let key = Key::open(options.key.as_deref().unwrap_or(&cache.join("key"))).await?;
+    // Debian's part of the medium needs nothing of ours, which takes minutes to compile.
+    let beside = Progress::quiet();
+    let theirs = Theirs::make(options, cache, &key, &beside);
+    let ours = async { Ours::build(&options.out, progress).await };
+    let (theirs, ours) = both(theirs, ours, progress).await?;
+    progress.add(beside.phases());
+    let (manifest, layers) = build(options, cache, &key, (&theirs, &ours), epoch, progress).await?;
     Ok((options.out.join(file_name(&manifest.version)), layers))
+}
+
+/// Does the one beside the other, which people see; what is left of it then is shown, too.
+async fn both<A, B>(
+    one: impl Future<Output = Result<A>>,
+    shown: impl Future<Output = Result<B>>,
+    progress: &Progress,
+) -> Result<(A, B)> {
+    let (mut one, mut shown) = (pin!(one), pin!(shown));
+    let mut early = None;
+    let shown = loop {
+        tokio::select! {
+            shown = &mut shown => break shown?,
+            one = &mut one, if early.is_none() => early = Some(one?),
+        }
+    };
+    match early {
+        Some(one) => Ok((one, shown)),
+        None => Ok((progress.phase("debian", "systems of Debian's packages", one).await?, shown)),
+    }
 }
 
 /// The name pattern of OS-ISO-004.
@@ -179,40 +150,31 @@ fn file_name(version: &str) -> String {
 async fn build(
     options: &Options,
     cache: &Path,
-    ours: &Packages,
-    rpms: &[PathBuf],
+    key: &Key,
+    (theirs, ours): (&Theirs, &Ours),
     epoch: u64,
     progress: &Progress,
 ) -> Result<(Manifest, Vec<Made>)> {
-    let mut wanted: BTreeSet<String> = BTreeSet::from([LIVE.to_owned()]);
-    for (name, _) in &ours.depends {
-        wanted.extend(ours.needs(name)?);
-    }
-    let fetch = async {
-        let mirror = Mirror::find(options.mirror.as_deref()).await?;
-        Archive::open(&cache.join("apt"), &mirror).await?.download(&wanted, progress).await
-    };
-    let downloaded = progress.phase("download", "packages of Debian", fetch).await?;
-    let key = Key::open(options.key.as_deref().unwrap_or(&cache.join("key"))).await?;
-    let (debian, whole, for_rhel) = (cache.join("debian"), cache.join("repository"), cache.join("dnf"));
+    let (whole, for_rhel) = (cache.join("repository"), cache.join("dnf"));
     let index = async {
-        repository::build(&debian, &downloaded.files, &key, epoch).await?;
-        let all: Vec<PathBuf> = downloaded.files.iter().chain(&ours.files).cloned().collect();
-        repository::build(&whole, &all, &key, epoch).await?;
-        dnf::build(&for_rhel, rpms, &key, epoch).await
+        // With the libraries that our programs turned out to link.
+        let all = theirs.archive.download(&ours.debs.all_needs()?, progress).await?.files;
+        let all: BTreeSet<PathBuf> =
+            all.into_iter().chain(theirs.files.clone()).chain(ours.debs.files.clone()).collect();
+        repository::build(&whole, &Vec::from_iter(all), key, epoch).await?;
+        dnf::build(&for_rhel, &ours.rpms, key, epoch).await
     };
     progress.phase("repository", "repository", index).await?;
     let workshop = Workshop::new(&cache.join("layers"), options.level);
-    let (theirs, own) = ((debian.as_path(), deb::newest(&downloaded.files)?), (whole.as_path(), epoch));
-    let make = all_layers(&workshop, theirs, own, ours, progress);
-    let made = make.await?;
+    let mut made = theirs.layers.to_vec();
+    made.extend(ours.layers(&workshop, theirs, &whole, epoch, progress).await?);
     let role =
         |role, layers: &[&str]| RoleLayers { role, layers: layers.iter().map(|&name| name.to_owned()).collect() };
     let manifest = Manifest {
         product: PRODUCT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         oldest_upgradable: OLDEST_UPGRADABLE.to_owned(),
-        debian: downloaded.release,
+        debian: theirs.release.clone(),
         built: epoch,
         layers: made.iter().map(Made::describe).collect::<Result<_>>()?,
         roles: vec![
@@ -242,65 +204,9 @@ async fn build(
     Ok((manifest, made))
 }
 
-async fn all_layers(
-    workshop: &Workshop,
-    (debian, debian_epoch): (&Path, u64),
-    (whole, own_epoch): (&Path, u64),
-    ours: &Packages,
-    progress: &Progress,
-) -> Result<Vec<Made>> {
-    // A layer of Debian's packages depends on which files those are; the signed index names them all.
-    let seed = |repository: &Path| -> Result<String> {
-        let index = repository.join("dists").join(repository::NAME).join("main/binary-amd64/Packages");
-        Ok(hex::encode(Sha256::digest(fs::read(index)?)))
-    };
-    let (debian_seed, whole_seed) = (seed(debian)?, seed(whole)?);
-    let theirs = async |name, below, package: &str, more: &[&str], hook| {
-        let mut packages: Vec<String> = ours.needs(package)?.into_iter().collect();
-        packages.extend(more.iter().map(|&name| name.to_owned()));
-        let seed = debian_seed.clone();
-        let wanted = Wanted { name, below, repository: debian, packages, seed, epoch: debian_epoch, hook };
-        progress.phase(name, format!("layer {name}"), workshop.layer(&wanted)).await
-    };
-    let base = theirs("base", None, "zstack-base", &[LIVE], BASE_HOOK).await?;
-    let compute = theirs("compute", Some(&base), "zstack-compute", &[], "").await?;
-    let management = theirs("management", Some(&compute), "zstack-manager", &[], MANAGEMENT_HOOK).await?;
-    let storage = theirs("storage", Some(&compute), "zstack-storage", &[], STORAGE_HOOK).await?;
-    let own = async |name, below, package: &str, hook| {
-        let packages = vec![package.to_owned()];
-        let seed = whole_seed.clone();
-        let wanted = Wanted { name, below: Some(below), repository: whole, packages, seed, epoch: own_epoch, hook };
-        progress.phase(name, format!("layer {name}"), workshop.layer(&wanted)).await
-    };
-    let expert = own("zstack-expert", &base, "zstack-base", "").await?;
-    let our_compute = own("zstack-compute", &compute, "zstack-compute", "").await?;
-    let our_management = own("zstack-management", &management, "zstack-manager", "").await?;
-    let our_storage = own("zstack-storage", &storage, "zstack-storage", "").await?;
-    let live = own("live", &expert, "zstack-installer", LIVE_HOOK).await?;
-    Ok(vec![base, compute, management, storage, expert, our_compute, our_management, our_storage, live])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_role_needs_of_debian_is_found_through_our_own_packages() {
-        let packages = Packages {
-            files: Vec::new(),
-            depends: [
-                ("zstack-network", "libc6 (>= 2.36), iproute2"),
-                ("zstack-base", "zstack-network, nano, grub-pc-bin"),
-                ("zstack-compute", "zstack-base, qemu-utils, zstack-tui"),
-                ("zstack-tui", "zstack-network, libpam0g (>= 0.99)"),
-            ]
-            .map(|(name, depends)| (name.to_owned(), depends.to_owned()))
-            .to_vec(),
-        };
-        let needs: Vec<String> = packages.needs("zstack-compute").unwrap().into_iter().collect();
-        assert_eq!(needs, ["grub-pc-bin", "iproute2", "libc6", "libpam0g", "nano", "qemu-utils"]);
-        assert!(packages.needs("zstack-storage").unwrap_err().to_string().contains("no package zstack-storage"));
-    }
 
     #[test]
     fn the_image_is_named_as_operators_know_it() {

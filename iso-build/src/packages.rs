@@ -171,7 +171,7 @@ pub(crate) async fn update() -> Result<()> {
 }
 
 async fn install(missing: &[&str], pinned: &[String]) -> Result<Ended> {
-    let mut program = Program::new("apt-get").arg("install").args(APT).arg("--no-install-recommends");
+    let mut program = Program::new("apt-get").arg("install").args(APT).args(["--no-install-recommends", "--no-remove"]);
     if !pinned.is_empty() {
         program = program.arg("--allow-downgrades").args(pinned);
     }
@@ -191,9 +191,11 @@ fn is_stale(stderr: &str) -> bool {
         .any(|sign| stderr.contains(sign))
 }
 
-/// Packages that apt names as standing in the way: the left side of its ` name : Breaks: other` lines.
+/// Packages that apt names as standing in the way: the left side of its ` name : Breaks: other` lines, and what it would
+/// have removed.
 fn blockers(output: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+    let removed = output.lines().skip_while(|line| *line != REMOVED).skip(1).take_while(|line| line.starts_with(' '));
+    let mut names: Vec<String> = removed.flat_map(str::split_whitespace).map(str::to_owned).collect();
     for line in output.lines().filter(|line| line.starts_with(' ')) {
         let Some((name, reason)) = line.split_once(" : ") else { continue };
         let name = name.trim();
@@ -207,6 +209,9 @@ fn blockers(output: &str) -> Vec<String> {
     }
     names
 }
+
+/// Headline of apt's list.
+const REMOVED: &str = "The following packages will be REMOVED:";
 
 fn codename(os_release: &str) -> Option<String> {
     os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).map(|name| name.trim_matches('"').into())
@@ -239,6 +244,14 @@ mod tests {
         assert_eq!(blockers(output), ["qemu-utils", "libfoo"]);
         assert!(!is_stale(output));
         assert!(blockers("E: Unable to locate package ovmf\n").is_empty());
+    }
+
+    #[test]
+    fn what_apt_would_remove_is_in_the_way() {
+        let output = "Suggested packages:\n  samba vde2\nThe following packages will be REMOVED:\n  qemu-utils libfoo\n  \
+             libbar\nThe following NEW packages will be installed:\n  ipxe-qemu qemu-system-x86\n\
+             E: Packages need to be removed but remove is disabled.\n";
+        assert_eq!(blockers(output), ["qemu-utils", "libfoo", "libbar"]);
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub(crate) struct Phase {
 enum Style {
     Spinner,
     Lines,
-    #[cfg(test)]
     Silent,
 }
 
@@ -41,8 +40,7 @@ impl Progress {
         Self::with(if std::io::stderr().is_terminal() { Style::Spinner } else { Style::Lines })
     }
 
-    /// Shows nothing.
-    #[cfg(test)]
+    /// Shows nothing, and remembers times: for what happens beside something that is shown.
     pub(crate) fn quiet() -> Self {
         Self::with(Style::Silent)
     }
@@ -74,7 +72,6 @@ impl Progress {
     pub(crate) fn note(&self, text: String) {
         match (self.style, &*self.spinner.lock().unwrap_or_else(PoisonError::into_inner)) {
             (Style::Spinner, Some(bar)) => bar.println(format!("    {text}")),
-            #[cfg(test)]
             (Style::Silent, _) => {}
             _ => eprintln!("    {text}"),
         }
@@ -85,6 +82,11 @@ impl Progress {
         if let Some(bar) = self.spinner.lock().unwrap_or_else(PoisonError::into_inner).take() {
             bar.finish_and_clear();
         }
+    }
+
+    /// Remembers what was finished beside this.
+    pub(crate) fn add(&self, phases: Vec<Phase>) {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).extend(phases);
     }
 
     /// What is finished so far.
@@ -103,7 +105,6 @@ impl Progress {
                 *self.spinner.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
             }
             Style::Lines => eprintln!("==> {title}"),
-            #[cfg(test)]
             Style::Silent => {}
         }
     }
@@ -114,7 +115,6 @@ impl Progress {
         match self.style {
             Style::Spinner => eprintln!("  {mark:<6} {title} ({seconds:.1} s)"),
             Style::Lines => eprintln!("    {mark} after {seconds:.1} s"),
-            #[cfg(test)]
             Style::Silent => {}
         }
     }

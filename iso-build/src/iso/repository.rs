@@ -125,6 +125,13 @@ pub(super) async fn build(root: &Path, packages: &[PathBuf], key: &Key, epoch: u
     key.export(&root.join(format!("{NAME}.gpg"))).await
 }
 
+/// What tells a repository from one with other packages: the digest of its list, which has all their checksums.
+pub(super) fn seed(root: &Path) -> Result<String> {
+    let index = root.join("dists").join(NAME).join("main/binary-amd64/Packages");
+    let list = fs::read(&index).with_context(|| format!("{} cannot be read", index.display()))?;
+    Ok(hex::encode(Sha256::digest(list)))
+}
+
 /// What the manifest says of a repository.
 pub(super) fn describe(root: &Path) -> Result<manifest::Repository> {
     let release = format!("dists/{NAME}/InRelease");
