@@ -29,6 +29,54 @@ struct Wanted {
     /// From a USB stick, else from a CD.
     stick: bool,
     source: Source,
+    layout: Layout,
+}
+
+/// How the disk is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Automatic,
+    /// OS-DISK-002, OS-DISK-004: sizes, file system and partition table by `answers.toml`, in BIOS mode.
+    Guided,
+    /// OS-DISK-002, OS-DISK-003: every partition and volume by `answers.toml`, in UEFI mode.
+    Manual,
+}
+
+impl Layout {
+    /// Lines of `[disk]`.
+    fn answers(self) -> &'static str {
+        match self {
+            Self::Automatic => "",
+            Self::Guided => {
+                "layout = \"guided\"\ntable = \"mbr\"\nroot_format = \"xfs\"\nboot = \"768 MiB\"\nswap = \"1 GiB\"\nroot = \
+                 \"16 GiB\"\n"
+            }
+            Self::Manual => {
+                "layout = \"manual\"\npartition = [{ format = \"vfat\", mount = \"/boot/efi\", size = \"300 MiB\" }, { format = \
+                 \"ext4\", mount = \"/boot\", size = \"768 MiB\" }, { format = \"lvm\", size = \"rest\" }]\nvolume = [{ name = \
+                 \"root\", format = \"ext4\", mount = \"/\", size = \"12 GiB\" }, { name = \"data\", format = \"xfs\", mount = \
+                 \"/srv\", size = \"2 GiB\" }, { name = \"swap\", format = \"swap\", size = \"1 GiB\" }]\n"
+            }
+        }
+    }
+
+    /// What is on the node then, as `lsblk` says.
+    fn seen(self) -> &'static [&'static str] {
+        match self {
+            Self::Automatic => &[],
+            Self::Guided => {
+                &["dos", "part 805306368 ext4 /boot", "lvm 1073741824 swap [SWAP]", "lvm 17179869184 xfs /"]
+            }
+            Self::Manual => &[
+                "gpt",
+                "part 314572800 vfat /boot/efi",
+                "part 805306368 ext4 /boot",
+                "lvm 12884901888 ext4 /",
+                "lvm 2147483648 xfs /srv",
+                "lvm 1073741824 swap [SWAP]",
+            ],
+        }
+    }
 }
 
 /// Where the answers come from.
@@ -48,56 +96,53 @@ enum Source {
     Arguments,
 }
 
+fn wanted(role: Role, firmware: Firmware, stick: bool, source: Source) -> Wanted {
+    Wanted { role, firmware, stick, source, layout: Layout::Automatic }
+}
+
 pub(in crate::e2e) async fn bios_management(desk: &Desk) -> Result<()> {
-    let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
+    timed(desk).await.map(drop)
 }
 
 /// A management node as in [`bios_management`], and how long it took until its API answered.
 pub(in crate::e2e) async fn timed(desk: &Desk) -> Result<Times> {
-    let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
+    install(desk, wanted(Role::Management, Firmware::Bios, false, Source::Labelled)).await
 }
 
 pub(in crate::e2e) async fn uefi_management(desk: &Desk) -> Result<()> {
-    let source = Source::WebKickstart;
-    install(desk, Wanted { role: Role::Management, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
+    install(desk, wanted(Role::Management, Firmware::Uefi, true, Source::WebKickstart)).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_compute(desk: &Desk) -> Result<()> {
-    let source = Source::Web;
-    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Bios, stick: false, source }).await.map(drop)
+    install(desk, wanted(Role::Compute, Firmware::Bios, false, Source::Web)).await.map(drop)
 }
 
 pub(in crate::e2e) async fn uefi_compute(desk: &Desk) -> Result<()> {
-    let source = Source::Kickstart;
-    install(desk, Wanted { role: Role::Compute, firmware: Firmware::Uefi, stick: true, source }).await.map(drop)
+    install(desk, wanted(Role::Compute, Firmware::Uefi, true, Source::Kickstart)).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_storage(desk: &Desk) -> Result<()> {
-    let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
+    let wanted = wanted(Role::Storage, Firmware::Bios, true, Source::Labelled);
+    install(desk, Wanted { layout: Layout::Guided, ..wanted }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn uefi_storage(desk: &Desk) -> Result<()> {
-    let source = Source::NfsKickstart;
-    install(desk, Wanted { role: Role::Storage, firmware: Firmware::Uefi, stick: false, source }).await.map(drop)
+    install(desk, wanted(Role::Storage, Firmware::Uefi, false, Source::NfsKickstart)).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_expert(desk: &Desk) -> Result<()> {
-    let source = Source::Arguments;
-    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Bios, stick: true, source }).await.map(drop)
+    install(desk, wanted(Role::Expert, Firmware::Bios, true, Source::Arguments)).await.map(drop)
 }
 
 pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
-    let source = Source::Labelled;
-    install(desk, Wanted { role: Role::Expert, firmware: Firmware::Secure, stick: true, source }).await.map(drop)
+    let wanted = wanted(Role::Expert, Firmware::Secure, true, Source::Labelled);
+    install(desk, Wanted { layout: Layout::Manual, ..wanted }).await.map(drop)
 }
 
 /// F-010, OS-MODE-004: an expert node becomes a management node by its packages, from the copy of the medium alone; and
 /// without them nothing of it is left.
 pub(in crate::e2e) async fn later(desk: &Desk) -> Result<()> {
-    let wanted = Wanted { role: Role::Expert, firmware: Firmware::Uefi, stick: true, source: Source::Labelled };
+    let wanted = wanted(Role::Expert, Firmware::Uefi, true, Source::Labelled);
     let change = async |node: &Node<'_>, ports: &[u16]| {
         let before = node.run(UNITS).await?;
         node.run_for("apt-get update -qq && apt-get install -y -qq zstack-manager </dev/null 2>&1 | tail -n 5", APT)
@@ -127,10 +172,11 @@ const UNITS: &str = "systemctl daemon-reload; systemctl list-unit-files --no-leg
 const APT: Duration = Duration::from_secs(3000);
 
 /// The text of `answers.toml`. The disk is named by what stands on it: there is another one.
-fn answers(role: Role, public: &str) -> String {
+fn answers(role: Role, public: &str, layout: Layout) -> String {
     format!(
-        "role = \"{role}\"\nhost_name = \"node\"\n[disk]\ndevice = \"serial:zs-disk1\"\nerase = true\n[login]\n\
-         password = \"{PASSWORD}\"\nssh_keys = [\"{public}\"]\n"
+        "role = \"{role}\"\nhost_name = \"node\"\n[disk]\ndevice = \"serial:zs-disk1\"\nerase = true\n{}[login]\n\
+         password = \"{PASSWORD}\"\nssh_keys = [\"{public}\"]\n",
+        layout.answers()
     )
 }
 
@@ -171,8 +217,7 @@ pub(super) struct Installed {
 
 /// Installs a management node.
 pub(super) async fn management(desk: &Desk) -> Result<Installed> {
-    let source = Source::Labelled;
-    installed(desk, Wanted { role: Role::Management, firmware: Firmware::Bios, stick: false, source }).await
+    installed(desk, wanted(Role::Management, Firmware::Bios, false, Source::Labelled)).await
 }
 
 /// Installs a node from its source of answers.
@@ -187,7 +232,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     let (mut words, mut nfs_server) = (String::new(), None);
     let (name, text) = match wanted.source {
         Source::Kickstart | Source::WebKickstart | Source::NfsKickstart => ("ks.cfg", kickstart(wanted.role, &public)),
-        _ => ("answers.toml", answers(wanted.role, &public)),
+        _ => ("answers.toml", answers(wanted.role, &public, wanted.layout)),
     };
     match wanted.source {
         Source::Labelled | Source::Kickstart => {
@@ -272,6 +317,10 @@ async fn install_and(
             desk.note(format!("API {started:.0} s after its first start"));
         }
         check_node(&node, wanted.role, wanted.firmware, "node").await?;
+        let disk = node.run("lsblk -dno PTTYPE /dev/vda; lsblk -nbro TYPE,SIZE,FSTYPE,MOUNTPOINT").await?;
+        for line in wanted.layout.seen() {
+            ensure!(disk.lines().any(|found| found == *line), "the disk has no {line:?}:\n{disk}");
+        }
         then(&node, &ports).await?;
         Ok(Times { installed, started })
     };
