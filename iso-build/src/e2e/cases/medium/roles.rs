@@ -271,7 +271,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
             );
         }
     }
-    let hardware = Hardware {
+    let mut hardware = Hardware {
         number: 5,
         firmware: wanted.firmware,
         memory_mib: if wanted.role == Role::Management { 4096 } else { 2048 },
@@ -286,7 +286,12 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     desk.note(format!("installed after {installed:.0} s"));
     drop((computer, nfs_server));
     ensure!(digest(&other).await? == before, "a disk was changed that nobody named");
-    // The firmware starts the disk that is left.
+    // The firmware starts the disk that is left, and the server with the answers is gone.
+    for nic in &mut hardware.nics {
+        if let Nic::Nat { offers, .. } = nic {
+            *offers = None;
+        }
+    }
     let hardware = Hardware { readonly: Vec::new(), disks: hardware.disks[1..].to_vec(), ..hardware };
     Ok(Installed { hardware, key, ports, seconds: installed })
 }
