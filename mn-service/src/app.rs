@@ -193,11 +193,14 @@ macro_rules! internal {
         impl<T> OrInternal<T> for Result<T, $error> {
             #[track_caller]
             fn or_internal(self) -> ApiResult<T> {
-                let at = std::panic::Location::caller();
-                self.map_err(|error| {
+                /// One for every kind of value.
+                #[cold]
+                fn noted(error: $error, at: &std::panic::Location<'_>) -> ApiError {
                     tracing::error!(%error, %at, "internal error");
                     ApiError::internal(error)
-                })
+                }
+                let at = std::panic::Location::caller();
+                self.map_err(|error| noted(error, at))
             }
         }
     )*};

@@ -1,6 +1,6 @@
 //! Opening a database.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, IsolationLevel, SqliteTransactionMode,
@@ -198,28 +198,14 @@ impl Db {
         W: Future<Output = Result<T, E>>,
         E: From<DbError>,
     {
+        // What is the same for every transaction is not compiled anew with each of them.
         let mut attempt = 1;
         loop {
             let txn = self.begin().await?;
-            let disturbed = match work.clone()(txn.handle()).await {
-                Ok(value) => match txn.commit().await {
-                    Ok(()) => return Ok(value),
-                    Err(DbError::Database(error)) if is_transient(&error) && attempt < ATTEMPTS => "commit",
-                    Err(error) => return Err(error.into()),
-                },
-                Err(_) if txn.was_disturbed() && attempt < ATTEMPTS => {
-                    txn.rollback().await?;
-                    "statement"
-                }
-                Err(error) => {
-                    txn.rollback().await?;
-                    return Err(error);
-                }
-            };
-            tracing::debug!(attempt, disturbed, "transaction runs again");
-            // Growing pauses that differ between callers, so that the same two do not meet again.
-            let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
-            tokio::time::sleep(Duration::from_micros(u64::from(attempt) * 1000 + spread * 20)).await;
+            let done = work.clone()(txn.handle()).await;
+            if end(txn, done.is_ok(), attempt).await?.is_break() {
+                return done;
+            }
             attempt += 1;
         }
     }
@@ -232,6 +218,30 @@ impl Db {
         self.conn.close_by_ref().await?;
         Ok(self.writer.close_by_ref().await?)
     }
+}
+
+/// Commits, or rolls back. Continues when the work is to be done again, after a pause.
+async fn end(txn: Txn, done: bool, attempt: u32) -> Result<ControlFlow<()>, DbError> {
+    let again = attempt < ATTEMPTS;
+    let disturbed = if done {
+        match txn.commit().await {
+            Ok(()) => return Ok(ControlFlow::Break(())),
+            Err(DbError::Database(error)) if is_transient(&error) && again => "commit",
+            Err(error) => return Err(error),
+        }
+    } else {
+        let disturbed = txn.was_disturbed() && again;
+        txn.rollback().await?;
+        if !disturbed {
+            return Ok(ControlFlow::Break(()));
+        }
+        "statement"
+    };
+    tracing::debug!(attempt, disturbed, "transaction runs again");
+    // Growing pauses that differ between callers, so that the same two do not meet again.
+    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    tokio::time::sleep(Duration::from_micros(u64::from(attempt) * 1000 + spread * 20)).await;
+    Ok(ControlFlow::Continue(()))
 }
 
 #[cfg(test)]

@@ -158,13 +158,19 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
         let unsaved = |cause| EngineError::InitialState { workflow: name(), cause };
         let params = serde_json::to_value(initial).map_err(unsaved)?;
         let dag = Arc::new(SagaDag::new(definition.dag.clone(), params));
-        let record = Record {
-            id,
-            workflow: name(),
-            version: definition.version,
-            dag: serde_json::to_string(dag.as_ref()).map_err(unsaved)?,
-            state: JobState::Running,
-        };
+        let text = serde_json::to_string(dag.as_ref()).map_err(unsaved)?;
+        let record = Record { id, workflow: name(), version: definition.version, dag: text, state: JobState::Running };
+        self.create(definition, dag, record).await
+    }
+
+    /// Makes a job durable and drives it: the same for jobs of every state, and so compiled once.
+    async fn create(
+        &self,
+        definition: Arc<Definition<C>>,
+        dag: Arc<SagaDag>,
+        record: Record,
+    ) -> Result<Running<E>, EngineError> {
+        let id = record.id;
 
         // First claim, then look at the switch: a shutdown that we do not see yet sees our claim.
         let claim = self.inner.active.claim(id).ok_or(EngineError::AlreadyExists { id })?;

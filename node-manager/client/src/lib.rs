@@ -176,6 +176,16 @@ impl Client {
         deadline: Duration,
         mut watch: impl FnMut(&Progress) + Send,
     ) -> Result<serde_json::Value> {
+        self.run_watched(job, operation, deadline, &mut watch).await
+    }
+
+    async fn run_watched(
+        &self,
+        job: JobId,
+        operation: Operation,
+        deadline: Duration,
+        watch: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<serde_json::Value> {
         let until = Instant::now() + deadline;
         let word = operation.word();
         let url = self.url(&path::JOB.replace("{job}", &job.to_string()));
