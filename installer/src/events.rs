@@ -1,6 +1,6 @@
 //! What an installation says while it runs.
 
-use installer_plan::plan::Step;
+use installer_plan::{plan::Step, text::Text};
 use serde::Serialize;
 
 /// Something happened.
@@ -17,7 +17,7 @@ pub enum Event {
         /// Its name.
         step: String,
         /// What it does.
-        about: String,
+        about: Text,
         /// Its place, from 1.
         number: usize,
         /// How many there are.

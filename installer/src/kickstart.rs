@@ -11,6 +11,7 @@ use installer_plan::{
     manifest,
     problem::Problem,
     size::{MIB, Size},
+    text::Text,
 };
 use kickstart::{
     Autopart, AutopartType, Bootloader, ClearKind, Clearpart, Command, Ending, Ignoredisk, Item, Logvol, Part, Role,
@@ -90,7 +91,7 @@ struct Reading<'a> {
 const REMOVE: &str = "remove it, or do it after the installation";
 
 impl Reading<'_> {
-    fn refuse(&mut self, rule: impl Into<String>, way_out: impl Into<String>) {
+    fn refuse(&mut self, rule: impl Into<Text>, way_out: impl Into<Text>) {
         self.problems.push(Problem::new(format!("line {}", self.line), rule, way_out));
     }
 

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use node_manager_net::model::{BondMode, Dhcp, LacpRate, XmitHash};
 use serde::{Deserialize, Serialize};
 
-use crate::{manifest::Role, problem::Problem, size::Size};
+use crate::{manifest::Role, problem::Problem, size::Size, text};
 
 mod arguments;
 
@@ -472,8 +472,12 @@ impl Answers {
     pub fn table(text: &str) -> Result<toml::Table, Vec<Problem>> {
         text.parse().map_err(|cause: toml::de::Error| {
             let line = cause.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let rule = format!("line {line} is no TOML: {}", cause.message());
-            vec![Problem::new("answers", rule, "correct it; the form is that of https://toml.io")]
+            let rule = text!("line {line} is no TOML: {}", "第 {line} 行不是 TOML：{}", cause.message());
+            vec![Problem::new(
+                "answers",
+                rule,
+                text!("correct it; the form is that of https://toml.io", "请更正；格式见 https://toml.io"),
+            )]
         })
     }
 
@@ -501,7 +505,11 @@ impl Answers {
                     _ => {}
                 }
             }
-            problems.push(Problem::new(&key, reason, "correct this answer or leave it out"));
+            problems.push(Problem::new(
+                &key,
+                reason,
+                text!("correct this answer or leave it out", "请更正此项或去掉它"),
+            ));
             if !take_out(&mut table, &path) {
                 return Err(problems);
             }
@@ -559,7 +567,7 @@ mod tests {
     #[test]
     fn what_is_no_toml_is_named_with_its_line() {
         let problems = Answers::parse("role = \"expert\"\n[disk\n").unwrap_err();
-        assert!(problems[0].rule.starts_with("line 2 is no TOML"), "{}", problems[0]);
+        assert!(problems[0].rule.english().starts_with("line 2 is no TOML"), "{}", problems[0]);
     }
 
     #[test]

@@ -12,17 +12,19 @@ use crate::{
     answers::{BondAnswers, IpAnswers, NetworkAnswers},
     facts::{Facts, NicFacts},
     problem::Problem,
+    text,
+    text::Text,
 };
 
 /// The wanted network and what is worth saying about it; problems go to the list.
-pub(crate) fn network(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Problem>) -> (Network, Vec<String>) {
+pub(crate) fn network(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Problem>) -> (Network, Vec<Text>) {
     let mut build = Build { facts, network: Network::default(), keys: Vec::new(), problems: Vec::new() };
     if answers.none {
         if !answers.nic.is_empty() || !answers.bond.is_empty() || !answers.vlan.is_empty() {
-            let rule = "there shall be no network, and one is described";
-            problems.push(Problem::new("network.none", rule, "leave out one of the two"));
+            let rule = text!("there shall be no network, and one is described", "说明不设网络，却又描述了网络");
+            problems.push(Problem::new("network.none", rule, text!("leave out one of the two", "请去掉其中一个")));
         }
-        return (Network::default(), vec![without_network()]);
+        return (Network::default(), vec![without_network(("", ""))]);
     }
     if answers.nic.is_empty() && answers.bond.is_empty() && answers.vlan.is_empty() {
         return by_default(answers, facts, problems);
@@ -46,7 +48,10 @@ pub(crate) fn network(answers: &NetworkAnswers, facts: &Facts, problems: &mut Ve
         let Some(parent) = build.parent(&vlan.parent, &format!("{key}.parent")) else { continue };
         let name = format!("{parent}.{}", vlan.id);
         if let Err((rule, _)) = link_name(&name) {
-            let way_out = "the name is made of the parent's and the tag; give the bond a shorter name";
+            let way_out = text!(
+                "the name is made of the parent's and the tag; give the bond a shorter name",
+                "名称由上级接口名和 VLAN 号组成；请给绑定口更短的名称"
+            );
             build.problems.push(Problem::new(&key, rule, way_out));
             continue;
         }
@@ -63,21 +68,29 @@ pub(crate) fn network(answers: &NetworkAnswers, facts: &Facts, problems: &mut Ve
     (build.network, warnings)
 }
 
-fn without_network() -> String {
-    "no network is set up; the node's text console does it later (OS-BOOT-005)".to_owned()
+/// `because` stands before it, in English and in Chinese.
+fn without_network((because, chinese): (&str, &str)) -> Text {
+    Text::new(
+        format!("{because}no network is set up; the node's text console does it later (OS-BOOT-005)"),
+        format!("{chinese}不设置网络；以后可在节点的文本控制台设置 (OS-BOOT-005)"),
+    )
 }
 
 /// Without any answer: DHCP on the first card that has a link.
-fn by_default(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Problem>) -> (Network, Vec<String>) {
+fn by_default(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Problem>) -> (Network, Vec<Text>) {
     if let Some(wanted) = &answers.management
         && facts.nic(wanted).is_none()
     {
-        problems.push(Problem::new("network.management", format!("there is no card {wanted}"), cards(facts)));
+        problems.push(Problem::new(
+            "network.management",
+            text!("there is no card {wanted}", "没有网卡 {wanted}"),
+            cards(facts),
+        ));
         return (Network::default(), Vec::new());
     }
     let wanted = answers.management.as_deref().and_then(|wanted| facts.nic(wanted));
     let Some(card) = wanted.or_else(|| facts.nics.iter().find(|nic| nic.carrier)) else {
-        return (Network::default(), vec![format!("no card has a link: {}", without_network())]);
+        return (Network::default(), vec![without_network(("no card has a link: ", "没有网卡连接了网线："))]);
     };
     let mut link = Link::new(Kind::Nic(Nic { mac: card.mac }));
     link.ip.dhcp = Dhcp::Ipv4;
@@ -85,12 +98,15 @@ fn by_default(answers: &NetworkAnswers, facts: &Facts, problems: &mut Vec<Proble
     (Network { management: Some(card.name.clone()), links, ..Network::default() }, Vec::new())
 }
 
-fn cards(facts: &Facts) -> String {
+fn cards(facts: &Facts) -> Text {
     let names: Vec<&str> = facts.nics.iter().map(|nic| nic.name.as_str()).collect();
     if names.is_empty() {
-        return "this machine has no network card; write network.none = true".to_owned();
+        return text!(
+            "this machine has no network card; write network.none = true",
+            "本机没有网卡；请写 network.none = true"
+        );
     }
-    format!("cards of this machine: {}", names.join(", "))
+    text!("cards of this machine: {}", "本机的网卡：{}", names.join(", "))
 }
 
 struct Build<'a> {
@@ -105,7 +121,7 @@ impl Build<'_> {
     /// The name of a card; it is part of the network from now on.
     fn card(&mut self, name_or_mac: &str, key: &str) -> Option<String> {
         let Some(NicFacts { name, mac, .. }) = self.facts.nic(name_or_mac) else {
-            let rule = format!("there is no card {name_or_mac}");
+            let rule = text!("there is no card {name_or_mac}", "没有网卡 {name_or_mac}");
             self.problems.push(Problem::new(key, rule, cards(self.facts)));
             return None;
         };
@@ -119,7 +135,11 @@ impl Build<'_> {
     /// Says what a card is for; once only.
     fn describe(&mut self, name: &str, key: &str, change: impl FnOnce(&mut Link)) {
         if self.keys.iter().any(|(known, by)| known == name && by != key) {
-            self.problems.push(Problem::new(key, format!("{name} is described twice"), "describe it once"));
+            self.problems.push(Problem::new(
+                key,
+                text!("{name} is described twice", "{name} 被描述了两次"),
+                text!("describe it once", "请只描述一次"),
+            ));
         }
         if let Some(link) = self.network.links.get_mut(name) {
             change(link);
@@ -128,7 +148,11 @@ impl Build<'_> {
 
     fn add(&mut self, name: String, key: String, link: Link) {
         if self.network.links.contains_key(&name) || self.facts.nics.iter().any(|nic| nic.name == name) {
-            self.problems.push(Problem::new(&key, format!("there is a {name} already"), "choose another name"));
+            self.problems.push(Problem::new(
+                &key,
+                text!("there is a {name} already", "已经有 {name}"),
+                text!("choose another name", "请换一个名称"),
+            ));
             return;
         }
         self.keys.push((name.clone(), key));
@@ -138,7 +162,7 @@ impl Build<'_> {
     fn bond(&mut self, answers: &BondAnswers, key: &str) {
         let mut members = BTreeSet::new();
         if answers.members.is_empty() {
-            let rule = "a bond needs cards";
+            let rule = text!("a bond needs cards", "绑定口需要网卡");
             self.problems.push(Problem::new(format!("{key}.members"), rule, cards(self.facts)));
         }
         for (at, member) in answers.members.iter().enumerate() {
@@ -146,7 +170,11 @@ impl Build<'_> {
             if let Some(name) = self.card(member, &key)
                 && !members.insert(name.clone())
             {
-                self.problems.push(Problem::new(key, format!("{name} is there twice"), "name each card once"));
+                self.problems.push(Problem::new(
+                    key,
+                    text!("{name} is there twice", "{name} 出现了两次"),
+                    text!("name each card once", "每块网卡只写一次"),
+                ));
             }
         }
         let primary = answers
@@ -181,8 +209,12 @@ impl Build<'_> {
             let family = if gateway.is_ipv4() { "IPv4" } else { "IPv6" };
             let key = format!("{key}.ip.gateways[{at}]");
             if answers.gateways[..at].iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
-                let rule = format!("there is a gateway for {family} already");
-                self.problems.push(Problem::new(key, rule, "write one for each of IPv4 and IPv6"));
+                let rule = text!("there is a gateway for {family} already", "{family} 已有网关");
+                self.problems.push(Problem::new(
+                    key,
+                    rule,
+                    text!("write one for each of IPv4 and IPv6", "IPv4 和 IPv6 各写一个"),
+                ));
                 continue;
             }
             let everywhere = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
@@ -204,14 +236,25 @@ impl Build<'_> {
             let name = self.facts.nic(wanted).map_or(wanted, |nic| &nic.name).to_owned();
             match self.network.links.get(&name) {
                 Some(link) if link.ip.addresses.is_empty() && link.ip.dhcp.is_off() => {
-                    let rule = format!("{name} carries the management network and has no address");
-                    self.problems.push(Problem::new("network.management", rule, "give it one, or switch DHCP on"));
+                    let rule = text!(
+                        "{name} carries the management network and has no address",
+                        "{name} 承载管理网络，却没有地址"
+                    );
+                    self.problems.push(Problem::new(
+                        "network.management",
+                        rule,
+                        text!("give it one, or switch DHCP on", "请给它地址，或启用 DHCP"),
+                    ));
                 }
                 Some(_) => {}
                 None => {
                     let known: Vec<&str> = self.network.links.keys().map(String::as_str).collect();
-                    let way_out = format!("name one of {}", known.join(", "));
-                    self.problems.push(Problem::new("network.management", format!("there is no {name}"), way_out));
+                    let way_out = text!("name one of {}", "请指明其中之一：{}", known.join(", "));
+                    self.problems.push(Problem::new(
+                        "network.management",
+                        text!("there is no {name}", "没有 {name}"),
+                        way_out,
+                    ));
                 }
             }
             self.network.management = Some(name);
@@ -229,9 +272,12 @@ impl Build<'_> {
             [] => {}
             _ => {
                 let names: Vec<&str> = with_address.iter().map(|name| name.as_str()).collect();
-                let rule =
-                    format!("{} have addresses, and one of them carries the management network", names.join(", "));
-                self.problems.push(Problem::new("network.management", rule, "name it"));
+                let rule = text!(
+                    "{} have addresses, and one of them carries the management network",
+                    "{} 都有地址，其中一个承载管理网络",
+                    names.join(", ")
+                );
+                self.problems.push(Problem::new("network.management", rule, text!("name it", "请指明它")));
             }
         }
     }
@@ -261,15 +307,16 @@ impl Build<'_> {
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<Text> {
         let mut warnings = Vec::new();
         for name in self.network.links.keys() {
             if self.facts.nics.iter().any(|nic| nic.name == *name && !nic.carrier) {
-                warnings.push(format!("{name} has no link at the moment (OS-NET-015)"));
+                warnings
+                    .push(text!("{name} has no link at the moment (OS-NET-015)", "{name} 目前没有连接 (OS-NET-015)"));
             }
         }
         if self.network.management.is_none() {
-            warnings.push(format!("nothing has an address: {}", without_network()));
+            warnings.push(without_network(("nothing has an address: ", "没有任何地址：")));
         }
         warnings
     }

@@ -7,7 +7,7 @@ use node_manager_types::enrolment::Code;
 use serde::Serialize;
 
 use crate::{
-    answers::{Answers, End, JoinAnswers},
+    answers::{Answers, End, JoinAnswers, Language},
     facts::{Facts, Firmware},
     manifest::{Layer, Manifest, Repository, Role},
     network::network,
@@ -15,11 +15,14 @@ use crate::{
     size::{GIB, MIB, Size},
     storage::{Erased, Storage, needed_by_root, storage},
     system::{Login, System, is_domain, login, system},
+    text,
+    text::Text,
 };
 
 mod show;
 mod step;
 
+pub use show::Weight;
 pub use step::{Step, StepId};
 
 /// Everything that will be done.
@@ -32,7 +35,7 @@ pub struct InstallPlan {
     /// Disks that are erased, and what is lost.
     pub erases: Vec<Erased>,
     /// What is unusual and still possible, a line each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Text>,
     /// Partitions, volumes, file systems.
     pub storage: Storage,
     /// Names and time.
@@ -107,7 +110,12 @@ pub fn plan(answers: &Answers, facts: &Facts, manifest: &Manifest) -> Result<Ins
     let (Some((storage, erases)), true) = (divided, problems.is_empty()) else { return Err(problems) };
     let mut warnings = warnings(role, facts);
     warnings.extend(network_warnings);
-    warnings.extend(erases.iter().flat_map(|erased| &erased.breaks).map(|line| format!("this breaks {line}")));
+    warnings.extend(
+        erases
+            .iter()
+            .flat_map(|erased| &erased.breaks)
+            .map(|line| Text::new(format!("this breaks {line}"), format!("这会破坏{}", line.of(Language::Chinese)))),
+    );
     Ok(InstallPlan {
         product: format!("{} {}", manifest.product, manifest.version),
         role,
@@ -146,15 +154,29 @@ pub fn reached_as(answers: &Answers, facts: &Facts) -> (Option<String>, Option<S
 /// Checks the cloud to join; problems go to the list.
 fn join(answers: &JoinAnswers, role: Role, problems: &mut Vec<Problem>) -> Join {
     if !matches!(role, Role::Compute | Role::Storage) {
-        let rule = format!("a node with the role {role} joins no cloud");
-        problems.push(Problem::new("join", rule, "leave it out, or choose the role compute or storage"));
+        let rule = text!("a node with the role {role} joins no cloud", "角色为 {role} 的节点不加入云平台");
+        problems.push(Problem::new(
+            "join",
+            rule,
+            text!("leave it out, or choose the role compute or storage", "请去掉此项，或选择角色 compute 或 storage"),
+        ));
     }
     if !is_service(&answers.address) {
-        let rule = format!("{:?} is neither an address nor a name", answers.address);
-        problems.push(Problem::new("join.address", rule, "write 192.0.2.1, cloud.example.org or [2001:db8::1]:8080"));
+        let rule = text!("{:?} is neither an address nor a name", "{:?} 既不是地址也不是名称", answers.address);
+        problems.push(Problem::new(
+            "join.address",
+            rule,
+            text!(
+                "write 192.0.2.1, cloud.example.org or [2001:db8::1]:8080",
+                "请写成 192.0.2.1、cloud.example.org 或 [2001:db8::1]:8080"
+            ),
+        ));
     }
     if let Some(Err(rule)) = answers.code.as_ref().map(|code| code.parse::<Code>()) {
-        let way_out = "write the code as the management service showed it, or leave it out and add the node later";
+        let way_out = text!(
+            "write the code as the management service showed it, or leave it out and add the node later",
+            "请按管理服务显示的内容输入代码，或留空并在以后添加该节点"
+        );
         problems.push(Problem::new("join.code", rule.to_string(), way_out));
     }
     Join { address: answers.address.clone(), code: answers.code.is_some() }
@@ -171,15 +193,19 @@ fn is_service(text: &str) -> bool {
 
 fn layers(role: Option<Role>, manifest: &Manifest, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let offered: Vec<&str> = manifest.roles.iter().map(|entry| entry.role.word()).collect();
-    let way_out = format!("choose one of {}", offered.join(", "));
+    let way_out = text!("choose one of {}", "请选择其中之一：{}", offered.join(", "));
     let Some(role) = role else {
-        problems.push(Problem::new("role", "every node has a role", way_out));
+        problems.push(Problem::new("role", text!("every node has a role", "每个节点都要有一个角色"), way_out));
         return Vec::new();
     };
     match manifest.layers_of(role) {
         Some(layers) => layers.into_iter().cloned().collect(),
         None => {
-            problems.push(Problem::new("role", format!("this medium does not install the role {role}"), way_out));
+            problems.push(Problem::new(
+                "role",
+                text!("this medium does not install the role {role}", "此安装介质不包含角色 {role}"),
+                way_out,
+            ));
             Vec::new()
         }
     }
@@ -192,16 +218,23 @@ fn boot(facts: &Facts) -> Boot {
     Boot { firmware: facts.firmware, arguments, serial: facts.serial.clone() }
 }
 
-fn warnings(role: Role, facts: &Facts) -> Vec<String> {
+fn warnings(role: Role, facts: &Facts) -> Vec<Text> {
     let mut warnings = Vec::new();
     // 8 GB are sold as 8 GiB, of which the firmware keeps some.
     let least = if role == Role::Management { 8 * GIB - 512 * MIB } else { 2 * GIB - 256 * MIB };
     if facts.memory < least {
-        warnings.push(format!("this machine has {} of memory, which is little (F-025)", Size(facts.memory)));
+        warnings.push(text!(
+            "this machine has {} of memory, which is little (F-025)",
+            "本机内存只有 {}，偏少 (F-025)",
+            Size(facts.memory)
+        ));
     }
     if !facts.virtualisation && role != Role::Expert {
-        let what = "this machine cannot run VMs in hardware: switch VT-x or AMD-V on in its firmware (F-026)";
-        warnings.push(what.to_owned());
+        let what = text!(
+            "this machine cannot run VMs in hardware: switch VT-x or AMD-V on in its firmware (F-026)",
+            "本机不能用硬件运行虚拟机：请在固件中开启 VT-x 或 AMD-V (F-026)"
+        );
+        warnings.push(what);
     }
     warnings
 }

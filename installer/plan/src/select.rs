@@ -1,39 +1,46 @@
 //! Which disk an answer means, and whether it can be used.
 
 use crate::{
+    answers::Language,
     facts::{Disk, Facts},
     size::Size,
+    text,
+    text::Text,
 };
 
 /// Why nothing was selected: the rule and the way out.
-pub(crate) type Refusal = (String, String);
+pub(crate) type Refusal = (Text, Text);
 
 /// What makes a disk unusable, whoever names it.
-pub fn obstacle(disk: &Disk) -> Option<String> {
+pub fn obstacle(disk: &Disk) -> Option<Text> {
     if disk.medium {
-        return Some("the installer was started from it".to_owned());
+        return Some(text!("the installer was started from it", "安装程序从它启动"));
     }
     if disk.read_only {
-        return Some("it takes no writes".to_owned());
+        return Some(text!("it takes no writes", "它是只读的"));
     }
     if !disk.in_use.is_empty() {
-        return Some(format!("it is in use: {}", disk.in_use.join(", ")));
+        return Some(text!("it is in use: {}", "它正在使用中：{}", disk.in_use.join(", ")));
     }
     if disk.is_path_of_multipath() {
-        return Some("it is one of several paths to a disk of a storage array (multipath)".to_owned());
+        return Some(text!(
+            "it is one of several paths to a disk of a storage array (multipath)",
+            "它是通往存储阵列磁盘的多条路径之一 (multipath)"
+        ));
     }
     None
 }
 
 /// Why a disk is not taken by itself.
-fn obstacle_for_auto(disk: &Disk, smallest: u64) -> Option<String> {
+fn obstacle_for_auto(disk: &Disk, smallest: u64) -> Option<Text> {
     if let Some(reason) = obstacle(disk) {
         return Some(reason);
     }
     if disk.removable || disk.transport.as_deref() == Some("usb") {
-        return Some("it can be pulled out".to_owned());
+        return Some(text!("it can be pulled out", "它可以被拔出"));
     }
-    (disk.bytes < smallest).then(|| format!("it has {}, and {} are needed", Size(disk.bytes), Size(smallest)))
+    (disk.bytes < smallest)
+        .then(|| text!("it has {}, and {} are needed", "它有 {}，而需要 {}", Size(disk.bytes), Size(smallest)))
 }
 
 /// Every disk that could be taken without being named, in the order of the facts.
@@ -45,7 +52,11 @@ pub fn usable(facts: &Facts, smallest: u64) -> Vec<&Disk> {
 pub(crate) fn select<'a>(answer: &str, facts: &'a Facts, smallest: u64) -> Result<&'a Disk, Refusal> {
     let disk = find(answer, facts, smallest)?;
     if let Some(reason) = obstacle(disk) {
-        return Err((format!("{} cannot be used: {reason}", disk.path), other_disk(facts, smallest)));
+        let rule = Text::new(
+            format!("{} cannot be used: {reason}", disk.path),
+            format!("{} 不能使用：{}", disk.path, reason.of(Language::Chinese)),
+        );
+        return Err((rule, other_disk(facts, smallest)));
     }
     Ok(disk)
 }
@@ -69,15 +80,16 @@ fn find<'a>(answer: &str, facts: &'a Facts, smallest: u64) -> Result<&'a Disk, R
             let partition = facts.disks.iter().find(|disk| disk.contents.iter().any(|part| part.device == answer));
             match partition {
                 Some(disk) => Err((
-                    format!("{answer} is a partition, and a whole disk is needed"),
-                    format!("write {}", disk.path),
+                    text!("{answer} is a partition, and a whole disk is needed", "{answer} 是分区，而需要整个磁盘"),
+                    text!("write {}", "请写 {}", disk.path),
                 )),
-                None => Err((format!("there is no disk {answer}"), other_disk(facts, smallest))),
+                None => Err((text!("there is no disk {answer}", "没有磁盘 {answer}"), other_disk(facts, smallest))),
             }
         }
         _ => {
             let paths = paths(&found);
-            Err((format!("{answer} means {} disks: {paths}", found.len()), "name one by its path".to_owned()))
+            let rule = text!("{answer} means {} disks: {paths}", "{answer} 对应 {} 块磁盘：{paths}", found.len());
+            Err((rule, text!("name one by its path", "请用路径指明其中一块")))
         }
     }
 }
@@ -93,18 +105,31 @@ fn auto(facts: &Facts, smallest: u64) -> Result<&Disk, Refusal> {
     match usable[..] {
         [disk] => Ok(disk),
         [] => {
-            let reasons: Vec<String> = facts
-                .disks
-                .iter()
-                .filter_map(|disk| Some(format!("{} ({})", disk.path, obstacle_for_auto(disk, smallest)?)))
-                .collect();
-            let seen = if reasons.is_empty() { "none was found".to_owned() } else { reasons.join(", ") };
-            let way_out = format!("connect a disk of {} or more, or name one", Size(smallest));
-            Err((format!("no disk can be used: {seen}"), way_out))
+            let reasons = |language| {
+                let disks = facts.disks.iter();
+                let reasons = disks.filter_map(|disk| Some((&disk.path, obstacle_for_auto(disk, smallest)?)));
+                let reasons: Vec<String> =
+                    reasons.map(|(path, reason)| format!("{path} ({})", reason.of(language))).collect();
+                reasons.join(", ")
+            };
+            let rule = if facts.disks.is_empty() {
+                text!("no disk can be used: none was found", "没有可用的磁盘：没有找到磁盘")
+            } else {
+                Text::new(
+                    format!("no disk can be used: {}", reasons(Language::English)),
+                    format!("没有可用的磁盘：{}", reasons(Language::Chinese)),
+                )
+            };
+            let way_out = text!(
+                "connect a disk of {} or more, or name one",
+                "请接上不小于 {} 的磁盘，或指明一块",
+                Size(smallest)
+            );
+            Err((rule, way_out))
         }
         _ => Err((
-            format!("{} disks can be used: {}", usable.len(), described(&usable)),
-            "name one, or write size:largest or size:smallest".to_owned(),
+            text!("{} disks can be used: {}", "有 {} 块磁盘可用：{}", usable.len(), described(&usable)),
+            text!("name one, or write size:largest or size:smallest", "请指明一块，或写 size:largest 或 size:smallest"),
         )),
     }
 }
@@ -129,10 +154,17 @@ fn by_size<'a>(rule: &str, facts: &'a Facts, smallest: u64) -> Result<&'a Disk, 
     };
     match matching[..] {
         [disk] => Ok(disk),
-        [] => Err((format!("no usable disk is size:{rule}"), other_disk(facts, smallest))),
+        [] => {
+            Err((text!("no usable disk is size:{rule}", "没有可用磁盘符合 size:{rule}"), other_disk(facts, smallest)))
+        }
         _ => Err((
-            format!("size:{rule} fits {} disks: {}", matching.len(), described(&matching)),
-            "name one by path, serial: or wwn:".to_owned(),
+            text!(
+                "size:{rule} fits {} disks: {}",
+                "有 {} 块磁盘符合 size:{rule}：{}",
+                matching.len(),
+                described(&matching)
+            ),
+            text!("name one by path, serial: or wwn:", "请用路径、serial: 或 wwn: 指明其中一块"),
         )),
     }
 }
@@ -142,14 +174,20 @@ fn extreme<'a>(disks: &[&'a Disk], bytes: Option<u64>) -> Vec<&'a Disk> {
 }
 
 fn wrong_rule(cause: &dyn std::fmt::Display) -> Refusal {
-    (cause.to_string(), "write size:largest, size:smallest, size:>=200 GB or size:<=1 TiB".to_owned())
+    (
+        cause.to_string().into(),
+        text!(
+            "write size:largest, size:smallest, size:>=200 GB or size:<=1 TiB",
+            "请写 size:largest、size:smallest、size:>=200 GB 或 size:<=1 TiB"
+        ),
+    )
 }
 
-fn other_disk(facts: &Facts, smallest: u64) -> String {
+fn other_disk(facts: &Facts, smallest: u64) -> Text {
     let usable = usable(facts, smallest);
     match usable.is_empty() {
-        true => format!("connect a disk of {} or more", Size(smallest)),
-        false => format!("disks that can be used: {}", described(&usable)),
+        true => text!("connect a disk of {} or more", "请接上不小于 {} 的磁盘", Size(smallest)),
+        false => text!("disks that can be used: {}", "可用的磁盘：{}", described(&usable)),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     problem::Problem,
     select,
     size::{GIB, MIB, Size},
+    text,
 };
 
 mod leftovers;
@@ -181,12 +182,22 @@ pub(crate) fn storage(
     let disk = &answers.disk;
     let before = problems.len();
     if disk.table == TableKind::Mbr && facts.firmware == Firmware::Uefi {
-        let rule = "this machine was started by UEFI firmware, which is installed with GPT (OS-DISK-002)";
-        problems.push(Problem::new("disk.table", rule, "leave disk.table out, or start the medium in BIOS mode"));
+        let rule = text!(
+            "this machine was started by UEFI firmware, which is installed with GPT (OS-DISK-002)",
+            "本机以 UEFI 固件启动，须使用 GPT 安装 (OS-DISK-002)"
+        );
+        problems.push(Problem::new(
+            "disk.table",
+            rule,
+            text!(
+                "leave disk.table out, or start the medium in BIOS mode",
+                "请去掉 disk.table，或以 BIOS 模式启动安装介质"
+            ),
+        ));
     }
     if disk.snapshots > 50 {
-        let rule = format!("{} % of the space would stay free", disk.snapshots);
-        problems.push(Problem::new("disk.snapshots", rule, "0 to 50 percent are possible"));
+        let rule = text!("{} % of the space would stay free", "将有 {} % 的空间空闲", disk.snapshots);
+        problems.push(Problem::new("disk.snapshots", rule, text!("0 to 50 percent are possible", "可以是 0 到 50")));
     }
     misplaced(answers, problems);
     let smallest = parts::smallest(answers, facts.firmware, needed);
@@ -237,15 +248,23 @@ fn misplaced(answers: &Answers, problems: &mut Vec<Problem>) {
     let sizes = [("boot", disk.boot), ("efi", disk.efi), ("swap", disk.swap), ("root", disk.root)];
     if disk.layout != Layout::Guided {
         for (key, _) in sizes.iter().filter(|(_, size)| size.is_some()) {
-            let rule = "this size is for the guided layout";
-            problems.push(Problem::new(format!("disk.{key}"), rule, "write disk.layout = \"guided\", or leave it out"));
+            let rule = text!("this size is for the guided layout", "此大小用于引导式分区");
+            problems.push(Problem::new(
+                format!("disk.{key}"),
+                rule,
+                text!("write disk.layout = \"guided\", or leave it out", "请写 disk.layout = \"guided\"，或去掉此项"),
+            ));
         }
     }
     let lists = [("partition", disk.partition.is_empty()), ("volume", disk.volume.is_empty())];
     if disk.layout != Layout::Manual {
         for (key, _) in lists.iter().filter(|(_, empty)| !empty) {
-            let rule = "it is for the manual layout";
-            problems.push(Problem::new(format!("disk.{key}"), rule, "write disk.layout = \"manual\", or leave it out"));
+            let rule = text!("it is for the manual layout", "此项用于手动分区");
+            problems.push(Problem::new(
+                format!("disk.{key}"),
+                rule,
+                text!("write disk.layout = \"manual\", or leave it out", "请写 disk.layout = \"manual\"，或去掉此项"),
+            ));
         }
     }
 }
@@ -253,26 +272,57 @@ fn misplaced(answers: &Answers, problems: &mut Vec<Problem>) {
 fn limits(disk: &Disk, answers: &Answers, problems: &mut Vec<Problem>) {
     let limit = MBR_SECTORS * u64::from(disk.logical_sector);
     if answers.disk.table == TableKind::Mbr && disk.bytes > limit {
-        let rule =
-            format!("{} has {}, and this table ends at {} (OS-DISK-006)", disk.path, Size(disk.bytes), Size(limit));
-        problems.push(Problem::new("disk.table", rule, "leave disk.table out: GPT has no such limit, with BIOS too"));
+        let rule = text!(
+            "{} has {}, and this table ends at {} (OS-DISK-006)",
+            "{} 有 {}，而这种分区表只到 {} (OS-DISK-006)",
+            disk.path,
+            Size(disk.bytes),
+            Size(limit)
+        );
+        problems.push(Problem::new(
+            "disk.table",
+            rule,
+            text!(
+                "leave disk.table out: GPT has no such limit, with BIOS too",
+                "请去掉 disk.table：GPT 没有此限制，BIOS 下也一样"
+            ),
+        ));
     }
     if disk.logical_sector == 0 || !MIB.is_multiple_of(u64::from(disk.logical_sector)) {
-        let rule = format!("{} has sectors of {} bytes", disk.path, disk.logical_sector);
-        problems.push(Problem::new("disk.device", rule, "use a disk with sectors of 512 or 4096 bytes"));
+        let rule = text!("{} has sectors of {} bytes", "{} 的扇区为 {} 字节", disk.path, disk.logical_sector);
+        problems.push(Problem::new(
+            "disk.device",
+            rule,
+            text!("use a disk with sectors of 512 or 4096 bytes", "请使用扇区为 512 或 4096 字节的磁盘"),
+        ));
     }
 }
 
 fn consent(chosen: &[&Disk], answers: &Answers, problems: &mut Vec<Problem>) {
     let paths = chosen.iter().map(|disk| disk.path.as_str()).collect::<Vec<_>>().join(", ");
     if !answers.disk.erase {
-        let rule = format!("everything on {paths} would be destroyed, and nothing says that it may be");
-        problems.push(Problem::new("disk.erase", rule, "name the disk in disk.device and write disk.erase = true"));
+        let rule = text!(
+            "everything on {paths} would be destroyed, and nothing says that it may be",
+            "{paths} 上的全部数据将被销毁，而没有任何说明允许这样做"
+        );
+        problems.push(Problem::new(
+            "disk.erase",
+            rule,
+            text!(
+                "name the disk in disk.device and write disk.erase = true",
+                "请在 disk.device 指明磁盘，并写 disk.erase = true"
+            ),
+        ));
     } else if answers.disk.device == "auto"
         && let Some(disk) = chosen.iter().find(|disk| !disk.is_blank())
     {
-        let rule = format!("{} is not empty, and `auto` destroys nothing", disk.path);
-        let way_out = format!("write disk.device = {:?} if what is on it is not needed any more", disk.path);
+        let rule =
+            text!("{} is not empty, and `auto` destroys nothing", "{} 不是空盘，而 `auto` 不会销毁任何数据", disk.path);
+        let way_out = text!(
+            "write disk.device = {:?} if what is on it is not needed any more",
+            "如果不再需要其上的数据，请写 disk.device = {:?}",
+            disk.path
+        );
         problems.push(Problem::new("disk.device", rule, way_out));
     }
 }

@@ -8,6 +8,8 @@ use crate::{
     facts::Facts,
     manifest::Role,
     problem::Problem,
+    text,
+    text::Text,
 };
 
 /// Settings of the installed system.
@@ -46,19 +48,30 @@ pub(crate) fn system(answers: &Answers, role: Role, facts: &Facts, problems: &mu
     let zone = &answers.time.zone;
     let known = facts.time_zones.is_empty() || facts.time_zones.iter().any(|known| known == zone);
     if !known || !is_zone(zone) {
-        let way_out = "write it as Asia/Shanghai; timedatectl list-timezones shows all";
-        problems.push(Problem::new("time.zone", format!("there is no time zone {zone:?}"), way_out));
+        let way_out = text!(
+            "write it as Asia/Shanghai; timedatectl list-timezones shows all",
+            "请写成 Asia/Shanghai 的形式；timedatectl list-timezones 列出全部时区"
+        );
+        problems.push(Problem::new("time.zone", text!("there is no time zone {zone:?}", "没有时区 {zone:?}"), way_out));
     }
     for (at, server) in answers.time.ntp.iter().enumerate() {
         if server.parse::<std::net::IpAddr>().is_err() && !is_domain(server) {
-            let rule = format!("{server:?} is neither a host name nor an address");
-            problems.push(Problem::new(format!("time.ntp[{at}]"), rule, "write pool.ntp.org or 192.0.2.1"));
+            let rule = text!("{server:?} is neither a host name nor an address", "{server:?} 既不是主机名也不是地址");
+            problems.push(Problem::new(
+                format!("time.ntp[{at}]"),
+                rule,
+                text!("write pool.ntp.org or 192.0.2.1", "请写成 pool.ntp.org 或 192.0.2.1"),
+            ));
         }
     }
     let keyboard = answers.keyboard.clone().unwrap_or_else(|| "us".to_owned());
     if !(2..=20).contains(&keyboard.len()) || !keyboard.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
-        let rule = format!("{keyboard:?} is no keyboard layout");
-        problems.push(Problem::new("keyboard", rule, "write us, de, fr, cn or another layout of X"));
+        let rule = text!("{keyboard:?} is no keyboard layout", "{keyboard:?} 不是键盘布局");
+        problems.push(Problem::new(
+            "keyboard",
+            rule,
+            text!("write us, de, fr, cn or another layout of X", "请写 us、de、fr、cn 或 X 的其他布局"),
+        ));
     }
     System { host_name, time_zone: zone.clone(), ntp: answers.time.ntp.clone(), language: answers.language, keyboard }
 }
@@ -66,32 +79,49 @@ pub(crate) fn system(answers: &Answers, role: Role, facts: &Facts, problems: &mu
 /// Checks the ways to log in.
 pub(crate) fn login(answers: &LoginAnswers, problems: &mut Vec<Problem>) -> Login {
     if answers.password.is_some() && answers.password_hash.is_some() {
-        let rule = "a password and a hash are given";
-        problems.push(Problem::new("login.password_hash", rule, "leave out one of the two"));
+        let rule = text!("a password and a hash are given", "同时给出了密码和散列");
+        problems.push(Problem::new("login.password_hash", rule, text!("leave out one of the two", "请去掉其中一个")));
     }
     if answers.password.as_deref().is_some_and(|password| password.is_empty() || password.contains(['\n', '\0'])) {
-        let rule = "it is empty or has characters that no terminal can type";
-        problems.push(Problem::new("login.password", rule, "choose another password"));
+        let rule =
+            text!("it is empty or has characters that no terminal can type", "密码为空，或含有终端无法输入的字符");
+        problems.push(Problem::new("login.password", rule, text!("choose another password", "请换一个密码")));
     }
     if answers.password_hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
-        let rule = "this is no whole hash of crypt(5): a character may be lost";
+        let rule = text!(
+            "this is no whole hash of crypt(5): a character may be lost",
+            "这不是完整的 crypt(5) 散列：可能缺了字符"
+        );
         problems.push(Problem::new(
             "login.password_hash",
             rule,
-            "make one with `mkpasswd -m sha-512` or `openssl passwd -6`",
+            text!(
+                "make one with `mkpasswd -m sha-512` or `openssl passwd -6`",
+                "用 `mkpasswd -m sha-512` 或 `openssl passwd -6` 生成"
+            ),
         ));
     }
     for (at, key) in answers.ssh_keys.iter().enumerate() {
         if !is_ssh_key(key) {
-            let rule = "this is no public SSH key";
-            let way_out = "write the line of a .pub file, such as `ssh-ed25519 AAAA... name`";
+            let rule = text!("this is no public SSH key", "这不是 SSH 公钥");
+            let way_out = text!(
+                "write the line of a .pub file, such as `ssh-ed25519 AAAA... name`",
+                "请写入 .pub 文件中的一行，例如 `ssh-ed25519 AAAA... name`"
+            );
             problems.push(Problem::new(format!("login.ssh_keys[{at}]"), rule, way_out));
         }
     }
     let password = answers.password.is_some() || answers.password_hash.is_some();
     if !password && answers.ssh_keys.is_empty() {
-        let rule = "nobody could log in to the node (F-016)";
-        problems.push(Problem::new("login", rule, "give login.password, login.password_hash or login.ssh_keys"));
+        let rule = text!("nobody could log in to the node (F-016)", "没有人能登录该节点 (F-016)");
+        problems.push(Problem::new(
+            "login",
+            rule,
+            text!(
+                "give login.password, login.password_hash or login.ssh_keys",
+                "请给出 login.password、login.password_hash 或 login.ssh_keys"
+            ),
+        ));
     }
     Login { password, ssh_keys: answers.ssh_keys.clone() }
 }
@@ -110,17 +140,26 @@ fn default_host_name(role: Role, facts: &Facts) -> String {
 ///
 /// # Errors
 /// The rule that it breaks and the way out.
-pub fn check_host_name(name: &str, role: Role) -> Result<(), (String, String)> {
+pub fn check_host_name(name: &str, role: Role) -> Result<(), (Text, Text)> {
     if role == Role::Management && name.contains('.') {
-        let rule = format!("{name:?} has a dot, and the message bus takes what is before it (OS-SYS-006)");
-        return Err((rule, format!("write {:?}", name.replace('.', "-"))));
+        let rule = text!(
+            "{name:?} has a dot, and the message bus takes what is before it (OS-SYS-006)",
+            "{name:?} 含有点号，而消息队列只取点号之前的部分 (OS-SYS-006)"
+        );
+        return Err((rule, text!("write {:?}", "请写成 {:?}", name.replace('.', "-"))));
     }
     if !is_domain(name) || name.len() > LONGEST_HOST_NAME {
-        let rule = format!("{name:?} is no host name");
-        return Err((rule, "use letters, digits and '-', 63 characters at most".to_owned()));
+        let rule = text!("{name:?} is no host name", "{name:?} 不是主机名");
+        return Err((
+            rule,
+            text!("use letters, digits and '-', 63 characters at most", "请使用字母、数字和 '-'，最多 63 个字符"),
+        ));
     }
     if name == "localhost" || name.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err((format!("{name:?} has a meaning of its own"), "choose another name".to_owned()));
+        return Err((
+            text!("{name:?} has a meaning of its own", "{name:?} 有特殊含义"),
+            text!("choose another name", "请换一个名称"),
+        ));
     }
     Ok(())
 }

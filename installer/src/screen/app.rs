@@ -10,6 +10,7 @@ use installer_plan::{
     plan,
     problem::Problem,
     select,
+    text::Text,
 };
 use zstack_tui::{
     look::Look,
@@ -143,7 +144,7 @@ impl Summary {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// What is being done.
-    pub about: String,
+    pub about: Text,
     /// Place of the step, and how many there are.
     pub step: (usize, usize),
     /// Percent of everything.
@@ -236,6 +237,14 @@ impl App {
     /// Everything that is open or wrong.
     pub fn draft(&self, answers: &Answers) -> Result<InstallPlan, Vec<Problem>> {
         plan(&agreed(answers), &self.facts, &self.manifest)
+    }
+
+    /// The language of the screens, as the plan knows it.
+    pub(super) fn tongue(&self) -> answers::Language {
+        match self.language {
+            Language::English => answers::Language::English,
+            Language::Chinese => answers::Language::Chinese,
+        }
     }
 
     /// Switches the language of the screens, where the terminal has its glyphs.

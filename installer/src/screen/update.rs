@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use installer_plan::{
-    answers::{Answers, End},
+    answers::{self, Answers, End},
     facts::NicFacts,
 };
 use node_manager_net::model::Network;
@@ -214,7 +214,7 @@ fn try_network(app: &mut App) -> Vec<Effect> {
             Ok(plan) => Ok(Some(plan.network)),
             Err(problems) => {
                 let own: Vec<_> = problems.iter().filter(|p| p.key.starts_with("network")).collect();
-                let wrong: Vec<_> = own.iter().map(|p| ("nics", format!("{}; {}", p.rule, p.way_out))).collect();
+                let wrong: Vec<_> = own.iter().map(|p| ("nics", p.advice(app.tongue()))).collect();
                 if wrong.is_empty() { Ok(None) } else { Err(wrong) }
             }
         }
@@ -238,7 +238,7 @@ fn try_network(app: &mut App) -> Vec<Effect> {
 
 fn on_summary(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     let Page::Summary(summary) = &mut app.page else { return Vec::new() };
-    let lines = summary.plan.to_string().lines().count();
+    let lines = summary.plan.shown(answers::Language::English).len();
     match key.code {
         KeyCode::Esc => app.page = Page::Main { at: Section::ALL.len(), said: None },
         KeyCode::PageUp | KeyCode::PageDown | KeyCode::Up | KeyCode::Down | KeyCode::Home | KeyCode::End => {

@@ -1,6 +1,6 @@
 //! Answers on the kernel's command line: `zstack.role=compute zstack.disk=/dev/sda zstack.erase=yes`.
 
-use crate::problem::Problem;
+use crate::{problem::Problem, text, text::Text};
 
 /// An answer that kernel arguments can give.
 #[derive(Debug, Clone, Copy)]
@@ -91,14 +91,22 @@ pub fn arguments(line: &str, table: &mut toml::Table) -> Result<bool, Vec<Proble
         let typed = format!("zstack.{name}");
         let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
             let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
-            let rule = "there is no such kernel argument";
-            problems.push(Problem::new(typed, rule, format!("known are zstack. with {}", names.join(", "))));
+            let rule = text!("there is no such kernel argument", "没有这个内核参数");
+            problems.push(Problem::new(
+                typed,
+                rule,
+                text!("known are zstack. with {}", "已知的是 zstack. 加上 {}", names.join(", ")),
+            ));
             continue;
         };
         found = true;
         match read(known.form, value) {
             Ok(value) => put(table, known.key, value),
-            Err(rule) => problems.push(Problem::new(typed, rule, "correct it on the kernel command line")),
+            Err(rule) => problems.push(Problem::new(
+                typed,
+                rule,
+                text!("correct it on the kernel command line", "请在内核命令行中更正"),
+            )),
         }
     }
     if problems.is_empty() { Ok(found) } else { Err(problems) }
@@ -124,18 +132,20 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn read(form: Form, text: &str) -> Result<toml::Value, String> {
+fn read(form: Form, text: &str) -> Result<toml::Value, Text> {
     match form {
         Form::Text => Ok(toml::Value::String(text.to_owned())),
         Form::List => {
             let parts = text.split(',').filter(|part| !part.is_empty());
             Ok(toml::Value::Array(parts.map(|part| toml::Value::String(part.to_owned())).collect()))
         }
-        Form::Number => text.parse().map(toml::Value::Integer).map_err(|_| format!("{text:?} is no number")),
+        Form::Number => {
+            text.parse().map(toml::Value::Integer).map_err(|_| text!("{text:?} is no number", "{text:?} 不是数字"))
+        }
         Form::Flag => match text {
             "yes" | "true" | "1" => Ok(toml::Value::Boolean(true)),
             "no" | "false" | "0" => Ok(toml::Value::Boolean(false)),
-            _ => Err(format!("{text:?} is neither yes nor no")),
+            _ => Err(text!("{text:?} is neither yes nor no", "{text:?} 既不是 yes 也不是 no")),
         },
     }
 }
@@ -227,7 +237,11 @@ mod tests {
             let mut table = toml::Table::new();
             put(&mut table, known.key, toml::Value::Datetime("1979-05-27".parse().unwrap()));
             let problems = Answers::of_table(table).err().unwrap_or_default();
-            assert!(!problems.iter().any(|p| p.rule.contains("unknown field")), "{}: {problems:?}", known.name);
+            assert!(
+                !problems.iter().any(|p| p.rule.english().contains("unknown field")),
+                "{}: {problems:?}",
+                known.name
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::InstallPlan;
-use crate::size::MIB;
+use crate::{size::MIB, text, text::Text};
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,22 +51,22 @@ pub enum StepId {
 
 impl StepId {
     /// What it does, for people.
-    pub fn about(&self) -> String {
+    pub fn about(&self) -> Text {
         match self {
-            Self::Verify => "verify the medium".to_owned(),
-            Self::Release => "stop what uses the disks".to_owned(),
-            Self::Wipe => "remove old signatures".to_owned(),
-            Self::Partition => "write partition tables".to_owned(),
-            Self::Volumes => "create volumes".to_owned(),
-            Self::Format => "create file systems".to_owned(),
-            Self::Mount => "mount file systems".to_owned(),
-            Self::Unpack(layer) => format!("unpack {layer}"),
-            Self::Repository => "copy the package repository".to_owned(),
-            Self::System => "set up the system".to_owned(),
-            Self::Network => "set up the network".to_owned(),
-            Self::Login => "set up logins".to_owned(),
-            Self::Boot => "install the boot loader".to_owned(),
-            Self::Finish => "write everything out".to_owned(),
+            Self::Verify => text!("verify the medium", "校验安装介质"),
+            Self::Release => text!("stop what uses the disks", "停用占用磁盘的内容"),
+            Self::Wipe => text!("remove old signatures", "清除旧的签名"),
+            Self::Partition => text!("write partition tables", "写入分区表"),
+            Self::Volumes => text!("create volumes", "创建逻辑卷"),
+            Self::Format => text!("create file systems", "创建文件系统"),
+            Self::Mount => text!("mount file systems", "挂载文件系统"),
+            Self::Unpack(layer) => text!("unpack {layer}", "解包 {layer}"),
+            Self::Repository => text!("copy the package repository", "复制软件包仓库"),
+            Self::System => text!("set up the system", "设置系统"),
+            Self::Network => text!("set up the network", "设置网络"),
+            Self::Login => text!("set up logins", "设置登录"),
+            Self::Boot => text!("install the boot loader", "安装引导程序"),
+            Self::Finish => text!("write everything out", "写入全部数据"),
         }
     }
 

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
+    answers::Language,
     facts::{ContentKind, Disk, Facts},
     size::Size,
+    text,
+    text::Text,
 };
 
 /// What must be stopped before the disks can be written to. It stays on disks that are not erased.
@@ -43,9 +46,9 @@ pub struct Erased {
     /// Size in bytes.
     pub bytes: u64,
     /// What is lost, a line each.
-    pub lost: Vec<String>,
+    pub lost: Vec<Text>,
     /// What stops working on disks that stay, a line each.
-    pub breaks: Vec<String>,
+    pub breaks: Vec<Text>,
 }
 
 pub(super) fn leftovers(chosen: &[&Disk]) -> Leftovers {
@@ -59,31 +62,39 @@ pub(super) fn leftovers(chosen: &[&Disk]) -> Leftovers {
 }
 
 pub(super) fn erased(disk: &Disk, facts: &Facts, chosen: &[&Disk]) -> Erased {
-    let mut lost: Vec<String> = disk.table.iter().map(|table| format!("a partition table ({table})")).collect();
+    let mut lost: Vec<Text> =
+        disk.table.iter().map(|table| text!("a partition table ({table})", "分区表 ({table})")).collect();
     let mut breaks = BTreeSet::new();
     for content in &disk.contents {
         let what = match &content.kind {
-            ContentKind::Unknown => "unknown data".to_owned(),
-            ContentKind::FileSystem { format, label: Some(label) } => format!("{format} \"{label}\""),
-            ContentKind::FileSystem { format, label: None } => format.clone(),
-            ContentKind::Lvm { group: None } => "LVM, of no volume group".to_owned(),
+            ContentKind::Unknown => text!("unknown data", "未知数据"),
+            ContentKind::FileSystem { format, label: Some(label) } => format!("{format} \"{label}\"").into(),
+            ContentKind::FileSystem { format, label: None } => format.clone().into(),
+            ContentKind::Lvm { group: None } => text!("LVM, of no volume group", "LVM，不属于卷组"),
             ContentKind::Lvm { group: Some(group) } => {
                 let others = others(facts.disks_of_group(group), chosen);
                 if !others.is_empty() {
-                    breaks.insert(format!("volume group {group}, which is on {others} too"));
+                    breaks.insert(text!(
+                        "volume group {group}, which is on {others} too",
+                        "卷组 {group}（也在 {others} 上）"
+                    ));
                 }
-                format!("LVM, of volume group {group}")
+                text!("LVM, of volume group {group}", "LVM，属于卷组 {group}")
             }
             ContentKind::Raid { array, .. } => {
                 let others = others(facts.disks_of_array(array), chosen);
                 if !others.is_empty() {
-                    breaks.insert(format!("RAID array {array}, which is on {others} too"));
+                    breaks.insert(text!(
+                        "RAID array {array}, which is on {others} too",
+                        "RAID 阵列 {array}（也在 {others} 上）"
+                    ));
                 }
-                format!("RAID, of array {array}")
+                text!("RAID, of array {array}", "RAID，属于阵列 {array}")
             }
-            ContentKind::Multipath { .. } => "a path to a storage array".to_owned(),
+            ContentKind::Multipath { .. } => text!("a path to a storage array", "通往存储阵列的路径"),
         };
-        lost.push(format!("{}: {what}, {}", content.device, Size(content.bytes)));
+        let line = |language| format!("{}: {}, {}", content.device, what.of(language), Size(content.bytes));
+        lost.push(Text::new(line(Language::English), line(Language::Chinese)));
     }
     let rank = |link: &&String| (!link.contains("/by-id/"), !link.contains("wwn-"), (*link).clone());
     Erased {

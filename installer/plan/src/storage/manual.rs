@@ -12,6 +12,8 @@ use crate::{
     problem::Problem,
     select,
     size::{MIB, Size},
+    text,
+    text::Text,
 };
 
 /// Folders that the system must have on `/` to start.
@@ -31,8 +33,12 @@ pub(super) fn storage(
     let answers = ground.answers;
     let before = problems.len();
     if answers.partition.is_empty() {
-        let rule = "a manual layout lists its partitions";
-        problems.push(Problem::new("disk.partition", rule, "list them, or write disk.layout = \"auto\""));
+        let rule = text!("a manual layout lists its partitions", "手动分区须列出各分区");
+        problems.push(Problem::new(
+            "disk.partition",
+            rule,
+            text!("list them, or write disk.layout = \"auto\"", "请列出分区，或写 disk.layout = \"auto\""),
+        ));
         return None;
     }
     // Disks in the order in which they are named, each with its partitions.
@@ -65,8 +71,9 @@ pub(super) fn storage(
         && let Some(root) = root
         && root.bytes < ground.needed
     {
-        let rule = format!("{} for /, and the role needs {}", Size(root.bytes), Size(ground.needed));
-        problems.push(Problem::new(key_of_root(ground), rule, "make it larger"));
+        let rule =
+            text!("{} for /, and the role needs {}", "/ 有 {}，而该角色需要 {}", Size(root.bytes), Size(ground.needed));
+        problems.push(Problem::new(key_of_root(ground), rule, text!("make it larger", "请增大")));
     }
     (problems.len() == before).then_some((storage.tables, storage.group))
 }
@@ -100,20 +107,28 @@ fn rules(ground: &Ground<'_>, problems: &mut Vec<Problem>) {
     for (key, format, mount) in parts.chain(volumes) {
         match mount {
             None if format.is_file_system() => {
-                let rule = format!("a part with {} is mounted somewhere", format.word());
-                problems.push(Problem::new(format!("{key}.mount"), rule, "write where"));
+                let rule = text!("a part with {} is mounted somewhere", "格式为 {} 的部分须有挂载点", format.word());
+                problems.push(Problem::new(format!("{key}.mount"), rule, text!("write where", "请写明挂载点")));
             }
             Some(_) if !format.is_file_system() => {
-                let rule = format!("{} is mounted nowhere", format.word());
-                problems.push(Problem::new(format!("{key}.mount"), rule, "leave it out"));
+                let rule = text!("{} is mounted nowhere", "{} 不能挂载", format.word());
+                problems.push(Problem::new(format!("{key}.mount"), rule, text!("leave it out", "请去掉此项")));
             }
             Some(mount) => {
                 if let Err(rule) = mount_point(mount, format) {
-                    problems.push(Problem::new(format!("{key}.mount"), rule, "choose another place or format"));
+                    problems.push(Problem::new(
+                        format!("{key}.mount"),
+                        rule,
+                        text!("choose another place or format", "请换一个位置或格式"),
+                    ));
                 }
                 if mounts.iter().any(|(other, _, _)| *other == mount) {
-                    let rule = format!("{mount} is there twice");
-                    problems.push(Problem::new(format!("{key}.mount"), rule, "choose another place"));
+                    let rule = text!("{mount} is there twice", "{mount} 出现了两次");
+                    problems.push(Problem::new(
+                        format!("{key}.mount"),
+                        rule,
+                        text!("choose another place", "请换一个位置"),
+                    ));
                 }
                 mounts.push((mount, key, format));
             }
@@ -122,27 +137,54 @@ fn rules(ground: &Ground<'_>, problems: &mut Vec<Problem>) {
     }
     let has = |wanted: &str| mounts.iter().any(|(mount, _, _)| *mount == wanted);
     if !has("/") {
-        let rule = "nothing is mounted at /";
-        problems.push(Problem::new("disk.partition", rule, "add a volume or partition with mount = \"/\""));
+        let rule = text!("nothing is mounted at /", "没有挂载到 / 的部分");
+        problems.push(Problem::new(
+            "disk.partition",
+            rule,
+            text!("add a volume or partition with mount = \"/\"", "请添加 mount = \"/\" 的卷或分区"),
+        ));
     }
     if ground.firmware == Firmware::Uefi && !has("/boot/efi") {
-        let rule = "UEFI firmware needs a partition at /boot/efi (OS-DISK-003)";
-        let way_out = "add { format = \"vfat\", mount = \"/boot/efi\", size = \"500 MiB\" }";
+        let rule = text!(
+            "UEFI firmware needs a partition at /boot/efi (OS-DISK-003)",
+            "UEFI 固件需要挂载到 /boot/efi 的分区 (OS-DISK-003)"
+        );
+        let way_out = text!(
+            "add {{ format = \"vfat\", mount = \"/boot/efi\", size = \"500 MiB\" }}",
+            "请添加 {{ format = \"vfat\", mount = \"/boot/efi\", size = \"500 MiB\" }}"
+        );
         problems.push(Problem::new("disk.partition", rule, way_out));
     }
     let lvm = answers.partition.iter().any(|part| part.format == Format::Lvm);
     if !lvm && !answers.volume.is_empty() {
-        let rule = "there are volumes, and no partition for them";
-        problems.push(Problem::new("disk.volume", rule, "add { format = \"lvm\", size = \"rest\" } to disk.partition"));
+        let rule = text!("there are volumes, and no partition for them", "列出了卷，却没有放置它们的分区");
+        problems.push(Problem::new(
+            "disk.volume",
+            rule,
+            text!(
+                "add {{ format = \"lvm\", size = \"rest\" }} to disk.partition",
+                "请在 disk.partition 中添加 {{ format = \"lvm\", size = \"rest\" }}"
+            ),
+        ));
     }
     if lvm && answers.volume.is_empty() {
-        let rule = "there is a partition for volumes, and no volume";
-        problems.push(Problem::new("disk.volume", rule, "list volumes, or take the partition out"));
+        let rule = text!("there is a partition for volumes, and no volume", "有放置卷的分区，却没有卷");
+        problems.push(Problem::new(
+            "disk.volume",
+            rule,
+            text!("list volumes, or take the partition out", "请列出卷，或去掉该分区"),
+        ));
     }
     let on_partition = answers.partition.iter().any(|part| part.mount.as_deref() == Some("/boot"));
     if !on_partition && (has("/boot") || answers.volume.iter().any(|volume| volume.mount.as_deref() == Some("/"))) {
-        let rule = "the boot loader needs /boot on a partition when / is a volume";
-        let way_out = "add { format = \"ext4\", mount = \"/boot\", size = \"1 GiB\" } to disk.partition";
+        let rule = text!(
+            "the boot loader needs /boot on a partition when / is a volume",
+            "当 / 是卷时，引导程序需要 /boot 在分区上"
+        );
+        let way_out = text!(
+            "add {{ format = \"ext4\", mount = \"/boot\", size = \"1 GiB\" }} to disk.partition",
+            "请在 disk.partition 中添加 {{ format = \"ext4\", mount = \"/boot\", size = \"1 GiB\" }}"
+        );
         problems.push(Problem::new("disk.partition", rule, way_out));
     }
     names(ground, problems);
@@ -156,16 +198,24 @@ fn names(ground: &Ground<'_>, problems: &mut Vec<Problem>) {
         let name = &volume.name;
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && (1..=64).contains(&name.len());
         if !plain {
-            let rule = format!("{name:?} is no name of a volume");
-            problems.push(Problem::new(format!("disk.volume[{at}].name"), rule, "use letters, digits and '_'"));
+            let rule = text!("{name:?} is no name of a volume", "{name:?} 不能作为卷名");
+            problems.push(Problem::new(
+                format!("disk.volume[{at}].name"),
+                rule,
+                text!("use letters, digits and '_'", "请使用字母、数字和 '_'"),
+            ));
         } else if !seen.insert(name) {
-            let rule = format!("there is a volume {name} already");
-            problems.push(Problem::new(format!("disk.volume[{at}].name"), rule, "choose another name"));
+            let rule = text!("there is a volume {name} already", "已经有名为 {name} 的卷");
+            problems.push(Problem::new(
+                format!("disk.volume[{at}].name"),
+                rule,
+                text!("choose another name", "请换一个名称"),
+            ));
         }
         rests += usize::from(volume.size == Extent::Rest);
         if rests > 1 && volume.size == Extent::Rest {
-            let rule = "another volume takes the rest already";
-            problems.push(Problem::new(format!("disk.volume[{at}].size"), rule, "write a size"));
+            let rule = text!("another volume takes the rest already", "已有另一个卷占用剩余空间");
+            problems.push(Problem::new(format!("disk.volume[{at}].size"), rule, text!("write a size", "请写明大小")));
         }
     }
 }
@@ -173,22 +223,30 @@ fn names(ground: &Ground<'_>, problems: &mut Vec<Problem>) {
 fn formats(ground: &Ground<'_>, problems: &mut Vec<Problem>) {
     for (at, volume) in ground.answers.volume.iter().enumerate() {
         if !matches!(volume.format, Format::Ext4 | Format::Xfs | Format::Swap) {
-            let rule = format!("a volume cannot hold {}", volume.format.word());
-            problems.push(Problem::new(format!("disk.volume[{at}].format"), rule, "use ext4, xfs or swap"));
+            let rule = text!("a volume cannot hold {}", "卷不能使用格式 {}", volume.format.word());
+            problems.push(Problem::new(
+                format!("disk.volume[{at}].format"),
+                rule,
+                text!("use ext4, xfs or swap", "请使用 ext4、xfs 或 swap"),
+            ));
         }
     }
     let bios_gpt = ground.firmware == Firmware::Bios && ground.answers.table == TableKind::Gpt;
     for (at, part) in ground.answers.partition.iter().enumerate() {
         if part.format == Format::BiosBoot && !bios_gpt {
-            let rule = "bios-boot is for BIOS machines with GPT";
-            problems.push(Problem::new(format!("disk.partition[{at}].format"), rule, "take it out"));
+            let rule = text!("bios-boot is for BIOS machines with GPT", "bios-boot 只用于采用 GPT 的 BIOS 机器");
+            problems.push(Problem::new(format!("disk.partition[{at}].format"), rule, text!("take it out", "请去掉它")));
         }
     }
 }
 
-fn mount_point(mount: &str, format: Format) -> Result<(), String> {
+fn mount_point(mount: &str, format: Format) -> Result<(), Text> {
     if (mount == "/boot/efi") != (format == Format::Vfat) {
-        return Err(format!("{mount} cannot be {}: vfat is for /boot/efi, and /boot/efi is vfat", format.word()));
+        return Err(text!(
+            "{mount} cannot be {}: vfat is for /boot/efi, and /boot/efi is vfat",
+            "{mount} 不能是 {}：vfat 用于 /boot/efi，而 /boot/efi 必须是 vfat",
+            format.word()
+        ));
     }
     if mount == "/" || mount == "/boot/efi" {
         return Ok(());
@@ -200,11 +258,11 @@ fn mount_point(mount: &str, format: Format) -> Result<(), String> {
             && part != ".."
     };
     let Some(below) = mount.strip_prefix('/').filter(|below| below.split('/').all(plain)) else {
-        return Err(format!("{mount:?} is no plain absolute path"));
+        return Err(text!("{mount:?} is no plain absolute path", "{mount:?} 不是普通的绝对路径"));
     };
     let first = below.split('/').next().unwrap_or_default();
     if BELONG_TO_ROOT.contains(&first) {
-        return Err(format!("{mount} must be on the same file system as /"));
+        return Err(text!("{mount} must be on the same file system as /", "{mount} 必须与 / 在同一个文件系统上"));
     }
     Ok(())
 }
@@ -229,8 +287,13 @@ fn table(
     }
     let most = if kind == TableKind::Mbr { MBR_PARTITIONS } else { GPT_PARTITIONS };
     if wanted.len() > most {
-        let rule = format!("{} would have {} partitions, and its table has room for {most}", disk.path, wanted.len());
-        problems.push(Problem::new("disk.partition", rule, "use volumes of LVM instead"));
+        let rule = text!(
+            "{} would have {} partitions, and its table has room for {most}",
+            "{} 将有 {} 个分区，而其分区表只能容纳 {most} 个",
+            disk.path,
+            wanted.len()
+        );
+        problems.push(Problem::new("disk.partition", rule, text!("use volumes of LVM instead", "请改用 LVM 卷")));
     }
     let space = whole(disk.bytes, MIB).saturating_sub(2 * MARGIN);
     let fixed = wanted.iter().fold(0_u64, |sum, (_, _, size, _)| match size {
@@ -239,12 +302,18 @@ fn table(
     });
     let rests: Vec<&String> = wanted.iter().filter(|part| part.2 == Extent::Rest).map(|part| &part.3).collect();
     for key in rests.iter().skip(1) {
-        let rule = format!("another partition of {} takes the rest already", disk.path);
-        problems.push(Problem::new(format!("{key}.size"), rule, "write a size"));
+        let rule = text!("another partition of {} takes the rest already", "{} 的另一个分区已占用剩余空间", disk.path);
+        problems.push(Problem::new(format!("{key}.size"), rule, text!("write a size", "请写明大小")));
     }
     if fixed > space {
-        let rule = format!("the partitions need {}, and {} has {}", Size(fixed), disk.path, Size(disk.bytes));
-        problems.push(Problem::new("disk.partition", rule, "make them smaller"));
+        let rule = text!(
+            "the partitions need {}, and {} has {}",
+            "各分区需要 {}，而 {} 有 {}",
+            Size(fixed),
+            disk.path,
+            Size(disk.bytes)
+        );
+        problems.push(Problem::new("disk.partition", rule, text!("make them smaller", "请减小它们")));
         return None;
     }
     let rest = space - fixed;
@@ -257,8 +326,13 @@ fn table(
         };
         let least = least(format, mount.as_deref());
         if bytes < least {
-            let rule = format!("{} is too small for {}", Size(bytes), mount.as_deref().unwrap_or(format.word()));
-            problems.push(Problem::new(format!("{key}.size"), rule, format!("{} are the least", Size(least))));
+            let rule = text!(
+                "{} is too small for {}",
+                "{} 对 {} 来说太小",
+                Size(bytes),
+                mount.as_deref().unwrap_or(format.word())
+            );
+            problems.push(Problem::new(format!("{key}.size"), rule, text!("{} are the least", "至少 {}", Size(least))));
         }
         partitions.push(Partition { number, start, bytes, format, mount });
         start += bytes;
@@ -294,8 +368,13 @@ fn group(ground: &Ground<'_>, tables: &[Table], problems: &mut Vec<Problem>) -> 
         Extent::Rest => sum,
     });
     if fixed > bytes {
-        let rule = format!("the volumes need {}, and their partitions have {}", Size(fixed), Size(bytes));
-        problems.push(Problem::new("disk.volume", rule, "make them smaller"));
+        let rule = text!(
+            "the volumes need {}, and their partitions have {}",
+            "各卷需要 {}，而其分区有 {}",
+            Size(fixed),
+            Size(bytes)
+        );
+        problems.push(Problem::new("disk.volume", rule, text!("make them smaller", "请减小它们")));
         return None;
     }
     let rest = without_share(bytes, answers.snapshots).saturating_sub(fixed);
@@ -307,11 +386,15 @@ fn group(ground: &Ground<'_>, tables: &[Table], problems: &mut Vec<Problem>) -> 
         };
         let least = least(volume.format, volume.mount.as_deref());
         if bytes < least {
-            let rule = format!("{} is too small for {}", Size(bytes), volume.name);
+            let rule = text!("{} is too small for {}", "{} 对 {} 来说太小", Size(bytes), volume.name);
             problems.push(Problem::new(
                 format!("disk.volume[{at}].size"),
                 rule,
-                format!("{} are the least; disk.snapshots keeps a share free", Size(least)),
+                text!(
+                    "{} are the least; disk.snapshots keeps a share free",
+                    "至少 {}；disk.snapshots 会保留一部分空间",
+                    Size(least)
+                ),
             ));
         }
         volumes.push(Volume { name: volume.name.clone(), bytes, format: volume.format, mount: volume.mount.clone() });

@@ -6,6 +6,7 @@ use crate::{
     facts::{Disk, Firmware, partition_path},
     problem::Problem,
     size::{MIB, Size},
+    text,
 };
 
 /// Everything that decides about a layout, except the disk.
@@ -99,13 +100,20 @@ pub(super) fn automatic(ground: &Ground<'_>, disk: &Disk, problems: &mut Vec<Pro
             _ => continue,
         };
         if *bytes < least {
-            let rule = format!("{} is too small for what goes there", Size(*bytes));
-            problems.push(Problem::new(key, rule, format!("{} are the least", Size(least))));
+            let rule = text!("{} is too small for what goes there", "{} 放不下那里的内容", Size(*bytes));
+            problems.push(Problem::new(key, rule, text!("{} are the least", "至少 {}", Size(least))));
         }
     }
     if firmware == Firmware::Bios && answers.efi.is_some() {
-        let rule = "this machine was started by BIOS and has no EFI partition (OS-DISK-004)";
-        problems.push(Problem::new("disk.efi", rule, "leave it out, or start the medium in UEFI mode"));
+        let rule = text!(
+            "this machine was started by BIOS and has no EFI partition (OS-DISK-004)",
+            "本机以 BIOS 启动，没有 EFI 分区 (OS-DISK-004)"
+        );
+        problems.push(Problem::new(
+            "disk.efi",
+            rule,
+            text!("leave it out, or start the medium in UEFI mode", "请去掉此项，或以 UEFI 模式启动安装介质"),
+        ));
     }
     let space = whole(disk.bytes, MIB).saturating_sub(2 * MARGIN);
     let last = space.saturating_sub(head.bytes());
@@ -114,28 +122,36 @@ pub(super) fn automatic(ground: &Ground<'_>, disk: &Disk, problems: &mut Vec<Pro
     let swap = swap(answers, disk.bytes, room, needed);
     let left = whole(room.saturating_sub(swap), EXTENT);
     let root = answers.root.map_or(left, |size| whole_up(size.0, EXTENT));
-    let too_small = |what: &str| {
-        let rule = format!(
-            "{} has {}; {what} {} for /, of which the role needs {}",
+    if left < needed {
+        let rule = text!(
+            "{} has {}; its parts leave {} for /, of which the role needs {}",
+            "{} 有 {}；其他分区之外给 / 留下 {}，而该角色需要 {}",
             disk.path,
             Size(disk.bytes),
             Size(left),
             Size(needed)
         );
-        Problem::new("disk.device", rule, "use a larger disk, or make the other parts smaller")
-    };
-    if left < needed {
-        problems.push(too_small("its parts leave"));
+        let way_out = text!("use a larger disk, or make the other parts smaller", "请使用更大的磁盘，或减小其他分区");
+        problems.push(Problem::new("disk.device", rule, way_out));
         return None;
     }
     if root < needed {
-        let rule = format!("{} for /, and the role needs {}", Size(root), Size(needed));
-        problems.push(Problem::new("disk.root", rule, "make it larger, or leave it out to take what is left"));
+        let rule = text!("{} for /, and the role needs {}", "/ 有 {}，而该角色需要 {}", Size(root), Size(needed));
+        problems.push(Problem::new(
+            "disk.root",
+            rule,
+            text!("make it larger, or leave it out to take what is left", "请增大，或留空以使用全部剩余空间"),
+        ));
         return None;
     }
     if root > left {
-        let rule = format!("{} for /, and {} are left on {}", Size(root), Size(left), disk.path);
-        problems.push(Problem::new("disk.root", rule, "make it smaller, or leave it out to take what is left"));
+        let rule =
+            text!("{} for /, and {} are left on {}", "/ 要 {}，而 {2} 上只剩 {1}", Size(root), Size(left), disk.path);
+        problems.push(Problem::new(
+            "disk.root",
+            rule,
+            text!("make it smaller, or leave it out to take what is left", "请减小，或留空以使用全部剩余空间"),
+        ));
         return None;
     }
     let mut start = MARGIN;

@@ -40,7 +40,7 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
         computer.press("ret").await?;
         computer.shows(title, COMMAND).await
     };
-    open(1, "Role <").await?;
+    open(1, "< management >").await?;
     computer.press("right").await?;
     computer.shows("< compute >", COMMAND).await?;
     computer.picture(&desk.picture("3-software")).await?;

@@ -1,0 +1,67 @@
+//! What people read, in both languages of the product.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::answers::Language;
+
+/// A text in English and in Chinese. Programs, logs and `{}` get the English one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text {
+    english: String,
+    chinese: String,
+}
+
+impl Text {
+    /// A text and its translation.
+    pub fn new(english: impl Into<String>, chinese: impl Into<String>) -> Self {
+        Self { english: english.into(), chinese: chinese.into() }
+    }
+
+    /// In a language.
+    pub fn of(&self, language: Language) -> &str {
+        match language {
+            Language::English => &self.english,
+            Language::Chinese => &self.chinese,
+        }
+    }
+
+    /// In English.
+    pub fn english(&self) -> &str {
+        &self.english
+    }
+}
+
+/// What others say is there in their language alone.
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { chinese: text.clone(), english: text }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self::new(text, text)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.english)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.english)
+    }
+}
+
+/// A [`Text`] of two formats with the same values; the Chinese one may name them by number to have them in another order.
+#[macro_export]
+macro_rules! text {
+    ($english:literal, $chinese:literal $(, $value:expr)* $(,)?) => {
+        $crate::text::Text::new(format!($english $(, $value)*), format!($chinese $(, $value)*))
+    };
+}
