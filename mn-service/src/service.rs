@@ -93,7 +93,7 @@ pub enum StartError {
 
 /// Opens everything and takes up interrupted jobs; serves nothing yet.
 pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
-    private_folder(&config.data_dir)?;
+    shared_folder(&config.data_dir)?;
     let unfinished = layout::unfinished_restore(&config.data_dir);
     if unfinished.exists() {
         return Err(StartError::Restoring { path: unfinished });
@@ -136,10 +136,21 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
     Ok(app)
 }
 
-fn private_folder(path: &std::path::Path) -> Result<(), StartError> {
+/// Makes the data folder. On a node that is a host as well the agent has its folders there, and what serves networks and
+/// VMs reaches its files below them under users of its own (F-023): these may pass and see no list, and every file of
+/// the service is its own.
+fn shared_folder(path: &std::path::Path) -> Result<(), StartError> {
     let at = |source| StartError::Io { what: format!("the data folder {} cannot be used", path.display()), source };
     fs::create_dir_all(path).map_err(at)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at)
+    for entry in fs::read_dir(path).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        let meta = entry.metadata().map_err(at)?;
+        if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+            let own = fs::Permissions::from_mode(meta.permissions().mode() & 0o700);
+            fs::set_permissions(entry.path(), own).map_err(at)?;
+        }
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(at)
 }
 
 /// Uuid of this node: kept in a file, because the database may be shared by several.

@@ -105,6 +105,16 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Lets everybody pass through a folder that somebody else has made for itself alone.
+fn let_pass(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(folder)?.permissions().mode();
+    if mode & 0o011 == 0o011 {
+        return Ok(());
+    }
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode | 0o011))
+}
+
 fn drivers(config: &Config, id: node_manager_types::HostId, pool: Pool, program: PathBuf) -> Result<Drivers, RunError> {
     use std::os::unix::fs::DirBuilderExt as _;
     // `x` for everybody: QEMU and dnsmasq reach their files below it, which protect themselves.
@@ -112,6 +122,7 @@ fn drivers(config: &Config, id: node_manager_types::HostId, pool: Pool, program:
         .recursive(true)
         .mode(0o711)
         .create(&config.data_dir)
+        .and_then(|()| let_pass(&config.data_dir))
         .map_err(|cause| RunError::System { what: "cannot make the data directory (key `data_dir`)", cause })?;
     let vm = Libvirt::new(&config.libvirt_uri, &config.data_dir.join("serial"))?;
     let versions = vm.clone();

@@ -4,6 +4,7 @@
 mod backup;
 mod bus;
 mod console;
+mod folder;
 mod logs;
 mod prepare;
 mod real;
