@@ -176,10 +176,10 @@ impl Client {
         deadline: Duration,
         mut watch: impl FnMut(&Progress) + Send,
     ) -> Result<serde_json::Value> {
-        self.run_watched(job, operation, deadline, &mut watch).await
+        self.until_done(job, operation, deadline, &mut watch).await
     }
 
-    async fn run_watched(
+    async fn until_done(
         &self,
         job: JobId,
         operation: Operation,
