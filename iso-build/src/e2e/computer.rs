@@ -291,6 +291,21 @@ impl Computer {
         self.press("ctrl-x").await
     }
 
+    /// Waits until the medium's boot menu is whole on every terminal: it reads keys only then. The first entry is chosen.
+    pub(super) async fn menu(&self) -> Result<()> {
+        const SECOND: &str = "Install on the serial console";
+        self.says(SECOND, MENU).await?;
+        for keys in ["down", "up"] {
+            let before = self.serial().len();
+            self.press(keys).await?;
+            // The lines that change their colour are written again.
+            let follows =
+                async || Ok(self.serial().get(before..).is_some_and(|new| new.contains(SECOND)).then_some(()));
+            until("the boot menu follows a key", MENU, follows).await?;
+        }
+        Ok(())
+    }
+
     async fn point(&self, entry: usize) -> Result<()> {
         self.says("Install on the serial console", MENU).await?;
         for _ in 0..entry {

@@ -85,6 +85,11 @@ pub(super) async fn write(tree: &Path, contents: &Contents<'_>, work: &Path, ima
     let mkimage = Program::new("chroot").arg(base.tree()).args(["grub-mkimage", "--format", "i386-pc-eltorito"]);
     let mkimage = mkimage.args(["--prefix", "/boot/grub", "--output", "/tmp/eltorito.img"]).args(CORE);
     mkimage.stdout().await.context("GRUB cannot be made")?;
+    let menu = base.tree().join("tmp/grub.cfg");
+    fs::copy(tree.join("boot/grub/grub.cfg"), &menu)?;
+    let check = Program::new("chroot").arg(base.tree()).args(["grub-script-check", "/tmp/grub.cfg"]);
+    check.stdout().await.context("GRUB does not understand the boot menu")?;
+    fs::remove_file(&menu)?;
     let made = base.tree().join("tmp/eltorito.img");
     fs::copy(&made, &core)?;
     fs::remove_file(&made)?;

@@ -21,7 +21,7 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     let hardware =
         Hardware { number: 5, firmware, memory_mib: 2048, disks: vec![disk], readonly: Vec::new(), nics: vec![nic] };
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
-    computer.says("Install on the serial console", BOOT).await?;
+    computer.menu().await?;
     computer.picture(&desk.picture("1-menu")).await?;
     computer.choose(menu::CHECK).await?;
     computer.says("root@", BOOT).await?;
