@@ -85,8 +85,7 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::RESCUE).await?;
     computer.says("root@", LIMIT).await?;
-    let begin =
-        "mkdir -p /mnt/a; mount -o ro LABEL=CLASSIC /mnt/a; setsid sh /mnt/a/install.sh >/dev/ttyS0 2>&1 </dev/null &";
+    let begin = "mkdir -p /mnt/a; mount -o ro LABEL=CLASSIC /mnt/a; (setsid sh /mnt/a/install.sh >/dev/ttyS0 2>&1 </dev/null &)";
     computer.shell(begin).await?;
     for (words, what) in [("CLASSIC-BOOTSTRAPPED", "bootstrapped"), ("CLASSIC-INSTALLED", "packages installed")] {
         let failed = async { computer.says("CLASSIC-FAILED", LIMIT).await };
