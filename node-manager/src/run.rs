@@ -204,3 +204,22 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, app: Router, closi
         tracing::debug!(?address, %cause, "a connection broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// F-023: the management service of the same node may have made the folder first.
+    #[test]
+    fn a_folder_that_was_closed_can_be_passed_through() {
+        let folder = tempfile::tempdir().unwrap();
+        for (before, after) in [(0o700, 0o711), (0o711, 0o711), (0o755, 0o755)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(before)).unwrap();
+            let_pass(folder.path()).unwrap();
+            let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, after);
+        }
+    }
+}

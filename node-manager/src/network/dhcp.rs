@@ -8,7 +8,10 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -299,6 +302,7 @@ impl Site {
     }
 
     async fn start_dnsmasq(&self) -> Result<()> {
+        reachable(&self.dhcp)?;
         let config = self.dhcp.join("dnsmasq.conf");
         self.namespace
             .inside(move || async move {
@@ -331,6 +335,25 @@ impl Site {
         };
         runs.ok_or_else(|| AgentError::new(ErrorKind::Host, message()))
     }
+}
+
+/// dnsmasq becomes a user of its own before it reads who gets which address; where it cannot, it starts all the same and
+/// answers nobody.
+fn reachable(directory: &Path) -> Result<()> {
+    for folder in directory.ancestors() {
+        let mode =
+            fs::metadata(folder).map_err(|e| io_error(format_args!("cannot look at {}", folder.display()), &e))?;
+        if mode.permissions().mode() & 0o001 == 0 {
+            let text = format!(
+                "dnsmasq's user cannot reach {}: {} lets nobody pass; chmod o+x {}",
+                directory.display(),
+                folder.display(),
+                folder.display()
+            );
+            return Err(AgentError::new(ErrorKind::Host, text));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what dnsmasq would misread or could never serve.
@@ -556,5 +579,18 @@ mod tests {
             assert!(error.kind == ErrorKind::Invalid && error.message.contains(expected), "{error} lacks {expected}");
         }
         check(&good, &[lease(10, true)]).unwrap();
+    }
+
+    /// F-023: a folder above that the management service had closed.
+    #[test]
+    fn a_server_that_could_read_nothing_is_not_started() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("dnsmasq/network");
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let error = reachable(&directory).unwrap_err().to_string();
+        assert!(error.contains(&format!("chmod o+x {}", home.path().display())), "{error}");
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        reachable(&directory).unwrap();
     }
 }

@@ -77,6 +77,13 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
             Ok(node.run(screen).await?.contains("NODE INFO").then_some(()))
         })
         .await?;
+        // Nothing is drawn over it.
+        let level = node.run("sysctl -n kernel.printk").await?;
+        ensure!(level.split_whitespace().next() == Some("3"), "messages of the kernel are on the screen: {level}");
+    }
+    if role == Some(Role::Management.word()) {
+        let held = node.run("grep CapEff /proc/$(systemctl show --property=MainPID --value mn-service)/status").await?;
+        ensure!(held.trim().ends_with("0000000000000000"), "the management service has capabilities: {held}");
     }
     let disks = node.run("lsblk -nro NAME,FSTYPE,MOUNTPOINT; swapon --show=NAME --noheadings").await?;
     ensure!(disks.contains(" /boot\n") && disks.contains("LVM2_member"), "OS-DISK-003: {disks}");
