@@ -69,6 +69,10 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
             number += 1;
             // The computer may just have switched itself off.
             let _ = computer.picture(&desk.picture(&format!("{name}-{number:02}"))).await;
+            // Emulated processors have faults of their own.
+            if computer.serial().contains("Kernel panic") {
+                return computer.last_words();
+            }
             // Entries with a screen of their own have a shell on the serial line, the others are there themselves.
             let page = match computer.serial().contains("root@") {
                 true => computer.terminal().await.unwrap_or_default(),
@@ -81,7 +85,7 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
     };
     tokio::select! {
         ended = computer.ended(INSTALL) => ended,
-        page = look => bail!("the installation failed; the screen has:\n{page}"),
+        page = look => bail!("the installation failed:\n{page}"),
     }
 }
 
