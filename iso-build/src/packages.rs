@@ -62,7 +62,8 @@ impl Feature {
             Self::Layers => &["squashfs-tools"],
             Self::Hypervisor => &["qemu-system-x86", "qemu-utils", "ovmf", "libvirt-daemon-system", "libvirt-clients"],
             Self::Network => &["iproute2", "iputils-ping", "dnsmasq-base", "nftables"],
-            Self::Database => &["mariadb-server-core", "mariadb-client-core"],
+            // The dumper is no part of the client's core.
+            Self::Database => &["mariadb-server-core", "mariadb-client-core", "mariadb-client"],
             Self::Rollout => &["openssh-server", "sudo", "udhcpc"],
             Self::Kickstart => &["python3", "python3-venv"],
             Self::Ui => &["nodejs", "npm"],
