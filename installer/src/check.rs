@@ -54,14 +54,19 @@ fn listed(root: &Path) -> Result<Vec<(PathBuf, String)>> {
             .ok_or_else(|| Error::Wrong(format!("{} has the line {line:?}; {WAY_OUT}", path.display())))?;
         Ok((inside(root, name.strip_prefix("./").unwrap_or(name))?, sha256.to_owned()))
     });
-    files.collect()
+    let files: Vec<_> = files.collect::<Result<_>>()?;
+    // Nothing to compare with is no proof of anything.
+    if files.is_empty() {
+        return Err(Error::Wrong(format!("{} names no file; {WAY_OUT}", path.display())));
+    }
+    Ok(files)
 }
 
 /// Reads every file of the list, also when one of them is wrong. `total` is told how much that is and `step` what was
 /// read since. Blocks.
 ///
 /// # Errors
-/// There is no list.
+/// There is no list, or one that cannot be used.
 pub fn check(root: &Path, total: impl FnOnce(u64), mut step: impl FnMut(u64)) -> Result<Found> {
     let files = listed(root)?;
     let mut found = Found { files: files.len(), ..Found::default() };
@@ -200,11 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_missing_or_leads_outside_is_refused() {
+    fn a_list_that_is_missing_or_empty_or_leads_outside_is_refused() {
         let folder = medium("no checksum\n");
         assert!(check(folder.path(), |_| (), |_| ()).unwrap_err().to_string().contains("no checksum"));
         std::fs::write(folder.path().join(LIST), format!("{ONE}  ../c\n")).unwrap();
         check(folder.path(), |_| (), |_| ()).unwrap_err();
+        std::fs::write(folder.path().join(LIST), "\n").unwrap();
+        assert!(check(folder.path(), |_| (), |_| ()).unwrap_err().to_string().contains("names no file"));
         std::fs::remove_file(folder.path().join(LIST)).unwrap();
         assert!(check(folder.path(), |_| (), |_| ()).unwrap_err().to_string().contains(LIST));
     }
