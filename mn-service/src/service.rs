@@ -137,8 +137,8 @@ pub async fn open(config: Config) -> Result<Arc<App>, StartError> {
 }
 
 /// Makes the data folder. On a node that is a host as well the agent has its folders there, and what serves networks and
-/// VMs reaches its files below them under users of its own (F-023): these may pass and see no list, and every file of
-/// the service is its own.
+/// VMs reaches its files below them under users of its own (F-023): these may pass and see no list. What lies
+/// here from before is closed; what the program writes is its own by the umask of `main`.
 fn shared_folder(path: &std::path::Path) -> Result<(), StartError> {
     let at = |source| StartError::Io { what: format!("the data folder {} cannot be used", path.display()), source };
     fs::create_dir_all(path).map_err(at)?;

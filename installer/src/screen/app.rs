@@ -240,7 +240,7 @@ impl App {
     }
 
     /// The language of the screens, as the plan knows it.
-    pub(super) fn tongue(&self) -> answers::Language {
+    pub(super) fn plan_language(&self) -> answers::Language {
         match self.language {
             Language::English => answers::Language::English,
             Language::Chinese => answers::Language::Chinese,

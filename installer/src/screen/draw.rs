@@ -112,7 +112,7 @@ fn open_question(app: &App, section: Section, problem: &Problem) -> String {
         Section::Root if login.password.is_none() && login.password_hash.is_none() && login.ssh_keys.is_empty() => {
             app.say(words::NEEDS_LOGIN).to_owned()
         }
-        _ => problem.advice(app.tongue()),
+        _ => problem.advice(app.plan_language()),
     }
 }
 
@@ -188,7 +188,7 @@ fn draw_summary(frame: &mut Frame<'_>, app: &App, area: Rect, summary: &Summary)
     let [text, _, ask, typed] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(area);
-    let plan = summary.plan.shown(app.tongue()).into_iter().skip(summary.scrolled);
+    let plan = summary.plan.shown(app.plan_language()).into_iter().skip(summary.scrolled);
     let lines: Vec<Line<'_>> = plan
         .map(|(weight, line)| {
             let style = match weight {
@@ -224,7 +224,8 @@ fn draw_progress(frame: &mut Frame<'_>, app: &App, area: Rect, progress: &Progre
     frame.render_widget(Paragraph::new(said.to_vec()), top);
     let (number, of) = progress.step;
     let rate = progress.rate.map(|rate| format!("  {}/s", Size(rate))).unwrap_or_default();
-    let text = format!("[{number}/{of}] {}  {:.0} %{rate}", progress.about.of(app.tongue()), progress.step_percent);
+    let text =
+        format!("[{number}/{of}] {}  {:.0} %{rate}", progress.about.of(app.plan_language()), progress.step_percent);
     frame.render_widget(Paragraph::new(text), step);
     let bars = app.look.bars();
     let room = width(area).saturating_sub(8);

@@ -152,7 +152,7 @@ pub(super) fn accept(app: &mut App, section: Section, form: &Form) -> Result<(),
     let answers = answered(app, section, form)?;
     if let Err(problems) = app.draft(&answers) {
         let own = problems.iter().filter(|problem| Section::of_key(&problem.key) == section);
-        let wrong: Wrong = own.map(|p| (field_of(&p.key), p.advice(app.tongue()))).collect();
+        let wrong: Wrong = own.map(|p| (field_of(&p.key), p.advice(app.plan_language()))).collect();
         if !wrong.is_empty() {
             return Err(wrong);
         }

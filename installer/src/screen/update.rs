@@ -214,7 +214,7 @@ fn try_network(app: &mut App) -> Vec<Effect> {
             Ok(plan) => Ok(Some(plan.network)),
             Err(problems) => {
                 let own: Vec<_> = problems.iter().filter(|p| p.key.starts_with("network")).collect();
-                let wrong: Vec<_> = own.iter().map(|p| ("nics", p.advice(app.tongue()))).collect();
+                let wrong: Vec<_> = own.iter().map(|p| ("nics", p.advice(app.plan_language()))).collect();
                 if wrong.is_empty() { Ok(None) } else { Err(wrong) }
             }
         }
