@@ -144,10 +144,18 @@ fn shared_folder(path: &std::path::Path) -> Result<(), StartError> {
     fs::create_dir_all(path).map_err(at)?;
     for entry in fs::read_dir(path).map_err(at)? {
         let entry = entry.map_err(at)?;
-        let meta = entry.metadata().map_err(at)?;
-        if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
-            let own = fs::Permissions::from_mode(meta.permissions().mode() & 0o700);
-            fs::set_permissions(entry.path(), own).map_err(at)?;
+        let close = || -> std::io::Result<()> {
+            let meta = entry.metadata()?;
+            let mode = meta.permissions().mode();
+            if meta.is_file() && mode & 0o077 != 0 {
+                fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode & 0o700))?;
+            }
+            Ok(())
+        };
+        match close() {
+            // The agent works in the same folder, and its files come and go.
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {}
+            closed => closed.map_err(at)?,
         }
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(at)
