@@ -104,12 +104,12 @@ impl Folder {
     }
 }
 
-/// The preferred port when it is free on this machine, else one that the kernel picks.
+/// The preferred port when it is free on this machine, else one that nobody has.
 pub(crate) fn free_port(preferred: u16) -> Result<u16> {
-    let listener = TcpListener::bind(("0.0.0.0", preferred))
-        .or_else(|_| TcpListener::bind(("0.0.0.0", 0)))
-        .context("no TCP port is free")?;
-    Ok(listener.local_addr()?.port())
+    match TcpListener::bind(("0.0.0.0", preferred)) {
+        Ok(_) => Ok(preferred),
+        Err(_) => Ok(private_port::reserve()?),
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{manifest::Role, problem::Problem, size::Size, text};
 mod arguments;
 
 pub use arguments::{Argument, KNOWN as KNOWN_ARGUMENTS, arguments};
+pub use node_manager_net::text::Language;
 
 /// Everything that can be answered. What is left out has the default that stands at each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,28 +54,6 @@ pub struct Answers {
     /// The cloud that a compute or storage node belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinAnswers>,
-}
-
-/// Languages of the console.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Language {
-    /// English (United States).
-    #[default]
-    #[serde(rename = "en_US")]
-    English,
-    /// Chinese (simplified).
-    #[serde(rename = "zh_CN")]
-    Chinese,
-}
-
-impl Language {
-    /// As answers and locales spell it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::English => "en_US",
-            Self::Chinese => "zh_CN",
-        }
-    }
 }
 
 /// What happens at the end.

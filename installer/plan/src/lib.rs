@@ -13,6 +13,6 @@ pub mod select;
 pub mod size;
 pub mod storage;
 pub mod system;
-pub mod text;
 
+pub use node_manager_net::text;
 pub use plan::{InstallPlan, plan};

@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 38] = [
+const CASES: [Case; 39] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -175,6 +175,11 @@ const CASES: [Case; 38] = [
         "install-power-cut",
         medium::trouble::power_cut,
         "power is cut in the middle and at the end; the next attempt succeeds"
+    ),
+    install!(
+        "install-first-start",
+        medium::first_start::cuts,
+        "power is cut after every step of a management node's first start; it finishes all the same"
     ),
     install!(
         "install-cloud",

@@ -1,7 +1,6 @@
 //! The real program in a folder of its own, and the file that tells it where to die or fail.
 
 use std::{
-    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -30,12 +29,6 @@ impl Program {
     }
 }
 
-/// An address that stays free while the program is down: below the ports that connections get by themselves.
-fn address() -> SocketAddr {
-    let mut ports = std::iter::repeat_with(|| rand::random_range(10_000_u16..32_000));
-    ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok()).unwrap()
-}
-
 /// Where the program lives.
 pub(crate) struct Place {
     config: PathBuf,
@@ -54,7 +47,7 @@ impl Place {
     pub(crate) async fn new(simulator: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let inside = |name: &str| folder.path().join(name);
-        let api = address();
+        let api = private_port::loopback().unwrap();
         let data = inside("data");
         std::fs::create_dir(&data).unwrap();
         let chosen = system_tests::database::url_for(&data).await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -69,10 +69,6 @@ pub(crate) struct Site {
     pub(crate) offering: String,
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// The real agent, beside this test's own folder; built when it is not up to date.
 fn node_manager() -> PathBuf {
     let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "node-manager"]).status().unwrap();
@@ -102,7 +98,7 @@ impl Site {
         fs::create_dir(dir.path().join("run")).unwrap();
         let libvirtd = Libvirtd::start(dir.path()).await;
 
-        let (api, console, agent_at) = (free_port(), free_port(), free_port());
+        let (api, console, agent_at) = [(); 3].map(|()| private_port::loopback().unwrap()).into();
         let data = dir.path().join("mn");
         let config = format!(
             "listen = \"{api}\"\nui_listen = \"127.0.0.1:0\"\nconsole_listen = \"{console}\"\ndata_dir = \"{}\"\nagent_port = {}\nallow_emulation = true\n",

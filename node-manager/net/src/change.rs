@@ -231,8 +231,9 @@ impl Node {
                     rule: format!(
                         "{} describes it, too, and comes before our files",
                         store.folder().join(&name).display()
-                    ),
-                    way_out: "remove that file".to_owned(),
+                    )
+                    .into(),
+                    way_out: "remove that file".into(),
                 });
             }
         }
@@ -261,8 +262,8 @@ impl Node {
             {
                 problems.push(Problem {
                     subject: format!("links.{link}.ip.dhcp"),
-                    rule: "addresses are got by systemd-networkd, which does not run here".to_owned(),
-                    way_out: "start it (systemctl enable --now systemd-networkd), or give a fixed address".to_owned(),
+                    rule: "addresses are got by systemd-networkd, which does not run here".into(),
+                    way_out: "start it (systemctl enable --now systemd-networkd), or give a fixed address".into(),
                 });
             }
         }

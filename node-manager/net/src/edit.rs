@@ -13,6 +13,7 @@ use crate::{
     live::{Live, View},
     mac::Mac,
     model::{Bond, Bridge, Dhcp, Kind, Link, Network, Route, Vlan},
+    text::Text,
     validate::{LONGEST_NAME, Problem},
 };
 
@@ -24,7 +25,7 @@ pub use typed::address;
 /// Everything wrong with an edit.
 pub type Result<T> = std::result::Result<T, Vec<Problem>>;
 
-fn problem(subject: &str, rule: impl Into<String>, way_out: impl Into<String>) -> Vec<Problem> {
+fn problem(subject: &str, rule: impl Into<Text>, way_out: impl Into<Text>) -> Vec<Problem> {
     vec![Problem { subject: subject.to_owned(), rule: rule.into(), way_out: way_out.into() }]
 }
 

@@ -18,4 +18,5 @@ pub mod ready;
 pub mod show;
 pub mod state;
 pub mod step;
+pub mod text;
 pub mod validate;

@@ -14,7 +14,11 @@ pub fn bonds(live: &Live) -> Vec<Problem> {
             continue;
         }
         let mut say = |rule: String, way_out: String| {
-            problems.push(Problem { subject: name.clone(), rule: format!("{rule} (OS-NET-015)"), way_out });
+            problems.push(Problem {
+                subject: name.clone(),
+                rule: format!("{rule} (OS-NET-015)").into(),
+                way_out: way_out.into(),
+            });
         };
         if members.is_empty() {
             say("it has no NICs".to_owned(), format!("attach some: zs-nic-to-bond -a {name} NIC"));

@@ -6,10 +6,17 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::{Bond, BondMode, Kind, Link, Network, Vlan, Vxlan, XmitHash, is_link_local};
+use crate::{
+    model::{Bond, BondMode, Kind, Link, Network, Vlan, Vxlan, XmitHash},
+    text,
+    text::Text,
+};
+
+mod addresses;
+
+pub(crate) use addresses::{is_domain, unroutable};
 
 /// Bytes of the longest interface name that Linux takes.
 pub const LONGEST_NAME: usize = 15;
@@ -26,9 +33,9 @@ pub struct Problem {
     /// What it is about, as it stands in the document, for example `links.bond0.members`.
     pub subject: String,
     /// What holds and was broken.
-    pub rule: String,
+    pub rule: Text,
     /// What to do.
-    pub way_out: String,
+    pub way_out: Text,
 }
 
 impl fmt::Display for Problem {
@@ -41,25 +48,36 @@ impl fmt::Display for Problem {
 ///
 /// # Errors
 /// The rule that it breaks and the way out.
-pub fn link_name(name: &str) -> Result<(), (String, String)> {
+pub fn link_name(name: &str) -> Result<(), (Text, Text)> {
     let rule = if name.is_empty() {
-        "a link needs a name".to_owned()
+        text!("a link needs a name", "接口需要名称")
     } else if name.len() > LONGEST_NAME {
-        format!("{name:?} has {} bytes, and Linux takes {LONGEST_NAME} at most", name.len())
+        let long = name.len();
+        text!(
+            "{name:?} has {long} bytes, and Linux takes {LONGEST_NAME} at most",
+            "{name:?} 有 {long} 个字节，Linux 最多接受 {LONGEST_NAME} 个"
+        )
     } else if RESERVED.contains(&name) {
-        format!("{name:?} has a meaning of its own in Linux")
+        text!("{name:?} has a meaning of its own in Linux", "{name:?} 在 Linux 中另有含义")
     } else if let Some(prefix) = OURS.iter().find(|prefix| name.starts_with(**prefix)) {
-        format!("names that begin with {prefix:?} are given by the cloud itself")
+        text!(
+            "names that begin with {prefix:?} are given by the cloud itself",
+            "以 {prefix:?} 开头的名称由云平台自行分配"
+        )
     } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        format!("{name:?} has characters other than letters, digits, '_', '.' and '-'")
+        text!(
+            "{name:?} has characters other than letters, digits, '_', '.' and '-'",
+            "{name:?} 含有字母、数字、'_'、'.' 和 '-' 以外的字符"
+        )
     } else if name.starts_with(['.', '-']) {
-        format!("{name:?} begins with '{}'", &name[..1])
+        let first = &name[..1];
+        text!("{name:?} begins with '{first}'", "{name:?} 以 '{first}' 开头")
     } else if name.bytes().all(|b| b.is_ascii_digit()) {
-        format!("{name:?} is a number, and Linux would take it for an index")
+        text!("{name:?} is a number, and Linux would take it for an index", "{name:?} 是数字，Linux 会把它当作序号")
     } else {
         return Ok(());
     };
-    Err((rule, "choose another name, for example em01".to_owned()))
+    Err((rule, text!("choose another name, for example em01", "请换一个名称，例如 em01")))
 }
 
 /// Everything that is wrong with the document, in the order of its links. An empty list means that it can be planned.
@@ -79,8 +97,8 @@ pub fn validate(network: &Network) -> Vec<Problem> {
     {
         check.say(
             "management",
-            format!("{name} is no managed link"),
-            "name one of the links, or give it an address first",
+            text!("{name} is no managed link", "{name} 不是受管理的接口"),
+            text!("name one of the links, or give it an address first", "请指明其中一个接口，或先给它地址"),
         );
     }
     check.problems
@@ -92,8 +110,8 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn say(&mut self, subject: impl Into<String>, rule: impl Into<String>, way_out: impl Into<String>) {
-        self.problems.push(Problem { subject: subject.into(), rule: rule.into(), way_out: way_out.into() });
+    fn say(&mut self, subject: impl Into<String>, rule: Text, way_out: Text) {
+        self.problems.push(Problem { subject: subject.into(), rule, way_out });
     }
 
     fn link(&mut self, name: &str, link: &'a Link) {
@@ -106,8 +124,8 @@ impl<'a> Check<'a> {
                 if nic.mac.is_some_and(|mac| !mac.is_unicast()) {
                     self.say(
                         format!("{at}.mac"),
-                        "this is no address of a single card",
-                        "write the card's permanent address",
+                        text!("this is no address of a single card", "这不是单块网卡的地址"),
+                        text!("write the card's permanent address", "请填写网卡的永久地址"),
                     );
                 }
             }
@@ -118,18 +136,24 @@ impl<'a> Check<'a> {
                 if let (Some(mtu), Some(smallest)) = (link.mtu, smallest)
                     && mtu > smallest
                 {
-                    let rule = format!("a bridge of {mtu} bytes loses packets on a port of {smallest}");
+                    let rule = text!(
+                        "a bridge of {mtu} bytes loses packets on a port of {smallest}",
+                        "{mtu} 字节的网桥会在 {smallest} 字节的端口上丢包"
+                    );
                     self.say(
                         format!("{at}.mtu"),
                         rule,
-                        format!("raise its ports' mtu to {mtu}, or lower the bridge's"),
+                        text!(
+                            "raise its ports' mtu to {mtu}, or lower the bridge's",
+                            "请把端口的 mtu 提高到 {mtu}，或降低网桥的 mtu"
+                        ),
                     );
                 }
                 if bridge.mac.is_some_and(|mac| !mac.is_unicast()) {
                     self.say(
                         format!("{at}.mac"),
-                        "a bridge needs the address of a single station",
-                        "choose another address",
+                        text!("a bridge needs the address of a single station", "网桥需要单个站点的地址"),
+                        text!("choose another address", "请换一个地址"),
                     );
                 }
             }
@@ -138,21 +162,36 @@ impl<'a> Check<'a> {
         if let Some(mtu) = link.mtu
             && !(68..=65_535).contains(&mtu)
         {
-            self.say(format!("{at}.mtu"), format!("{mtu} is outside 68-65535"), "1500 is usual, 9000 for jumbo frames");
+            self.say(
+                format!("{at}.mtu"),
+                text!("{mtu} is outside 68-65535", "{mtu} 不在 68-65535 之内"),
+                text!("1500 is usual, 9000 for jumbo frames", "通常为 1500，巨型帧为 9000"),
+            );
         } else if network_has_v6(link) && self.network.mtu(name) < 1280 {
-            self.say(format!("{at}.mtu"), "IPv6 needs 1280 bytes", "raise the mtu to 1280 or more");
+            self.say(
+                format!("{at}.mtu"),
+                text!("IPv6 needs 1280 bytes", "IPv6 需要 1280 字节"),
+                text!("raise the mtu to 1280 or more", "请把 mtu 提高到 1280 或以上"),
+            );
         }
         let used = || self.network.master_of(name).or_else(|| self.network.vlans_on(name).next());
         if link.off && (!link.ip.is_empty() || link.members().next().is_some() || used().is_some()) {
-            let rule = "it is switched off, and has addresses or other links that are built on it".to_owned();
-            self.say(format!("{at}.off"), rule, "switch it on (remove off), or remove what uses it");
+            let rule = text!(
+                "it is switched off, and has addresses or other links that are built on it",
+                "它已关闭，却有地址或建立在其上的接口"
+            );
+            self.say(
+                format!("{at}.off"),
+                rule,
+                text!("switch it on (remove off), or remove what uses it", "请打开它（去掉 off），或去掉使用它的部分"),
+            );
         }
         for domain in &link.ip.domains {
             if !is_domain(domain) {
                 self.say(
                     format!("{at}.ip.domains"),
-                    format!("{domain:?} is no domain"),
-                    "write names such as cloud.example",
+                    text!("{domain:?} is no domain", "{domain:?} 不是域名"),
+                    text!("write names such as cloud.example", "请填写 cloud.example 这样的名称"),
                 );
             }
         }
@@ -163,54 +202,110 @@ impl<'a> Check<'a> {
         let options = &bond.options;
         if let Some(primary) = &bond.primary {
             if !options.mode.has_primary() {
-                let rule = format!("mode {} uses all cards alike", options.mode.word());
-                self.say(format!("{at}.primary"), rule, "leave primary out, or choose mode active-backup");
+                let rule = text!("mode {} uses all cards alike", "模式 {} 对所有网卡一视同仁", options.mode.word());
+                self.say(
+                    format!("{at}.primary"),
+                    rule,
+                    text!(
+                        "leave primary out, or choose mode active-backup",
+                        "请去掉 primary，或选择模式 active-backup"
+                    ),
+                );
             }
             if !bond.members.contains(primary) {
                 self.say(
                     format!("{at}.primary"),
-                    format!("{primary} is no member of {name}"),
-                    "name one of its members",
+                    text!("{primary} is no member of {name}", "{primary} 不是 {name} 的成员"),
+                    text!("name one of its members", "请指明其中一个成员"),
                 );
             }
         }
         for (key, delay) in [("updelay", options.updelay), ("downdelay", options.downdelay)] {
             if delay > 0 && (options.miimon == 0 || delay % options.miimon != 0) {
-                let rule = format!("{delay} ms is no multiple of miimon ({} ms)", options.miimon);
-                self.say(format!("{at}.{key}"), rule, "the driver looks every miimon ms: choose a multiple of it");
+                let rule = text!(
+                    "{delay} ms is no multiple of miimon ({} ms)",
+                    "{delay} 毫秒不是 miimon（{} 毫秒）的倍数",
+                    options.miimon
+                );
+                self.say(
+                    format!("{at}.{key}"),
+                    rule,
+                    text!(
+                        "the driver looks every miimon ms: choose a multiple of it",
+                        "驱动每 miimon 毫秒检查一次：请选择它的倍数"
+                    ),
+                );
             }
         }
         if options.mode == BondMode::Lacp && options.miimon == 0 {
-            self.say(format!("{at}.miimon"), "802.3ad needs to see cables go", "set miimon to 100");
+            self.say(
+                format!("{at}.miimon"),
+                text!("802.3ad needs to see cables go", "802.3ad 需要察觉断线"),
+                text!("set miimon to 100", "请把 miimon 设为 100"),
+            );
         }
         if options.lacp_rate != crate::model::LacpRate::Slow && options.mode != BondMode::Lacp {
-            let rule = format!("mode {} does not speak LACP", options.mode.word());
-            self.say(format!("{at}.lacp_rate"), rule, "leave lacp_rate out, or choose mode 802.3ad");
+            let rule = text!("mode {} does not speak LACP", "模式 {} 不使用 LACP", options.mode.word());
+            self.say(
+                format!("{at}.lacp_rate"),
+                rule,
+                text!("leave lacp_rate out, or choose mode 802.3ad", "请去掉 lacp_rate，或选择模式 802.3ad"),
+            );
         }
         let hashes =
             matches!(options.mode, BondMode::BalanceXor | BondMode::Lacp | BondMode::BalanceTlb | BondMode::BalanceAlb);
         if options.xmit_hash_policy != XmitHash::Layer2 && !hashes {
-            let rule = format!("mode {} does not choose cards by hash", options.mode.word());
-            self.say(format!("{at}.xmit_hash_policy"), rule, "leave it out, or choose mode 802.3ad or balance-xor");
+            let rule = text!("mode {} does not choose cards by hash", "模式 {} 不按散列选择网卡", options.mode.word());
+            self.say(
+                format!("{at}.xmit_hash_policy"),
+                rule,
+                text!(
+                    "leave it out, or choose mode 802.3ad or balance-xor",
+                    "请去掉它，或选择模式 802.3ad 或 balance-xor"
+                ),
+            );
         }
         if bond.mac.is_some_and(|mac| !mac.is_unicast()) {
-            self.say(format!("{at}.mac"), "a bond needs the address of a single station", "choose another address");
+            self.say(
+                format!("{at}.mac"),
+                text!("a bond needs the address of a single station", "绑定口需要单个站点的地址"),
+                text!("choose another address", "请换一个地址"),
+            );
         }
         for member in &bond.members {
             let Some(link) = self.network.links.get(member) else { continue };
             let at = format!("links.{member}");
             if !matches!(link.kind, Kind::Nic(_)) {
-                let rule = format!("{name} is a bond, and only NICs join bonds; {member} is a {}", link.kind.word());
-                self.say(&at, rule, format!("take {member} out of {name}"));
+                let rule = text!(
+                    "{name} is a bond, and only NICs join bonds; {member} is a {}",
+                    "{name} 是绑定口，只有网卡可以加入；{member} 的类型是 {}",
+                    link.kind.word()
+                );
+                self.say(&at, rule, text!("take {member} out of {name}", "请把 {member} 移出 {name}"));
             }
             if let Some(vlan) = self.network.vlans_on(member).next() {
-                let rule = format!("VLAN {vlan} is on {member}, where nothing arrives while {member} is in {name}");
-                self.say(format!("links.{vlan}"), rule, format!("put the VLAN on {name}: zs-vlan -c {name} VLAN"));
+                let rule = text!(
+                    "VLAN {vlan} is on {member}, where nothing arrives while {member} is in {name}",
+                    "VLAN {vlan} 在 {member} 上，而 {member} 属于 {name} 时收不到任何数据"
+                );
+                self.say(
+                    format!("links.{vlan}"),
+                    rule,
+                    text!(
+                        "put the VLAN on {name}: zs-vlan -c {name} VLAN",
+                        "请把 VLAN 建在 {name} 上：zs-vlan -c {name} VLAN"
+                    ),
+                );
             }
             let wanted = self.network.mtu(name);
             if link.mtu.is_some_and(|mtu| mtu != wanted) {
-                let rule = format!("members have the mtu of their bond ({wanted})");
-                self.say(format!("{at}.mtu"), rule, format!("leave it out, and set the mtu of {name}"));
+                let rule =
+                    text!("members have the mtu of their bond ({wanted})", "成员的 mtu 与绑定口相同（{wanted}）");
+                self.say(
+                    format!("{at}.mtu"),
+                    rule,
+                    text!("leave it out, and set the mtu of {name}", "请去掉它，并设置 {name} 的 mtu"),
+                );
             }
         }
     }
@@ -218,17 +313,32 @@ impl<'a> Check<'a> {
     fn vlan(&mut self, name: &str, link: &Link, vlan: &Vlan) {
         let at = format!("links.{name}");
         if !(1..=4094).contains(&vlan.id) {
-            let way_out = "choose a tag that the switch port lets through (OS-SCR-025)";
-            self.say(format!("{at}.id"), format!("{} is outside 1-4094", vlan.id), way_out);
+            let way_out = text!(
+                "choose a tag that the switch port lets through (OS-SCR-025)",
+                "请选择交换机端口放行的 VLAN 号 (OS-SCR-025)"
+            );
+            self.say(format!("{at}.id"), text!("{} is outside 1-4094", "{} 不在 1-4094 之内", vlan.id), way_out);
         }
         if !self.network.links.contains_key(&vlan.parent) {
-            let rule = format!("its parent {} is no managed link", vlan.parent);
-            self.say(format!("{at}.parent"), rule, "name a NIC, a bond or a bridge of this node");
+            let rule = text!("its parent {} is no managed link", "它的上级接口 {} 不是受管理的接口", vlan.parent);
+            self.say(
+                format!("{at}.parent"),
+                rule,
+                text!("name a NIC, a bond or a bridge of this node", "请指明本节点的网卡、绑定口或网桥"),
+            );
         }
         let parent = self.network.mtu(&vlan.parent);
         if link.mtu.is_some_and(|mtu| mtu > parent) {
-            let rule = format!("a VLAN cannot have a larger mtu than {} ({parent})", vlan.parent);
-            self.say(format!("{at}.mtu"), rule, format!("raise the mtu of {}, or lower this one", vlan.parent));
+            let rule = text!(
+                "a VLAN cannot have a larger mtu than {} ({parent})",
+                "VLAN 的 mtu 不能大于 {} 的（{parent}）",
+                vlan.parent
+            );
+            self.say(
+                format!("{at}.mtu"),
+                rule,
+                text!("raise the mtu of {}, or lower this one", "请提高 {} 的 mtu，或降低此处的", vlan.parent),
+            );
         }
     }
 
@@ -237,22 +347,37 @@ impl<'a> Check<'a> {
         if !(1..=16_777_215).contains(&vxlan.vni) {
             self.say(
                 format!("{at}.vni"),
-                format!("{} is outside 1-16777215", vxlan.vni),
-                "choose another (NET-VX-003)",
+                text!("{} is outside 1-16777215", "{} 不在 1-16777215 之内", vxlan.vni),
+                text!("choose another (NET-VX-003)", "请换一个 (NET-VX-003)"),
             );
         }
         if vxlan.port == 0 {
-            self.say(format!("{at}.port"), "0 is no UDP port", "4789 is the usual one");
+            self.say(
+                format!("{at}.port"),
+                text!("0 is no UDP port", "0 不是 UDP 端口"),
+                text!("4789 is the usual one", "通常为 4789"),
+            );
         }
         let bad = |ip: &IpAddr| ip.is_multicast() || ip.is_unspecified() || ip.is_loopback();
         if bad(&vxlan.local) {
-            let rule = format!("{} is no address of a node", vxlan.local);
-            self.say(format!("{at}.local"), rule, "write this node's address in the tunnels' network (NET-VX-010)");
+            let rule = text!("{} is no address of a node", "{} 不是节点的地址", vxlan.local);
+            self.say(
+                format!("{at}.local"),
+                rule,
+                text!(
+                    "write this node's address in the tunnels' network (NET-VX-010)",
+                    "请填写本节点在隧道网络中的地址 (NET-VX-010)"
+                ),
+            );
         }
         for peer in &vxlan.peers {
             if bad(peer) || peer.is_ipv4() != vxlan.local.is_ipv4() || *peer == vxlan.local {
-                let rule = format!("{peer} cannot be a peer of {}", vxlan.local);
-                self.say(format!("{at}.peers"), rule, "peers are other nodes' addresses of the same family");
+                let rule = text!("{peer} cannot be a peer of {}", "{peer} 不能是 {} 的对端", vxlan.local);
+                self.say(
+                    format!("{at}.peers"),
+                    rule,
+                    text!("peers are other nodes' addresses of the same family", "对端是其他节点的同类地址"),
+                );
             }
         }
     }
@@ -269,25 +394,50 @@ impl<'a> Check<'a> {
             let at = format!("links.{member}");
             let [master, others @ ..] = masters.as_slice() else { continue };
             if let [second, ..] = others {
-                let rule = format!("a link belongs to one bond or bridge, and {member} to {master} and {second}");
-                self.say(&at, rule, format!("take it out of {second}"));
+                let rule = text!(
+                    "a link belongs to one bond or bridge, and {member} to {master} and {second}",
+                    "接口只能属于一个绑定口或网桥，而 {member} 属于 {master} 和 {second}"
+                );
+                self.say(&at, rule, text!("take it out of {second}", "请把它移出 {second}"));
             }
             match self.network.links.get(member) {
                 None => {
-                    let way_out = format!("add the link, or take it out of {master}");
-                    self.say(at, format!("{master} contains it, and it is no managed link"), way_out);
+                    let way_out =
+                        text!("add the link, or take it out of {master}", "请添加该接口，或把它移出 {master}");
+                    self.say(
+                        at,
+                        text!(
+                            "{master} contains it, and it is no managed link",
+                            "{master} 包含它，而它不是受管理的接口"
+                        ),
+                        way_out,
+                    );
                 }
                 Some(link) => {
                     if matches!(link.kind, Kind::Bridge(_)) {
-                        self.say(&at, format!("a bridge cannot be plugged into {master}"), "use one bridge for both");
+                        self.say(
+                            &at,
+                            text!("a bridge cannot be plugged into {master}", "网桥不能接入 {master}"),
+                            text!("use one bridge for both", "请用同一个网桥"),
+                        );
                     }
                     if !link.ip.is_empty() {
-                        let rule = format!("it belongs to {master} and receives nothing for itself");
-                        self.say(format!("{at}.ip"), rule, format!("give its addresses to {master}"));
+                        let rule = text!(
+                            "it belongs to {master} and receives nothing for itself",
+                            "它属于 {master}，自己收不到任何数据"
+                        );
+                        self.say(
+                            format!("{at}.ip"),
+                            rule,
+                            text!("give its addresses to {master}", "请把它的地址给 {master}"),
+                        );
                     }
                     if self.network.management.as_deref() == Some(member) {
-                        let rule = format!("{member} belongs to {master} and cannot carry the management network");
-                        self.say("management", rule, format!("name {master}"));
+                        let rule = text!(
+                            "{member} belongs to {master} and cannot carry the management network",
+                            "{member} 属于 {master}，不能承载管理网络"
+                        );
+                        self.say("management", rule, text!("name {master}", "请指明 {master}"));
                     }
                 }
             }
@@ -316,8 +466,8 @@ impl<'a> Check<'a> {
             let names = in_circle.join(", ");
             self.say(
                 format!("links.{}", in_circle[0]),
-                format!("{names} are built on each other in a circle"),
-                "take one of them out",
+                text!("{names} are built on each other in a circle", "{names} 循环地建立在彼此之上"),
+                text!("take one of them out", "请去掉其中一个"),
             );
         }
     }
@@ -346,8 +496,12 @@ impl<'a> Check<'a> {
                 && let Some(mac) = nic.mac
                 && let Some(other) = seen.insert(mac, name)
             {
-                let rule = format!("{other} is the card {mac} already");
-                self.say(format!("links.{name}.mac"), rule, "a card has one name: remove one of the two");
+                let rule = text!("{other} is the card {mac} already", "{other} 已经是网卡 {mac}");
+                self.say(
+                    format!("links.{name}.mac"),
+                    rule,
+                    text!("a card has one name: remove one of the two", "一块网卡只有一个名称：请去掉其中一个"),
+                );
             }
         }
     }
@@ -364,86 +518,9 @@ impl<'a> Check<'a> {
             if let Some(other) = other {
                 self.say(
                     format!("links.{name}.{at}"),
-                    format!("{other} has it already"),
-                    format!("use {other}, or choose another"),
+                    text!("{other} has it already", "{other} 已经使用它"),
+                    text!("use {other}, or choose another", "请使用 {other}，或换一个"),
                 );
-            }
-        }
-    }
-
-    fn addresses(&mut self) {
-        let mut seen: BTreeMap<IpAddr, &str> = BTreeMap::new();
-        for (name, link) in &self.network.links {
-            let at = format!("links.{name}.ip.addresses");
-            for address in &link.ip.addresses {
-                let ip = address.addr();
-                if let Some(reason) = unusable(*address) {
-                    self.say(
-                        &at,
-                        format!("{address} {reason}"),
-                        "write the address of this node with its prefix length",
-                    );
-                }
-                if let Some(other) = seen.insert(ip, name) {
-                    let rule = if other == name {
-                        format!("{ip} stands there twice")
-                    } else {
-                        format!("{other} has {ip} already")
-                    };
-                    self.say(&at, rule, "an address belongs to one link: remove one of the two");
-                }
-            }
-            for server in &link.ip.dns {
-                if server.is_unspecified() || server.is_multicast() {
-                    self.say(
-                        format!("links.{name}.ip.dns"),
-                        format!("{server} is no server"),
-                        "write a resolver's address",
-                    );
-                }
-            }
-        }
-    }
-
-    fn routes(&mut self) {
-        let mut seen: BTreeMap<(IpNet, u32), &str> = BTreeMap::new();
-        for (name, link) in &self.network.links {
-            let at = format!("links.{name}.ip.routes");
-            for route in &link.ip.routes {
-                let to = route.to;
-                if to.trunc() != to {
-                    self.say(&at, format!("{to} has bits beyond its prefix"), format!("write {}", to.trunc()));
-                }
-                if let Some(via) = route.via {
-                    let on_link = |address: &IpNet| address.contains(&via) && address.addr() != via;
-                    if via.is_ipv4() != to.addr().is_ipv4() {
-                        self.say(
-                            &at,
-                            format!("{to} and its router {via} are of different families"),
-                            "use a router of the same family",
-                        );
-                    } else if link.ip.addresses.iter().any(|address| address.addr() == via) {
-                        self.say(
-                            &at,
-                            format!("the router {via} is this node itself"),
-                            "write the address of the router",
-                        );
-                    } else if let Some(reason) = link.ip.addresses.iter().find_map(|net| unroutable(*net, via)) {
-                        self.say(&at, format!("the router {via} {reason}"), "write the address of the router");
-                    } else if !link.ip.addresses.iter().any(on_link)
-                        && !is_link_local(via)
-                        && !link.ip.waits_for_lease(route)
-                    {
-                        let way_out = format!(
-                            "give {name} an address in the router's network, or correct the netmask (OS-TUI-076)"
-                        );
-                        self.say(&at, format!("the router {via} is in none of the networks of {name}"), way_out);
-                    }
-                }
-                if let Some(other) = seen.insert((to, route.effective_metric()), name) {
-                    let rule = format!("{other} leads to {to} already with metric {}", route.effective_metric());
-                    self.say(&at, rule, "remove one of the two, or give the lesser one a larger metric");
-                }
             }
         }
     }
@@ -451,56 +528,4 @@ impl<'a> Check<'a> {
 
 fn network_has_v6(link: &Link) -> bool {
     link.ip.addresses.iter().any(|address| address.addr().is_ipv6())
-}
-
-/// Why no router can have this address in a network: nobody can.
-pub(crate) fn unroutable(network: IpNet, via: IpAddr) -> Option<&'static str> {
-    let (IpNet::V4(network), IpAddr::V4(via)) = (network, via) else { return None };
-    // Point-to-point links (/31) have neither.
-    if network.prefix_len() >= 31 {
-        None
-    } else if via == network.network() {
-        Some("is the network itself")
-    } else if via == network.broadcast() {
-        Some("is the broadcast address of its network")
-    } else {
-        None
-    }
-}
-
-/// A name to complete others with, as resolved takes it.
-pub(crate) fn is_domain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
-}
-
-/// Why nobody can have this address.
-fn unusable(address: IpNet) -> Option<&'static str> {
-    let ip = address.addr();
-    if ip.is_unspecified() {
-        return Some("means no address at all");
-    }
-    if ip.is_loopback() {
-        return Some("is every node's own");
-    }
-    if ip.is_multicast() {
-        return Some("is an address of a group");
-    }
-    if matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
-        return Some("is given by the kernel itself");
-    }
-    if address.prefix_len() == 0 {
-        return Some("has prefix length 0, which is everything");
-    }
-    let IpNet::V4(v4) = address else { return None };
-    if v4.addr().is_broadcast() || v4.addr().octets()[0] >= 240 || v4.addr().octets()[0] == 0 {
-        return Some("is reserved");
-    }
-    // Point-to-point links (/31) and single addresses (/32) have neither.
-    if v4.prefix_len() < 31 && v4.addr() == v4.network() {
-        return Some("is the network itself");
-    }
-    if v4.prefix_len() < 31 && v4.addr() == v4.broadcast() {
-        return Some("is the broadcast address of its network");
-    }
-    None
 }

@@ -100,8 +100,7 @@ impl World {
         };
         let (ca, cert, key) = (file("ca", &tls.ca_pem), file("cert", &tls.cert_pem), file("key", &tls.key_pem));
         let config = file("config", "");
-        // The kernel chooses a free port; the agent gets it a moment later.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = private_port::loopback().unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_node-manager"))
             .arg("--config")

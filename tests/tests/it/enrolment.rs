@@ -272,7 +272,7 @@ async fn a_node_that_was_installed_with_a_code_joins_as_soon_as_its_cloud_is_the
     let (_, code) = code(&world, &cluster, 1).await;
     let node = Node::new("127.0.0.10");
     // Nobody is at this address yet; later a router leads to the service.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = private_port::loopback().unwrap();
     node.installed_for(address, &code);
     let agent = node.agent_once_enrolled();
     let joining = node.begin_by_itself();

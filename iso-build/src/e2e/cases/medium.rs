@@ -1,6 +1,6 @@
 //! From the medium to a working node, on whole computers (F-001 to F-018; OS-USB, OS-INST, OS-MODE, OS-DISK, OS-BOOT).
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -15,6 +15,7 @@ use crate::{
 pub(in crate::e2e) mod attended;
 pub(in crate::e2e) mod classic;
 pub(in crate::e2e) mod cloud;
+pub(in crate::e2e) mod first_start;
 mod node;
 pub(in crate::e2e) mod operator;
 pub(in crate::e2e) mod remote;
@@ -91,14 +92,9 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
 
 /// A card in a network that leads nowhere, with a port of this machine for each of the computer's.
 fn nat(there: &[u16]) -> Result<(Nic, Vec<u16>)> {
-    let ports = there.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+    let ports = there.iter().map(|_| private_port::reserve()).collect::<io::Result<Vec<_>>>()?;
     let forwards = ports.iter().zip(there).map(|(here, there)| Forward { here: *here, there: *there }).collect();
     Ok((Nic::Nat { forwards, offers: None }, ports))
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// SHA-256 of a file.

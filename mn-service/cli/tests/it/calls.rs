@@ -123,8 +123,7 @@ fn every_usage_problem_is_reported_at_once_and_nothing_is_sent() {
 #[test]
 fn an_unreachable_server_is_named() {
     let mut world = World::logged_in();
-    // A port that was free a moment ago and that nobody listens on.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = private_port::loopback().unwrap();
     world.server.url = format!("http://{free}");
     let run = world.run(&["GetVersion"]).expect(3);
     assert!(run.err.contains(&format!("cannot reach the server at http://{free}")), "{run:?}");

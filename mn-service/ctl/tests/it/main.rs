@@ -47,7 +47,7 @@ impl Run {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    private_port::reserve().unwrap()
 }
 
 /// Programs are put in place by child processes: a file that is open for writing anywhere cannot be run.

@@ -89,7 +89,7 @@ impl Edit for Setting {
 
 fn document(path: &PathBuf) -> Result<Network, Vec<Problem>> {
     let problem = |rule: String, way_out: &str| {
-        vec![Problem { subject: path.display().to_string(), rule, way_out: way_out.to_owned() }]
+        vec![Problem { subject: path.display().to_string(), rule: rule.into(), way_out: way_out.into() }]
     };
     let text =
         std::fs::read_to_string(path).map_err(|e| problem(format!("cannot be read: {e}"), "name another file"))?;

@@ -54,7 +54,11 @@ impl Edit for VlanCommand {
 
 fn number(tag: &str) -> Result<u16, Vec<Problem>> {
     tag.parse().ok().filter(|tag| (1..=4094).contains(tag)).ok_or_else(|| {
-        let way_out = "choose a number that the switch port lets through (OS-SCR-025)".to_owned();
-        vec![Problem { subject: "vlan".to_owned(), rule: format!("{tag:?} is no number from 1 to 4094"), way_out }]
+        let way_out = "choose a number that the switch port lets through (OS-SCR-025)";
+        vec![Problem {
+            subject: "vlan".to_owned(),
+            rule: format!("{tag:?} is no number from 1 to 4094").into(),
+            way_out: way_out.into(),
+        }]
     })
 }

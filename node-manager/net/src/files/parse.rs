@@ -155,7 +155,7 @@ impl Reader<'_> {
         match link_name(name) {
             Ok(()) => Some(name.to_owned()),
             Err((rule, _)) => {
-                self.note(file, rule);
+                self.note(file, rule.english());
                 None
             }
         }

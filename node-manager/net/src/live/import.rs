@@ -7,10 +7,11 @@ use crate::{
     kernel::link::LinkFacts,
     model::{Bond, Bridge, Dhcp, Ip, Kind, Link, Network, Nic, Route, Vlan, Vxlan},
     state::Device,
+    text::Text,
     validate::Problem,
 };
 
-fn problem(name: &str, rule: impl Into<String>, way_out: impl Into<String>) -> Problem {
+fn problem(name: &str, rule: impl Into<Text>, way_out: impl Into<Text>) -> Problem {
     Problem { subject: name.to_owned(), rule: rule.into(), way_out: way_out.into() }
 }
 

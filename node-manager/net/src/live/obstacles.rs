@@ -18,7 +18,7 @@ impl Live {
     pub fn obstacles(&self, old: &Network, new: &Network) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut say = |subject: &str, rule: String, way_out: String| {
-            problems.push(Problem { subject: format!("links.{subject}"), rule, way_out });
+            problems.push(Problem { subject: format!("links.{subject}"), rule: rule.into(), way_out: way_out.into() });
         };
         for (name, link) in &new.links {
             let present = self.link(name);
@@ -154,5 +154,5 @@ fn bystander(name: &str, fate: Fate, other: &LinkFacts, on_it: bool) -> Problem 
         }
         (true, _) => format!("remove it first (ip link del {other_name})"),
     };
-    Problem { subject: format!("links.{name}"), rule, way_out }
+    Problem { subject: format!("links.{name}"), rule: rule.into(), way_out: way_out.into() }
 }

@@ -82,7 +82,13 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
         ensure!(level.split_whitespace().next() == Some("3"), "messages of the kernel are on the screen: {level}");
     }
     if role == Some(Role::Management.word()) {
-        let held = node.run("grep CapEff /proc/$(systemctl show --property=MainPID --value mn-service)/status").await?;
+        // Its first start waits for the database.
+        let held = until("the management service", BOOT, async || {
+            let it = "$(systemctl show --property=MainPID --value mn-service)";
+            let held = node.try_run(&format!("grep CapEff /proc/{it}/status")).await?;
+            Ok(held.success.then_some(held.stdout))
+        })
+        .await?;
         ensure!(held.trim().ends_with("0000000000000000"), "the management service has capabilities: {held}");
     }
     let disks = node.run("lsblk -nro NAME,FSTYPE,MOUNTPOINT; swapon --show=NAME --noheadings").await?;

@@ -8,7 +8,7 @@ use installer_plan::manifest::Role;
 use super::{
     BOOT, DISK, PASSWORD,
     classic::Times,
-    digest, free_port, key_pair, menu, nat,
+    digest, key_pair, menu, nat,
     node::{Login, Node, api_answers, check_node},
     watched,
 };
@@ -253,7 +253,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
             let offered = desk.folder().join("offered");
             std::fs::create_dir(&offered)?;
             std::fs::write(offered.join(name), &text)?;
-            let server = Nfs::start(&offered, &desk.folder().join("nfs"), free_port()?).await?;
+            let server = Nfs::start(&offered, &desk.folder().join("nfs"), private_port::reserve()?).await?;
             if let Nic::Nat { offers, .. } = &mut nic {
                 *offers = Some(Offer::Nfs(server.port));
             }

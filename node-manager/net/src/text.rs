@@ -2,9 +2,29 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::answers::Language;
+/// Languages of the product.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    /// English (United States).
+    #[default]
+    #[serde(rename = "en_US")]
+    English,
+    /// Chinese (simplified).
+    #[serde(rename = "zh_CN")]
+    Chinese,
+}
+
+impl Language {
+    /// As answers and locales spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::English => "en_US",
+            Self::Chinese => "zh_CN",
+        }
+    }
+}
 
 /// A text in English and in Chinese. Programs, logs and `{}` get the English one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +45,12 @@ impl Text {
             Language::English => &self.english,
             Language::Chinese => &self.chinese,
         }
+    }
+
+    /// This text behind another.
+    pub fn after(&self, subject: &Self) -> Self {
+        let join = |language| format!("{} {}", subject.of(language), self.of(language));
+        Self::new(join(Language::English), join(Language::Chinese))
     }
 
     /// In English.
