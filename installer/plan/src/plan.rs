@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use node_manager_net::{files, model::Network};
-use node_manager_types::enrolment::Code;
+use node_manager_types::enrolment::{Code, CodeError};
 use serde::Serialize;
 
 use crate::{
@@ -172,12 +172,16 @@ fn join(answers: &JoinAnswers, role: Role, problems: &mut Vec<Problem>) -> Join 
             ),
         ));
     }
-    if let Some(Err(rule)) = answers.code.as_ref().map(|code| code.parse::<Code>()) {
+    if let Some(Err(error)) = answers.code.as_ref().map(|code| code.parse::<Code>()) {
+        let chinese = match error {
+            CodeError::Length(long) => format!("代码有 20 个字符，四个一组，而此处有 {long} 个"),
+            CodeError::Character(strange) => format!("代码中没有 {strange:?}；代码由数字和 U 以外的字母组成"),
+        };
         let way_out = text!(
             "write the code as the management service showed it, or leave it out and add the node later",
             "请按管理服务显示的内容输入代码，或留空并在以后添加该节点"
         );
-        problems.push(Problem::new("join.code", rule.to_string(), way_out));
+        problems.push(Problem::new("join.code", Text::new(error.to_string(), chinese), way_out));
     }
     Join { address: answers.address.clone(), code: answers.code.is_some() }
 }
