@@ -45,8 +45,8 @@ vgchange -q -an zstack >/dev/null
 echo STOPS-ARE-SET
 "#;
 
-/// What they are called, behind `zstack-`.
-const UNITS: [&str; 5] = ["node-identity", "database-files", "database-", "own-agent", "message-bus"];
+/// Fewer stops than there are steps.
+const CUTS: usize = 10;
 
 /// More starts than there are steps.
 const STARTS: usize = 40;
@@ -89,12 +89,10 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
                 let picture = desk.picture("node");
                 computer.picture(&picture).await?;
                 there.with_context(|| format!("screen: {}", picture.display()))?;
-                // A unit that has nothing left to do makes no more steps.
-                for unit in UNITS {
-                    ensure!(made.iter().any(|step| step.starts_with(unit)), "the power was never cut in {unit}: {made:?}");
-                }
+                // Units work side by side, and one that has nothing left to do makes no more steps.
+                ensure!(made.len() >= CUTS, "the power was cut behind these steps alone: {made:?}");
                 check_node(&node, Role::Management, Firmware::Bios, "node").await?;
-                let left = "find /etc/ssh /etc/nvme /etc/zstack /var/lib/zstack -type f -empty ! -name '*.prepared'; \
+                let left = "find /etc/ssh /etc/nvme /etc/zstack /var/lib/zstack -type f -empty ! -name '*.prepared' ! -name '*.lock'; \
                             find /var/lib -maxdepth 1 -name mysql.new";
                 let left = node.run(left).await?;
                 ensure!(left.is_empty(), "left of the cuts:\n{left}");
