@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr as Name, UnixListener},
@@ -14,8 +15,8 @@ use std::{
 
 /// Below are the ports of well-known services.
 const FIRST: u16 = 10_000;
-/// Where the kernel's own choice begins when it does not say (ip(7), `ip_local_port_range`).
-const EPHEMERAL: u16 = 32_768;
+/// What the kernel gives to connections when it does not say (ip(7), `ip_local_port_range`).
+const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 /// More than anybody uses at one time.
 const TRIES: usize = 1000;
 
@@ -24,12 +25,17 @@ const TRIES: usize = 1000;
 ///
 /// # Errors
 ///
-/// When no port is found in [`TRIES`] attempts.
+/// When no port is found in [`TRIES`] attempts: the error names the setting that leaves none over.
 pub fn reserve() -> io::Result<u16> {
-    let end = ephemeral().filter(|end| *end > FIRST + 1000).unwrap_or(EPHEMERAL);
-    let mut tries = std::iter::repeat_with(|| rand::random_range(FIRST..end)).take(TRIES);
-    tries.find(|port| is_free(*port) && claim(*port)).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::AddrInUse, format!("no TCP port between {FIRST} and {end} is free"))
+    let taken = ephemeral().unwrap_or(EPHEMERAL);
+    let mut tries = std::iter::repeat_with(|| rand::random_range(FIRST..=u16::MAX)).take(TRIES);
+    tries.find(|port| !taken.contains(port) && is_free(*port) && claim(*port)).ok_or_else(|| {
+        let text = format!(
+            "no TCP port from {FIRST} on is free outside {}-{}; narrow net.ipv4.ip_local_port_range (sysctl)",
+            taken.start(),
+            taken.end()
+        );
+        io::Error::new(io::ErrorKind::AddrInUse, text)
     })
 }
 
@@ -42,9 +48,10 @@ pub fn loopback() -> io::Result<SocketAddr> {
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, reserve()?)))
 }
 
-fn ephemeral() -> Option<u16> {
+fn ephemeral() -> Option<RangeInclusive<u16>> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    range.split_whitespace().next()?.parse().ok()
+    let mut ends = range.split_whitespace().map(str::parse);
+    Some(ends.next()?.ok()?..=ends.next()?.ok()?)
 }
 
 fn is_free(port: u16) -> bool {
@@ -68,7 +75,7 @@ mod tests {
     fn a_port_is_nobody_elses() {
         let port = reserve().unwrap();
         assert!(is_free(port) && !claim(port));
-        assert!(port < ephemeral().unwrap_or(EPHEMERAL));
+        assert!(!ephemeral().unwrap().contains(&port));
         let service = TcpListener::bind(("127.0.0.1", port)).unwrap();
         assert!(!is_free(port));
         // A connection that the service closed first keeps the port busy for a minute; a service may start again all the same.

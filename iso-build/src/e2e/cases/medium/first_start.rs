@@ -11,7 +11,6 @@ use super::{
 use crate::e2e::{
     computer::{self, Computer, Firmware, Hardware, Medium},
     desk::Desk,
-    wait::until,
 };
 
 /// Puts a stop behind every step of the units that make what is a node's own. The stop writes its mark to the disk,
@@ -45,7 +44,7 @@ vgchange -q -an zstack >/dev/null
 echo STOPS-ARE-SET
 "#;
 
-/// Fewer stops than there are steps.
+/// Cuts that there are at least, whichever units work side by side.
 const CUTS: usize = 10;
 
 /// More starts than there are steps.
@@ -71,11 +70,7 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
         let node = Node { login: Login::Key(&key), port: ports[0] };
         let there = async {
             node.is_up().await?;
-            until("every unit has started", BOOT, async || {
-                let state = node.try_run("systemctl is-system-running").await?.stdout;
-                Ok(["running", "degraded"].contains(&state.trim()).then_some(()))
-            })
-            .await?;
+            node.has_started().await?;
             api_answers(ports[1]).await
         };
         tokio::select! {

@@ -58,6 +58,15 @@ impl Node<'_> {
         until("the node lets us in over SSH", BOOT, async || Ok(self.try_run("true").await?.success.then_some(())))
             .await
     }
+
+    /// Waits until no unit is on its way any more.
+    pub(super) async fn has_started(&self) -> Result<()> {
+        until("every unit has started", BOOT, async || {
+            let state = self.try_run("systemctl is-system-running").await?.stdout;
+            Ok(["running", "degraded"].contains(&state.trim()).then_some(()))
+        })
+        .await
+    }
 }
 
 /// What is true on every node of a role.
@@ -111,11 +120,7 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
     // OS-ISO-003, OS-ISO-011: packages come from the copy of the medium's repository.
     let apt = node.run("apt-get update -q 2>&1; apt-cache policy zstack-manager tcpdump").await?;
     ensure!(apt.contains("zstack-local") && apt.contains("/opt/zstack-dvd"), "the repository is not usable: {apt}");
-    until("every unit has started", BOOT, async || {
-        let state = node.try_run("systemctl is-system-running").await?.stdout;
-        Ok(["running", "degraded"].contains(&state.trim()).then_some(()))
-    })
-    .await?;
+    node.has_started().await?;
     let failed = node.run("systemctl list-units --failed --no-legend --plain").await?;
     ensure!(failed.trim().is_empty(), "units failed:\n{failed}");
     Ok(())
