@@ -10,4 +10,6 @@ mod block;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 pub mod live;
+#[cfg(feature = "libvirt")]
+mod medium;
 pub mod xml;

@@ -133,7 +133,7 @@ impl Libvirt {
         .await
     }
 
-    async fn on_running<T: Send + 'static>(
+    pub(super) async fn on_running<T: Send + 'static>(
         &self,
         vm: VmId,
         work: impl Fn(&Domain) -> std::result::Result<Result<T>, Error> + Send + 'static,
@@ -195,18 +195,8 @@ fn find(connection: &Connect, vm: VmId) -> std::result::Result<Option<Domain>, E
     }
 }
 
-fn live(domain: &Domain) -> std::result::Result<Result<Live>, Error> {
+pub(super) fn live(domain: &Domain) -> std::result::Result<Result<Live>, Error> {
     Ok(Live::parse(&domain.get_xml_desc(0)?))
-}
-
-/// Pauses between attempts to change a medium.
-const TRAY_PAUSES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// The guest, often its firmware that looks for a system, has closed the tray between the opening and the change, which
-/// are two commands of QEMU's. The next attempt opens it again.
-fn tray_was_closed(error: &Error) -> bool {
-    error.message().contains("Tray of device") && error.message().contains("is not open")
 }
 
 fn unplugging(error: &Error) -> bool {
@@ -238,41 +228,6 @@ fn state_of(raw: sys::virDomainState) -> Option<VmState> {
 
 fn state(domain: &Domain) -> std::result::Result<Option<VmState>, Error> {
     domain.get_state().map(|(raw, _)| state_of(raw))
-}
-
-impl Libvirt {
-    /// Changes a medium; false when the guest was in the way.
-    async fn try_medium(&self, vm: VmId, drive: CdromSpec) -> Result<bool> {
-        self.on_running(vm, move |domain| {
-            let before = match live(domain)? {
-                Ok(live) => live,
-                Err(error) => return Ok(Err(error)),
-            };
-            let index = drive.index;
-            let Some(found) = before.drive(index) else {
-                let message = format!("{vm:?} was started without CD drive {index}; restart it with the drive");
-                return Ok(Err(AgentError::new(ErrorKind::NotFound, message)));
-            };
-            if found.file == drive.path {
-                return Ok(Ok(true));
-            }
-            if let Some(missing) = drive.path.as_ref().filter(|path| !Path::new(path).exists()) {
-                let message = format!("{missing} is not there; is its storage mounted?");
-                return Ok(Err(AgentError::new(ErrorKind::NotFound, message)));
-            }
-            let element = match xml::cdrom_element(&drive, &found.target, &found.bus, None) {
-                Ok(element) => element,
-                Err(error) => return Ok(Err(error)),
-            };
-            // A guest that has mounted the medium locks the tray; whoever asks here decides over it.
-            let flags = sys::VIR_DOMAIN_AFFECT_LIVE | sys::VIR_DOMAIN_DEVICE_MODIFY_FORCE;
-            match domain.update_device_flags(&element, flags) {
-                Err(error) if tray_was_closed(&error) => Ok(Ok(false)),
-                done => done.map(|_| Ok(true)),
-            }
-        })
-        .await
-    }
 }
 
 #[async_trait]
@@ -467,16 +422,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn change_medium(&self, vm: VmId, index: u32, path: Option<&str>) -> Result<()> {
-        let drive = CdromSpec { index, path: path.map(str::to_owned) };
-        for pause in TRAY_PAUSES {
-            if self.try_medium(vm, drive.clone()).await? {
-                return Ok(());
-            }
-            tokio::time::sleep(pause).await;
-        }
-        let message =
-            format!("the guest of {vm:?} closes the tray of CD drive {index} again and again; try again later");
-        Err(AgentError::new(ErrorKind::Hypervisor, message))
+        self.put_medium(vm, CdromSpec { index, path: path.map(str::to_owned) }).await
     }
 
     async fn resize_disk(&self, vm: VmId, path: &str, size: ByteSize) -> Result<bool> {
