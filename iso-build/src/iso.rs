@@ -34,7 +34,7 @@ use self::{
     theirs::Theirs,
 };
 use crate::{
-    cache, deb,
+    cache, deb, installer,
     packages::{self, Feature},
     progress::Progress,
 };
@@ -119,6 +119,7 @@ async fn make(options: &Options, cache: &Path, progress: &Progress) -> Result<(P
     let (theirs, ours) = both(theirs, ours, progress).await?;
     progress.add(beside.phases());
     let (manifest, layers) = build(options, cache, &key, (&theirs, &ours), epoch, progress).await?;
+    progress.phase("installer", "installer program", installer::whole(&options.out, &ours.debs.files)).await?;
     Ok((options.out.join(file_name(&manifest.version)), layers))
 }
 
@@ -162,6 +163,7 @@ async fn build(
         let all: BTreeSet<PathBuf> =
             all.into_iter().chain(theirs.files.clone()).chain(ours.debs.files.clone()).collect();
         repository::build(&whole, &Vec::from_iter(all), key, epoch).await?;
+        installer::thin(&whole)?;
         dnf::build(&for_rhel, &ours.rpms, key, epoch).await
     };
     progress.phase("repository", "repository", index).await?;

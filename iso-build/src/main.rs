@@ -13,6 +13,7 @@ mod debian;
 mod e2e;
 mod guest;
 mod hypervisor;
+mod installer;
 mod iso;
 mod keeper;
 mod modules;
@@ -74,6 +75,8 @@ enum Command {
     Rpm(rpm::Options),
     /// Build the medium that installs nodes
     Iso(iso::Options),
+    /// Build the installer program of a management node: one file with our packages in it
+    Installer(installer::Options),
     /// Build the test guest (or find it in the cache) and print the path of its disk
     Guest,
     /// Build the web UI (or find it built) and print the path of its folder
@@ -131,6 +134,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Deb(options) => deb::run(&options, &progress).await,
         Command::Rpm(options) => rpm::run(&options, &progress).await,
         Command::Iso(options) => iso::run(&options, &progress).await,
+        Command::Installer(options) => installer::run(&options, &progress).await,
         Command::E2e(options) => e2e::run(&options, &progress).await,
         Command::Guest => {
             packages::ensure(&[Feature::Guest], &progress).await?;

@@ -14,6 +14,9 @@ use crate::{
 
 /// Where it is on the node.
 const PLACE: &str = "/opt/zstack-dvd";
+/// What makes the node a management node later (OS-MODE-021), in the repository and where people look for it.
+const PROGRAM: &str = "zstack-installer.bin";
+const LINK: &str = "/opt/zstack-installer.bin";
 const SOURCES: &str = "/etc/apt/sources.list.d/zstack-local.sources";
 const KEY: &str = "/usr/share/keyrings/zstack-local.gpg";
 
@@ -24,6 +27,13 @@ impl Installation {
         let mut meter = Meter::new(self.reporter.clone(), repository.bytes);
         let copied = tokio::task::spawn_blocking(move || copy(&from, &to, &mut |bytes| meter.add(bytes)));
         copied.await.map_err(|cause| Error::Wrong(cause.to_string()))??;
+        if self.at(PLACE).join(PROGRAM).is_file() {
+            let link = self.at(LINK);
+            if link.is_symlink() {
+                fs::remove_file(&link).map_err(Error::file(&link))?;
+            }
+            std::os::unix::fs::symlink(Path::new(PLACE).join(PROGRAM), &link).map_err(Error::file(&link))?;
+        }
         let release = read(&self.medium.path(&repository.path).join(&repository.release))?;
         self.put(SOURCES, &sources(&repository.release, &release), 0o644)
     }

@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 39] = [
+const CASES: [Case; 40] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -149,6 +149,11 @@ const CASES: [Case; 39] = [
         "install-role-later",
         medium::roles::later,
         "an expert node becomes a management node by its packages, and is rid of them again"
+    ),
+    install!(
+        "install-program",
+        medium::program::program,
+        "an expert node becomes a management node by its installer program, begins anew, and is upgraded"
     ),
     install!(
         "install-attended",

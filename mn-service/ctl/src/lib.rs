@@ -1,11 +1,13 @@
 //! `zstack-ctl`: state and control of the services of a management node.
 
+mod apt;
 pub mod backup;
 pub mod bus;
 pub mod config;
 pub mod control;
 pub mod event;
 pub mod failure;
+pub mod install;
 pub mod logs;
 pub mod options;
 pub mod passwords;
@@ -121,6 +123,11 @@ async fn execute(options: &Options) -> Result<u8, Error> {
             if let Some(seconds) = collect.publish {
                 publish::add_link(&config, &folder, seconds, &mut result, &mut lines).await;
             }
+            return Ok(reporter.done(&result, &lines));
+        }
+        Command::Install(wanted) => {
+            let mut reporter = Reporter::new(wanted.json);
+            let (result, lines) = install::install(wanted, config, &mut reporter).await?;
             return Ok(reporter.done(&result, &lines));
         }
         Command::PrepareNode(wanted) => {

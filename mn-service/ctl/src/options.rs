@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use node_control::management::{CollectLogs, PUBLISHED_RANGE};
 
-use crate::{backup::Restore, bus, failure::Failure, logs, passwords::Change, prepare, reset};
+use crate::{backup::Restore, bus, failure::Failure, install, logs, passwords::Change, prepare, reset};
 
 /// Controls the services of a management node.
 #[derive(Debug, Parser)]
@@ -100,6 +100,8 @@ pub enum Command {
     /// Put everything the management service has back as it was installed, from this node's own packages; the database is
     /// backed up first, and kept or dropped. Cut off, it is finished by running it again
     Reset(reset::Options),
+    /// Make this node a management node, bring it to another version, or begin it anew: what an installer program does
+    Install(install::Options),
     /// Prepare the servers of this machine for a management node; its first start does it
     #[command(name = "prepare_node")]
     PrepareNode(prepare::Options),
@@ -247,6 +249,7 @@ impl Command {
             Self::RestoreMysql(restore) => restore.json,
             Self::PrepareNode(prepare) => prepare.json,
             Self::Reset(reset) => reset.json,
+            Self::Install(install) => install.json,
             _ => false,
         }
     }

@@ -3,6 +3,7 @@
 //! the next one.
 
 mod agent;
+mod files;
 
 use std::{
     fs::{self, OpenOptions},
@@ -53,6 +54,15 @@ pub struct Options {
 /// A part of a node.
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// The files of the database server of this machine, which does not run yet
+    Files {
+        /// Folder that gets them
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/mysql")]
+        folder: PathBuf,
+        /// User that the server runs as
+        #[arg(long, value_name = "USER", default_value = "mysql")]
+        user: String,
+    },
     /// The database server of this machine: a database, a user, a password for root, and the address in the configuration
     Database {
         /// Socket of the server
@@ -101,6 +111,7 @@ pub async fn prepare(
     reporter: &mut Reporter,
 ) -> Result<(Value, Vec<String>), Failure> {
     match &options.part {
+        Part::Files { folder, user } => files::files(folder, user, reporter).await,
         Part::Database { socket } => database(config, &options.passwords, socket, reporter).await,
         Part::Agent { service, tls } => agent::agent(config, service, tls, reporter).await,
         Part::Bus { control } => bus(&options.passwords, control, reporter).await,

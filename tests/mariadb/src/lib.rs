@@ -27,6 +27,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 /// How long a fresh server may take until it answers.
 const START: Duration = Duration::from_secs(60);
+/// Its folder for temporary tables.
+const TEMPORARY: &str = "tmp";
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -68,12 +70,9 @@ impl MariaDb {
     ///
     /// The packages are missing, or the server does not come up; its own words are part of the error.
     pub fn start(durability: Durability) -> Result<Self> {
-        let (install, server) = (program("mariadb-install-db")?, program("mariadbd")?);
+        let install = program("mariadb-install-db")?;
         let folder = tempfile::Builder::new().prefix("private-mariadb-").tempdir()?;
-        let (data, log, socket) = (folder.path().join("data"), folder.path().join("log"), folder.path().join("s"));
-        // A server that starts removes temporary tables from its folder for them, others' included.
-        let temporary = folder.path().join("tmp");
-        fs::create_dir(&temporary)?;
+        let (data, temporary) = (folder.path().join("data"), temporary(folder.path())?);
         let installed = Command::new(install)
             .env("TMPDIR", &temporary)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
@@ -84,8 +83,25 @@ impl MariaDb {
         if !installed.status.success() {
             bail!("mariadb-install-db failed: {}", String::from_utf8_lossy(&installed.stderr));
         }
+        Self::serve(folder, &data, durability)
+    }
+
+    /// Starts a server on files that are there, which stay when it ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MariaDb::start`].
+    pub fn with_data(data: &Path, durability: Durability) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("private-mariadb-").tempdir()?;
+        temporary(folder.path())?;
+        Self::serve(folder, data, durability)
+    }
+
+    fn serve(folder: tempfile::TempDir, data: &Path, durability: Durability) -> Result<Self> {
+        let server = program("mariadbd")?;
         // The folder is the shell's from here on: it outlives us by the moment the server needs to stop.
         let folder = folder.keep();
+        let (log, socket) = (folder.join("log"), folder.join("s"));
         let script = r#"folder=$1; shift
             "$@" </dev/null &
             server=$!
@@ -107,7 +123,7 @@ impl MariaDb {
         }
         let shell = command
             .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--tmpdir={}", temporary.display()))
+            .arg(format!("--tmpdir={}", folder.join(TEMPORARY).display()))
             .arg(format!("--socket={}", socket.display()))
             .stdin(Stdio::piped())
             .stdout(File::create(&log)?)
@@ -172,6 +188,13 @@ impl Drop for MariaDb {
         drop(self.shell.stdin.take());
         let _ended = self.shell.wait();
     }
+}
+
+/// Makes the folder for temporary tables. A server that starts removes such tables from it, others' included.
+fn temporary(folder: &Path) -> Result<PathBuf> {
+    let temporary = folder.join(TEMPORARY);
+    fs::create_dir(&temporary)?;
+    Ok(temporary)
 }
 
 fn program(name: &str) -> Result<PathBuf> {

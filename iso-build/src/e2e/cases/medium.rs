@@ -18,6 +18,7 @@ pub(in crate::e2e) mod cloud;
 pub(in crate::e2e) mod first_start;
 mod node;
 pub(in crate::e2e) mod operator;
+pub(in crate::e2e) mod program;
 pub(in crate::e2e) mod remote;
 pub(in crate::e2e) mod roles;
 pub(in crate::e2e) mod trouble;

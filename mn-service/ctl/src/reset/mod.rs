@@ -39,6 +39,9 @@ const KEPT: [(&str, &str); 3] = [("", "data_dir"), ("", "agent_port"), ("databas
 /// Time in the name of the old configuration, as in names of backups.
 const TIME: &str = "%Y-%m-%d_%H-%M-%S";
 
+/// Where a node from the medium says so.
+const SOURCE: &str = "/etc/apt/sources.list.d/zstack-local.sources";
+
 /// Options of `reset`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -49,7 +52,7 @@ pub struct Options {
     #[arg(long)]
     yes: bool,
     /// Where apt finds this node's own packages
-    #[arg(long, value_name = "FILE", default_value = "/etc/apt/sources.list.d/zstack-local.sources")]
+    #[arg(long, value_name = "FILE", default_value = SOURCE)]
     source: PathBuf,
     /// Print JSON objects, one a line: progress, and last the result
     #[arg(long)]
@@ -57,13 +60,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// With an empty database.
+    pub(crate) fn dropping(yes: bool) -> Self {
+        Self { drop_database: true, yes, source: PathBuf::from(SOURCE), json: false }
+    }
+
     /// What must be typed (OS-TUI-111, OS-TUI-117).
     fn phrase(&self) -> &'static str {
         if self.drop_database { "reset zstack drop database" } else { "reset zstack" }
     }
 
     /// Asks for the phrase.
-    fn confirm(&self) -> Result<(), Failure> {
+    pub(crate) fn confirm(&self) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }

@@ -5,6 +5,7 @@ mod backup;
 mod bus;
 mod console;
 mod folder;
+mod install;
 mod logs;
 mod prepare;
 mod real;

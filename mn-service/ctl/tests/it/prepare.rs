@@ -55,6 +55,45 @@ fn a_database_server_gets_a_database_and_passwords_of_this_node() {
     assert!(!again.out.contains(user) && !again.err.contains(user));
 }
 
+/// Power may fail at any moment of it, and the place may be a file system of its own.
+#[test]
+fn os_boot_001_a_database_server_gets_files_of_this_node() {
+    let world = World::new("works");
+    let folder = world.path("data");
+    // What an attempt left that was cut off, and what a file system has of its own.
+    for left in ["performance_schema", ".zstack-new/mysql", "lost+found"] {
+        fs::create_dir_all(folder.join(left)).unwrap();
+    }
+    for left in ["performance_schema/old", "ibdata1"] {
+        fs::write(folder.join(left), "cut").unwrap();
+    }
+    let place = folder.display().to_string();
+    let prepare = ["prepare_node", "files", "--folder", &place, "--user", "root"];
+
+    // Tables of somebody's: they stay.
+    fs::create_dir(folder.join("shop")).unwrap();
+    let refused = world.run(&prepare).expect(1);
+    assert!(refused.err.contains("data/shop is there") && refused.err.contains("move what is in"), "{refused:?}");
+    assert_eq!(fs::read(folder.join("ibdata1")).unwrap(), b"cut");
+    fs::remove_dir(folder.join("shop")).unwrap();
+    let mut nobody = prepare;
+    nobody[5] = "nobody-there";
+    assert!(world.run(&nobody).expect(1).err.contains("no user nobody-there"));
+
+    world.run(&prepare).expect(0);
+    assert!(!folder.join(".zstack-new").exists() && !folder.join("performance_schema/old").exists());
+    let server = MariaDb::with_data(&folder, Durability::None).unwrap();
+    let (done, databases) = client(&server.socket().display().to_string(), "root", "", "SHOW DATABASES");
+    assert!(done && databases.contains("mysql") && databases.contains("performance_schema"), "{databases}");
+    assert!(!databases.contains("test"), "{databases}");
+    drop(server);
+
+    let made = fs::metadata(folder.join("mysql")).unwrap().modified().unwrap();
+    let again = world.run(&prepare).expect(0);
+    assert!(again.out.contains("nothing was changed"), "{again:?}");
+    assert_eq!(fs::metadata(folder.join("mysql")).unwrap().modified().unwrap(), made);
+}
+
 /// RabbitMQ's own control program is slow and needs Erlang; what it is asked for is what counts here. A whole one is
 /// prepared by the installed node (`cargo xtask e2e 'install-*-management'`).
 #[test]

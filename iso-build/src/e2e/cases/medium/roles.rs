@@ -23,65 +23,63 @@ use crate::{
 
 /// What is installed, and how.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
-    role: Role,
-    firmware: Firmware,
+pub(super) struct Wanted {
+    pub(super) role: Role,
+    pub(super) firmware: Firmware,
     /// From a USB stick, else from a CD.
-    stick: bool,
-    source: Source,
-    layout: Layout,
+    pub(super) stick: bool,
+    pub(super) source: Source,
+    pub(super) layout: Layout,
 }
 
 /// How the disk is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Layout {
     Automatic,
     /// OS-DISK-002, OS-DISK-004: sizes, file system and partition table by `answers.toml`, in BIOS mode.
     Guided,
-    /// OS-DISK-002, OS-DISK-003: every partition and volume by `answers.toml`, in UEFI mode.
-    Manual,
+    /// OS-DISK-002, OS-DISK-003: every partition and volume by `answers.toml`, in UEFI mode. What the folder names is on a
+    /// volume of its own.
+    Manual(&'static str),
 }
 
 impl Layout {
     /// Lines of `[disk]`.
-    fn answers(self) -> &'static str {
+    fn answers(self) -> String {
         match self {
-            Self::Automatic => "",
+            Self::Automatic => String::new(),
             Self::Guided => {
-                "layout = \"guided\"\ntable = \"mbr\"\nroot_format = \"xfs\"\nboot = \"768 MiB\"\nswap = \"1 GiB\"\nroot = \
-                 \"16 GiB\"\n"
+                "layout = \"guided\"\ntable = \"mbr\"\nroot_format = \"xfs\"\nboot = \"768 MiB\"\nswap = \"1 GiB\"\n\
+                             root = \"16 GiB\"\n"
+                    .to_owned()
             }
-            Self::Manual => {
-                "layout = \"manual\"\npartition = [{ format = \"vfat\", mount = \"/boot/efi\", size = \"300 MiB\" }, { format = \
-                 \"ext4\", mount = \"/boot\", size = \"768 MiB\" }, { format = \"lvm\", size = \"rest\" }]\nvolume = [{ name = \
-                 \"root\", format = \"ext4\", mount = \"/\", size = \"12 GiB\" }, { name = \"data\", format = \"xfs\", mount = \
-                 \"/srv\", size = \"2 GiB\" }, { name = \"swap\", format = \"swap\", size = \"1 GiB\" }]\n"
-            }
+            Self::Manual(folder) => format!(
+                "layout = \"manual\"\npartition = [{{ format = \"vfat\", mount = \"/boot/efi\", size = \"300 MiB\" }}, {{ format = \
+                 \"ext4\", mount = \"/boot\", size = \"768 MiB\" }}, {{ format = \"lvm\", size = \"rest\" }}]\nvolume = [{{ name = \
+                 \"root\", format = \"ext4\", mount = \"/\", size = \"12 GiB\" }}, {{ name = \"data\", format = \"xfs\", mount = \
+                 \"{folder}\", size = \"2 GiB\" }}, {{ name = \"swap\", format = \"swap\", size = \"1 GiB\" }}]\n"
+            ),
         }
     }
 
     /// What is on the node then, as `lsblk` says.
-    fn seen(self) -> &'static [&'static str] {
+    fn seen(self) -> String {
         match self {
-            Self::Automatic => &[],
+            Self::Automatic => String::new(),
             Self::Guided => {
-                &["dos", "part 805306368 ext4 /boot", "lvm 1073741824 swap [SWAP]", "lvm 17179869184 xfs /"]
+                "dos\npart 805306368 ext4 /boot\nlvm 1073741824 swap [SWAP]\nlvm 17179869184 xfs /".to_owned()
             }
-            Self::Manual => &[
-                "gpt",
-                "part 314572800 vfat /boot/efi",
-                "part 805306368 ext4 /boot",
-                "lvm 12884901888 ext4 /",
-                "lvm 2147483648 xfs /srv",
-                "lvm 1073741824 swap [SWAP]",
-            ],
+            Self::Manual(folder) => format!(
+                "gpt\npart 314572800 vfat /boot/efi\npart 805306368 ext4 /boot\nlvm 12884901888 ext4 /\n\
+                 lvm 2147483648 xfs {folder}\nlvm 1073741824 swap [SWAP]"
+            ),
         }
     }
 }
 
 /// Where the answers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     /// `answers.toml` on a disk labelled OEMDRV.
     Labelled,
     /// `ks.cfg` on a disk labelled OEMDRV.
@@ -136,7 +134,7 @@ pub(in crate::e2e) async fn bios_expert(desk: &Desk) -> Result<()> {
 
 pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
     let wanted = wanted(Role::Expert, Firmware::Secure, true, Source::Labelled);
-    install(desk, Wanted { layout: Layout::Manual, ..wanted }).await.map(drop)
+    install(desk, Wanted { layout: Layout::Manual("/srv"), ..wanted }).await.map(drop)
 }
 
 /// F-010, OS-MODE-004: an expert node becomes a management node by its packages, from the copy of the medium alone; and
@@ -169,7 +167,7 @@ pub(in crate::e2e) async fn later(desk: &Desk) -> Result<()> {
 const UNITS: &str = "systemctl daemon-reload; systemctl list-unit-files --no-legend 'zstack*' 'mn-service*' 'node-manager*' | \
                      sort; find /etc/systemd -name '*zstack*' -o -name 'mn-service*' -o -name 'node-manager*' | sort";
 /// Longest work of apt on a machine without hardware help.
-const APT: Duration = Duration::from_secs(3000);
+pub(super) const APT: Duration = Duration::from_secs(3000);
 
 /// The text of `answers.toml`. The disk is named by what stands on it: there is another one.
 fn answers(role: Role, public: &str, layout: Layout) -> String {
@@ -218,6 +216,12 @@ pub(super) struct Installed {
 /// Installs a management node.
 pub(super) async fn management(desk: &Desk) -> Result<Installed> {
     installed(desk, wanted(Role::Management, Firmware::Bios, false, Source::Labelled)).await
+}
+
+/// Installs a management node whose database has a volume of its own.
+pub(super) async fn on_volumes(desk: &Desk) -> Result<Installed> {
+    let wanted = wanted(Role::Management, Firmware::Uefi, false, Source::Labelled);
+    installed(desk, Wanted { layout: Layout::Manual("/var/lib/mysql"), ..wanted }).await
 }
 
 /// Installs a node from its source of answers.
@@ -297,7 +301,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
 }
 
 /// Installs, starts and checks a node; says how long it took until it could be used. It is given away with its ports.
-async fn install_and(
+pub(super) async fn install_and(
     desk: &Desk,
     wanted: Wanted,
     then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
@@ -323,8 +327,8 @@ async fn install_and(
         }
         check_node(&node, wanted.role, wanted.firmware, "node").await?;
         let disk = node.run("lsblk -dno PTTYPE /dev/vda; lsblk -nbro TYPE,SIZE,FSTYPE,MOUNTPOINT").await?;
-        for line in wanted.layout.seen() {
-            ensure!(disk.lines().any(|found| found == *line), "the disk has no {line:?}:\n{disk}");
+        for line in wanted.layout.seen().lines() {
+            ensure!(disk.lines().any(|found| found == line), "the disk has no {line:?}:\n{disk}");
         }
         then(&node, &ports).await?;
         Ok(Times { installed, started })
