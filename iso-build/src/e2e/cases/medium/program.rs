@@ -92,7 +92,10 @@ async fn steps(desk: &Desk, node: &Node<'_>, port: u16) -> Result<()> {
     Client::trusting(&url, "admin", ADMINISTRATOR).await?;
     let versions =
         node.run("dpkg-query -W -f '${Package} ${Version}\\n' 'zstack-*'; ls /var/lib/zstack/mysql-backup").await?;
-    ensure!(versions.matches(" 9.0.0-1").count() == 9 && versions.contains(".tar"), "packages and backup: {versions}");
+    ensure!(
+        versions.matches(" 9.0.0-1").count() == 9 && versions.matches(".gz\n").count() == 2,
+        "packages and backup: {versions}"
+    );
     let refused = ended(node, &format!("{PROGRAM} -u"), 1).await?;
     ensure!(refused.contains("older"), "{refused}");
     let log = node
