@@ -81,7 +81,11 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
         };
         tokio::select! {
             stopped = computer.says("STOPPED-", BOOT) => {
-                stopped?;
+                if let Err(silent) = stopped {
+                    let picture = desk.picture("silent");
+                    computer.picture(&picture).await?;
+                    return Err(silent.context(format!("screen: {}; it made {made:?}", picture.display())));
+                }
                 let said = computer.serial();
                 made.extend(steps.iter().filter(|step| said.contains(&format!("STOPPED-{step}"))));
                 computer.cut().await?;
