@@ -29,7 +29,7 @@ const MANAGEMENT: [&str; 9] = [
 pub(super) enum Work {
     /// Nothing: this version is there.
     Current(String),
-    /// There is no management service; also when an attempt was cut off.
+    /// There is no management service, or an attempt was cut off.
     Install { version: String, files: Vec<PathBuf> },
     /// There is an older one.
     Upgrade { version: String, files: Vec<PathBuf> },
@@ -145,13 +145,10 @@ pub(super) fn judge(options: &Options, machine: &Machine) -> Result<Work, Vec<Pr
     };
     let has = |package: &Package| machine.installed.contains_key(&package.name);
     let all = || files(&|package| MANAGEMENT.contains(&package.name.as_str()) || has(package));
+    let newer = machine.offered.iter().any(|package| package.against == Some(Ordering::Greater));
     Ok(match installed {
-        Some(_)
-            if options.upgrade && !machine.offered.iter().any(|package| package.against == Some(Ordering::Greater)) =>
-        {
-            Work::Current(version)
-        }
-        Some(_) if options.upgrade => Work::Upgrade { version, files: files(&has) },
+        Some(_) if options.upgrade && newer => Work::Upgrade { version, files: files(&has) },
+        Some(_) if options.upgrade && !machine.unfinished => Work::Current(version),
         Some(_) if options.anew && !machine.unfinished => Work::Anew { version, files: Vec::new() },
         _ if options.anew && !machine.remains.is_empty() => Work::Anew { version, files: all() },
         _ => Work::Install { version, files: all() },
@@ -243,6 +240,7 @@ mod tests {
         // What was cut off goes on.
         let cut = Machine { unfinished: true, ..manager("2", Ordering::Equal) };
         assert!(matches!(judge(&asked(&[]), &cut), Ok(Work::Install { .. })));
+        assert!(matches!(judge(&asked(&["-u"]), &cut), Ok(Work::Install { .. })));
         assert!(matches!(judge(&asked(&["-D"]), &cut), Ok(Work::Anew { files, .. }) if files.len() == 9));
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Machine {
     pub(super) architecture: String,
     /// Our packages that are there to be installed.
     pub(super) offered: Vec<Package>,
-    /// Our packages that are installed, with their versions.
+    /// Our packages that are installed, half of them also, with their versions.
     pub(super) installed: BTreeMap<String, String>,
     /// Links and their addresses, as far as others can reach them.
     pub(super) addresses: Vec<(String, IpAddr)>,
@@ -66,7 +66,7 @@ impl Machine {
             let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             value.unwrap_or_default().trim_matches('"').to_owned()
         };
-        let installed = installed().await?;
+        let (installed, half) = installed().await;
         let data = Path::new(DATA);
         let remains = [config.file.clone(), PathBuf::from(DATABASE), data.join("ca")];
         Ok(Self {
@@ -77,7 +77,7 @@ impl Machine {
             installed,
             addresses: addresses(),
             remains: remains.into_iter().filter(|path| path.exists()).collect(),
-            unfinished: unfinished.exists(),
+            unfinished: half || unfinished.exists(),
             data_used: is_mounted(data) || has_more_than(data, NETWORK),
         })
     }
@@ -106,14 +106,26 @@ async fn said(program: &str, words: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-async fn installed() -> Result<BTreeMap<String, String>, Failure> {
+/// Our packages, and whether one of them is not wholly installed.
+async fn installed() -> (BTreeMap<String, String>, bool) {
     let query = ["-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n", "zstack-*"];
-    let Some(known) = said("dpkg-query", &query).await else {
-        // A system without dpkg is refused by its name.
-        return Ok(BTreeMap::new());
-    };
-    let lines = known.lines().filter_map(|line| line.strip_suffix(" installed")?.split_once(' '));
-    Ok(lines.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
+    // A system without dpkg is refused by its name.
+    let known = said("dpkg-query", &query).await.unwrap_or_default();
+    parse(&known)
+}
+
+fn parse(known: &str) -> (BTreeMap<String, String>, bool) {
+    let (mut installed, mut half) = (BTreeMap::new(), false);
+    for line in known.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, version, status] = words[..] else { continue };
+        if version.is_empty() || ["not-installed", "config-files"].contains(&status) {
+            continue;
+        }
+        half |= status != "installed";
+        installed.insert(name.to_owned(), version.to_owned());
+    }
+    (installed, half)
 }
 
 /// Our packages in a folder; of several versions of one, the newest.
@@ -180,4 +192,17 @@ fn addresses() -> Vec<(String, IpAddr)> {
             (!local).then_some((link.interface_name, address))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dpkg_was_cut_off_in_counts_as_there_and_unfinished() {
+        let known = "zstack-cli 1 installed\nzstack-ctl 2 half-configured\nzstack-mn-service 1 config-files\nzstack-tui  not-installed\n";
+        let (installed, half) = parse(known);
+        assert_eq!(installed.keys().map(String::as_str).collect::<Vec<_>>(), ["zstack-cli", "zstack-ctl"]);
+        assert!(half && !parse("zstack-cli 1 installed\n").1);
+    }
 }
