@@ -154,6 +154,9 @@ async fn database(
     run(client, "mariadb", &statements).await.map_err(|failure| {
         failure.hint("systemctl status mariadb shows whether the database server runs; root needs no password there")
     })?;
+    // The configuration says that the database is there: it must not be on the disk before the database is. That may be on
+    // a file system of its own, and the server does not wait for the folder of a new database.
+    nix::unistd::sync();
     reporter.progress(0.8, "writing the configuration");
     if let Some(folder) = config.file.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).at("make", folder)?;
