@@ -13,7 +13,7 @@ use clap::Args;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    deb,
+    checksums, deb,
     packages::{self, Feature},
     program::Program,
     progress::Progress,
@@ -73,11 +73,7 @@ pub(crate) async fn whole(out: &Path, debs: &[PathBuf]) -> Result<PathBuf> {
     program.extend(packed);
     let made = out.join(format!("zstack-installer-{}.bin", env!("CARGO_PKG_VERSION")));
     write(&made, &program)?;
-    for (tool, kind) in [("sha256sum", "sha256"), ("md5sum", "md5")] {
-        let name = made.file_name().context("no name")?;
-        let line = Program::new(tool).arg(name).directory(out).stdout().await?;
-        fs::write(made.with_added_extension(kind), line)?;
-    }
+    checksums::beside(&made).await?;
     Ok(made)
 }
 

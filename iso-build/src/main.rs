@@ -7,6 +7,7 @@ mod api;
 mod archive;
 mod bench;
 mod cache;
+mod checksums;
 mod cloud;
 mod deb;
 mod debian;

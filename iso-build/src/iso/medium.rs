@@ -16,7 +16,7 @@ use super::{
     layers::{Made, digest},
     repository,
 };
-use crate::program::Program;
+use crate::{checksums, program::Program};
 
 const MENU: &str = include_str!("grub.cfg");
 /// Name of the file system (ISO 9660: at most 32 capitals).
@@ -111,13 +111,7 @@ pub(super) async fn write(tree: &Path, contents: &Contents<'_>, work: &Path, ima
     xorriso = xorriso.args(["-append_partition", "2", "0xef"]).arg(&esp).arg("-appended_part_as_gpt");
     xorriso = xorriso.args(["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]);
     xorriso.arg(tree).deadline(WRITE).stdout().await.context("the image cannot be written")?;
-    let name = image.file_name().and_then(|name| name.to_str()).context("the image has no name")?;
-    for (tool, kind) in [("sha256sum", "sha256"), ("md5sum", "md5")] {
-        let folder = image.parent().unwrap_or(Path::new("."));
-        let sum = Program::new(tool).arg(name).directory(folder).deadline(WRITE).stdout().await?;
-        fs::write(folder.join(format!("{name}.{kind}")), sum)?;
-    }
-    Ok(())
+    checksums::beside(image).await
 }
 
 /// The EFI system partition: Microsoft's firmware trusts shim, shim trusts Debian's GRUB, and that finds the menu on the
