@@ -43,6 +43,22 @@ impl Failure {
     }
 }
 
+/// Removes a file or folder, if it is there.
+///
+/// # Errors
+/// It is there and stays.
+pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at("remove", path),
+    }
+}
+
 /// Turns an error of the file system into a [`Failure`] that names the file.
 pub trait AtPath<T> {
     /// The value, or `cannot WHAT PATH: ...`.

@@ -1,12 +1,12 @@
 //! A cloud without anything in it: what a first start makes is made anew by the next one.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use super::{Database, Place, make, place::sync};
 use crate::{
     config::Config,
     event::Reporter,
-    failure::{AtPath as _, Failure},
+    failure::{Failure, remove},
 };
 
 /// What the service keeps in its data directory and makes where it is missing: its keys, its name, its links. Other
@@ -42,12 +42,4 @@ pub(crate) async fn wipe(config: &Config, place: &Place) -> Result<(), Failure> 
         remove(&config.data_dir.join(name))?;
     }
     sync(&config.data_dir)
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.at("remove", path),
-    }
 }

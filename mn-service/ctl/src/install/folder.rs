@@ -1,11 +1,6 @@
 //! The data of the cloud in a folder of the operator's choice (OS-BIN-005): bound to the place where every program looks.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use tokio::process::Command;
 
@@ -13,6 +8,7 @@ use super::machine::{NETWORK, is_mounted};
 use crate::{
     apt,
     failure::{AtPath as _, Failure},
+    settings,
 };
 
 /// Binds a folder to a place, now and at every start.
@@ -27,16 +23,7 @@ pub(super) async fn bind(folder: &Path, place: &Path, table: &Path, log: &Path) 
     }
     let text = fs::read_to_string(table).at("read", table)?;
     if let Some(fresh) = with_line(&text, folder, place) {
-        let beside = table.with_extension("new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o644)
-            .open(&beside)
-            .at("write", &beside)?;
-        file.write_all(fresh.as_bytes()).and_then(|()| file.sync_all()).at("write", &beside)?;
-        fs::rename(&beside, table).at("replace", table)?;
+        settings::write(table, &fresh)?;
     }
     apt::run(Command::new("systemctl").arg("daemon-reload"), log, |_| ()).await?;
     if is_mounted(place) { Ok(()) } else { apt::run(Command::new("mount").arg(place), log, |_| ()).await }

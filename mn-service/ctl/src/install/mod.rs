@@ -15,6 +15,11 @@ use std::{
 };
 
 use clap::Args;
+use mn_service_config::layout;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::geteuid,
+};
 use node_control::address;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -25,7 +30,7 @@ use crate::{
     config::Config,
     control::{Control, ControlError},
     event::Reporter,
-    failure::{AtPath as _, Failure},
+    failure::{AtPath as _, Failure, remove},
     probe::Probe,
     reset,
     systemd::Systemd,
@@ -35,6 +40,8 @@ use machine::Machine;
 
 /// Says that an installation was begun, until it has ended: another attempt goes on with it.
 const UNFINISHED: &str = "/var/lib/zstack-installation-unfinished";
+/// Held by the installation that is under way.
+const LOCK: &str = "/run/zstack-installation.lock";
 /// What people are told where to look.
 const LOG: &str = "/tmp/zstack_installation.log";
 
@@ -82,6 +89,7 @@ pub async fn install(
     config: Config,
     reporter: &mut Reporter,
 ) -> Result<(Value, Vec<String>), Failure> {
+    let _alone = alone()?;
     let log = Log::begin(&options.log)?;
     let done = attempt(options, config, &log, reporter).await;
     if let Err(failure) = &done {
@@ -117,6 +125,8 @@ async fn attempt(
             version
         }
         Work::Upgrade { version, files } => {
+            reporter.progress(0.0, "looking at the packages");
+            simulate(&files, log).await?;
             let place = Place::open(&config.data_dir)?;
             reporter.part(0.0, 0.2);
             let backup = backup::present(&config, &place, reporter).await.map_err(|failure| Failure {
@@ -125,7 +135,6 @@ async fn attempt(
             })?;
             backup.iter().for_each(|file| reporter.note(&format!("the state before is kept in {}", file.display())));
             drop(place);
-            simulate(&files, log).await?;
             reporter.part(0.2, 0.8);
             packages(&files, log, reporter).await?;
             version
@@ -136,7 +145,10 @@ async fn attempt(
             dropping.confirm()?;
             if !files.is_empty() {
                 fresh(options, &machine, &files, log, reporter).await?;
-                ready(options, log).await?;
+                // On half a reset the service does not start: it is finished below.
+                if !layout::unfinished_reset(&config.data_dir).exists() {
+                    ready(options, log).await?;
+                }
             }
             reset::reset(&reset::Options::dropping(true), control().await?, reporter).await?;
             version
@@ -145,14 +157,9 @@ async fn attempt(
     reporter.part(0.8, 1.0);
     reporter.progress(0.0, "waiting for the management service");
     ready(options, log).await?;
-    match fs::remove_file(UNFINISHED) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Failure::file("remove", Path::new(UNFINISHED), &error));
-        }
-        _ => {}
-    }
+    remove(Path::new(UNFINISHED))?;
     log.note("ready");
-    let mut ui = address::public(Config::default().ui_listen);
+    let mut ui = address::public(control().await?.config.ui_listen);
     if let Some(chosen) = options.address {
         ui.set_ip(chosen);
     }
@@ -254,6 +261,19 @@ async fn ready(options: &Options, log: &Log) -> Result<(), Failure> {
     }
 }
 
+/// Keeps a second installation out. Who is not root changes nothing, and is told so with all the rest.
+fn alone() -> Result<Option<Flock<fs::File>>, Failure> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let path = Path::new(LOCK);
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).at("open", path)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Some).map_err(|_| {
+        Failure::new("Fail Reason: another installation is under way, and nothing was changed")
+            .hint("wait until it has ended")
+    })
+}
+
 /// What happened, for root alone.
 #[derive(Debug)]
 struct Log(PathBuf);
@@ -261,12 +281,7 @@ struct Log(PathBuf);
 impl Log {
     /// A file of this name that was there, and may be somebody's else, goes.
     fn begin(path: &Path) -> Result<Self, Failure> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::file("remove", path, &error));
-            }
-            _ => {}
-        }
+        remove(path)?;
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).at("write", path)?;
         Ok(Self(path.to_owned()))
     }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::run;
 use crate::{
     event::Reporter,
-    failure::{AtPath as _, Failure},
+    failure::{AtPath as _, Failure, remove},
 };
 
 /// The database of the server itself. It is moved to its place last, and says that all is there.
@@ -90,15 +90,4 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let entries = entries.at("read", folder)?;
     Ok(entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-}
-
-/// Removes a file or folder, if it is there.
-fn remove(path: &Path) -> Result<(), Failure> {
-    let removed = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Err(error),
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    };
-    removed.at("remove", path)
 }

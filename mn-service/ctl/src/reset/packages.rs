@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::{
     apt::{self, configure, run},
     event::Reporter,
-    failure::Failure,
+    failure::{Failure, remove},
 };
 
 /// What a management node has of ours.
@@ -98,11 +98,7 @@ pub(super) async fn reinstall(
 
 /// Removes what apt said.
 pub(super) fn forget(data_dir: &Path) -> Result<(), Failure> {
-    let path = output(data_dir);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", &path, &error)),
-        _ => Ok(()),
-    }
+    remove(&output(data_dir))
 }
 
 /// apt, knowing the node's own repository alone.
