@@ -90,10 +90,16 @@ pub(crate) async fn run(options: &Options, progress: &Progress) -> Result<()> {
 pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf>> {
     packages::ensure(&[Feature::Build, Feature::Package], progress).await?;
     fs::create_dir_all(out).with_context(|| format!("{} cannot be created", out.display()))?;
-    let tool = progress.phase("cargo-deb", "cargo-deb", tool()).await?;
     let target = crate::target()?;
-    let ui = progress.phase("ui", "web UI", ui::build(progress)).await?;
-    progress.phase("programs", "programs, in release mode", programs(progress)).await?;
+    // Both wait for the network more than they compute.
+    let quiet = Progress::quiet();
+    let beside = async {
+        let tool = quiet.phase("cargo-deb", "cargo-deb", tool(&quiet));
+        tokio::try_join!(tool, quiet.phase("ui", "web UI", ui::build(&quiet)))
+    };
+    let programs = progress.phase("programs", "programs, in release mode", programs(progress));
+    let ((tool, ui), ()) = progress.beside(("tools", "web UI and cargo-deb"), beside, programs).await?;
+    progress.add(quiet.phases());
     let beside = target.join("release/ui");
     if beside.exists() {
         fs::remove_dir_all(&beside).with_context(|| format!("{} cannot be removed", beside.display()))?;
@@ -145,14 +151,16 @@ pub(crate) async fn programs(progress: &Progress) -> Result<()> {
 }
 
 /// cargo-deb of our version, installed in the cache.
-async fn tool() -> Result<PathBuf> {
+async fn tool(progress: &Progress) -> Result<PathBuf> {
     let root = cache::folder()?.join(format!("cargo-deb-{CARGO_DEB}"));
     let tool = root.join("bin/cargo-deb");
     if !tool.is_file() {
-        // The environment of an outer cargo would make it build for that one's workspace.
-        let install = ["install", "cargo-deb", "--locked", "--version", CARGO_DEB, "--root"];
+        // The environment of an outer cargo would make it build for that one's workspace. Its development profile is as
+        // quick at packing, the rest of it does little, and to optimise that takes a minute.
+        let install = ["install", "cargo-deb", "--locked", "--debug", "--version", CARGO_DEB, "--root"];
         let cargo = Program::new("cargo").args(install).arg(&root).directory(Path::new("/"));
-        cargo.env("CARGO_TARGET_DIR", root.join("target")).deadline(BUILD).watched().await?;
+        let cargo = cargo.env("CARGO_TARGET_DIR", root.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "false");
+        progress.watch(cargo.deadline(BUILD)).await?;
         // What it was built from is four times its size and of no more use.
         fs::remove_dir_all(root.join("target")).context("the build of cargo-deb cannot be removed")?;
     }

@@ -17,7 +17,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    pin::pin,
     time::Instant,
 };
 
@@ -116,31 +115,11 @@ async fn make(options: &Options, cache: &Path, progress: &Progress) -> Result<(P
     let beside = Progress::quiet();
     let theirs = Theirs::make(options, cache, &key, &beside);
     let ours = async { Ours::build(&options.out, progress).await };
-    let (theirs, ours) = both(theirs, ours, progress).await?;
+    let (theirs, ours) = progress.beside(("debian", "systems of Debian's packages"), theirs, ours).await?;
     progress.add(beside.phases());
     let (manifest, layers) = build(options, cache, &key, (&theirs, &ours), epoch, progress).await?;
     progress.phase("installer", "installer program", installer::whole(&options.out, &ours.debs.files)).await?;
     Ok((options.out.join(file_name(&manifest.version)), layers))
-}
-
-/// Does the one beside the other, which people see; what is left of it then is shown, too.
-async fn both<A, B>(
-    one: impl Future<Output = Result<A>>,
-    shown: impl Future<Output = Result<B>>,
-    progress: &Progress,
-) -> Result<(A, B)> {
-    let (mut one, mut shown) = (pin!(one), pin!(shown));
-    let mut early = None;
-    let shown = loop {
-        tokio::select! {
-            shown = &mut shown => break shown?,
-            one = &mut one, if early.is_none() => early = Some(one?),
-        }
-    };
-    match early {
-        Some(one) => Ok((one, shown)),
-        None => Ok((progress.phase("debian", "systems of Debian's packages", one).await?, shown)),
-    }
 }
 
 /// The name pattern of OS-ISO-004.

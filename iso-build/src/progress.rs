@@ -3,12 +3,15 @@
 use std::{
     fmt::Display,
     io::IsTerminal,
+    pin::pin,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::program::Program;
 
 /// A finished phase.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +69,36 @@ impl Progress {
             self.phases.lock().unwrap_or_else(PoisonError::into_inner).push(phase);
         }
         result
+    }
+
+    /// Does `hidden`, which shows nothing itself, beside something that people see; what is left of it then is a phase.
+    pub(crate) async fn beside<A, B>(
+        &self,
+        (name, title): (&'static str, &'static str),
+        hidden: impl Future<Output = Result<A>>,
+        seen: impl Future<Output = Result<B>>,
+    ) -> Result<(A, B)> {
+        let (mut hidden, mut seen) = (pin!(hidden), pin!(seen));
+        let mut early = None;
+        let seen = loop {
+            tokio::select! {
+                seen = &mut seen => break seen?,
+                hidden = &mut hidden, if early.is_none() => early = Some(hidden?),
+            }
+        };
+        match early {
+            Some(hidden) => Ok((hidden, seen)),
+            None => Ok((self.phase(name, title, hidden).await?, seen)),
+        }
+    }
+
+    /// Runs a program whose talk a person wants to see; where nothing is shown, only what a failed one said is.
+    pub(crate) async fn watch(&self, program: Program) -> Result<()> {
+        if self.style == Style::Silent {
+            return program.stdout().await.map(drop);
+        }
+        self.hide();
+        program.watched().await
     }
 
     /// Says something a person should read.
@@ -133,5 +166,32 @@ mod tests {
         progress.phase("three", "third", async { Ok(()) }).await.unwrap();
         let names: Vec<_> = progress.phases().iter().map(|phase| phase.name).collect();
         assert_eq!(names, ["one", "three"]);
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_beside_something_is_a_phase_when_it_is_last_and_ends_both_when_it_fails() {
+        let progress = Progress::quiet();
+        let seen = progress.phase("seen", "seen", async { Ok(1) });
+        let slow = async {
+            tokio::task::yield_now().await;
+            Ok(2)
+        };
+        assert_eq!(progress.beside(("slow", "slow"), slow, seen).await.unwrap(), (2, 1));
+        let seen = async {
+            tokio::task::yield_now().await;
+            Ok(3)
+        };
+        assert_eq!(progress.beside(("quick", "quick"), async { Ok(4) }, seen).await.unwrap(), (4, 3));
+        let names: Vec<_> = progress.phases().iter().map(|phase| phase.name).collect();
+        assert_eq!(names, ["seen", "slow"]);
+        let fails = async { anyhow::bail!("no") as Result<()> };
+        let failed = progress.beside(("fails", "fails"), fails, std::future::pending::<Result<()>>()).await;
+        assert_eq!(failed.unwrap_err().to_string(), "no");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_unseen_says_why() {
+        let failed = Progress::quiet().watch(Program::new("ls").arg("/no/such/folder")).await.unwrap_err().to_string();
+        assert!(failed.contains("No such file"), "{failed}");
     }
 }

@@ -74,9 +74,8 @@ pub(crate) async fn build(progress: &Progress) -> Result<PathBuf> {
     if place.remembered("built").as_deref() == Some(&wanted) && place.built().join("index.html").is_file() {
         return Ok(place.built());
     }
-    progress.hide();
-    prepare(&place, &sources, &node).await?;
-    npm(&place, &["run", "build"]).await.context("the web UI cannot be built")?;
+    prepare(&place, &sources, &node, progress).await?;
+    npm(&place, &["run", "build"], progress).await.context("the web UI cannot be built")?;
     let made = place.work().join("dist");
     ensure!(made.join("index.html").is_file(), "the build of the web UI made no {}", made.display());
     if place.built().exists() {
@@ -93,9 +92,11 @@ pub(crate) async fn check(progress: &Progress) -> Result<PathBuf> {
     let node = node(progress).await?;
     let place = tokio::task::spawn_blocking(Place::open).await??;
     // A build of long ago may have left its sources behind, or none.
-    prepare(&place, &files(&crate::repository().join(SOURCES))?, &node).await?;
+    prepare(&place, &files(&crate::repository().join(SOURCES))?, &node, progress).await?;
     for script in ["contract", "typecheck", "lint", "test"] {
-        npm(&place, &["run", script]).await.with_context(|| format!("`npm run {script}` in the web UI failed"))?;
+        npm(&place, &["run", script], progress)
+            .await
+            .with_context(|| format!("`npm run {script}` in the web UI failed"))?;
     }
     Ok(built)
 }
@@ -115,7 +116,7 @@ async fn node(progress: &Progress) -> Result<String> {
 }
 
 /// Puts the sources into the work folder, and the packages they need, unless those are there.
-async fn prepare(place: &Place, sources: &BTreeMap<String, Vec<u8>>, node: &str) -> Result<()> {
+async fn prepare(place: &Place, sources: &BTreeMap<String, Vec<u8>>, node: &str, progress: &Progress) -> Result<()> {
     let work = place.work();
     fs::create_dir_all(&work)?;
     for entry in fs::read_dir(&work)? {
@@ -139,21 +140,15 @@ async fn prepare(place: &Place, sources: &BTreeMap<String, Vec<u8>>, node: &str)
     if place.remembered("packages").as_deref() == Some(&wanted) && work.join("node_modules").is_dir() {
         return Ok(());
     }
-    npm(place, &["ci", "--no-audit", "--no-fund"]).await.context(
+    npm(place, &["ci", "--no-audit", "--no-fund"], progress).await.context(
         "the packages of the web UI cannot be fetched; check the network and, with `npm config get registry`, the registry",
     )?;
     place.remember("packages", &wanted)
 }
 
-async fn npm(place: &Place, arguments: &[&str]) -> Result<()> {
-    Program::new("npm")
-        .args(arguments)
-        .directory(&place.work())
-        .env("ZSTACK_CONTRACT", crate::repository().join(CONTRACT))
-        .env("NO_COLOR", "1")
-        .deadline(LIMIT)
-        .watched()
-        .await
+async fn npm(place: &Place, arguments: &[&str], progress: &Progress) -> Result<()> {
+    let npm = Program::new("npm").args(arguments).directory(&place.work()).env("NO_COLOR", "1").deadline(LIMIT);
+    progress.watch(npm.env("ZSTACK_CONTRACT", crate::repository().join(CONTRACT))).await
 }
 
 /// The files of a folder by their names below it, without what is made there.

@@ -20,6 +20,8 @@ const LAYER: &str = include_str!("layer.sh");
 const PACK: &str = include_str!("pack.sh");
 /// Longest making of one layer on a slow machine.
 const MAKE: Duration = Duration::from_secs(3600);
+/// How a layer that was installed is made ready, as far as no script says it: another number makes every layer anew.
+const FORM: &str = "2";
 /// Below the work folder: what one cached layer consists of.
 const PACKED: &str = "layer.squashfs";
 
@@ -104,7 +106,7 @@ impl Workshop {
         let mut hash = Sha256::new();
         let below = wanted.below.map(|below| below.key.as_str()).unwrap_or_default();
         let (level, epoch) = (self.level.to_string(), wanted.epoch.to_string());
-        let parts = [LAYER, PACK, CODENAME, &level, &epoch, below, wanted.hook, &wanted.seed];
+        let parts = [LAYER, PACK, FORM, CODENAME, &level, &epoch, below, wanted.hook, &wanted.seed];
         for part in parts.into_iter().chain(wanted.packages.iter().map(String::as_str)) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
@@ -134,6 +136,7 @@ impl Workshop {
             }
         }
         let removes = take_whiteouts(&made.tree())?;
+        take_dates(&made.tree(), wanted.epoch)?;
         let base = made.lowers.last().context("a layer without a lowest one")?;
         let pack = alone(PACK, wanted.epoch)
             .arg(base)
@@ -190,6 +193,23 @@ fn take_whiteouts(tree: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Gives everything that is younger than `epoch`, seconds since 1970, that date. Packing would do as much for this layer,
+/// but a layer above takes folders of this one over, with their dates, and its own epoch is another.
+fn take_dates(tree: &Path, epoch: u64) -> Result<()> {
+    let seconds = i64::try_from(epoch)?;
+    let date = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let dates = rustix::fs::Timestamps { last_access: date, last_modification: date };
+    let settle = |path: &Path, meta: &fs::Metadata| {
+        if meta.mtime() < seconds {
+            return Ok(());
+        }
+        rustix::fs::utimensat(rustix::fs::CWD, path, &dates, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .with_context(|| format!("{} cannot be dated", path.display()))
+    };
+    walk(tree, &mut |path, meta| settle(path, meta))?;
+    settle(tree, &tree.symlink_metadata()?)
+}
+
 /// Whether a folder hides that of the same name below, instead of adding to it.
 fn is_opaque(folder: &Path) -> bool {
     let mut value = [0];
@@ -236,4 +256,37 @@ pub(super) fn walk(folder: &Path, visit: &mut Visit<'_>) -> Result<()> {
         visit(&path, &meta)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::fs::symlink,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+
+    fn date(path: &Path) -> i64 {
+        path.symlink_metadata().unwrap().mtime()
+    }
+
+    /// OS-ISO: what a layer above copies of a folder is the same in every build.
+    #[test]
+    fn nothing_in_a_tree_is_younger_than_its_packages() {
+        const EPOCH: u64 = 1_700_000_000;
+        let tree = tempfile::tempdir().unwrap();
+        let at = |name: &str| tree.path().join(name);
+        fs::create_dir_all(at("usr/share")).unwrap();
+        fs::write(at("usr/share/new"), "").unwrap();
+        let old = fs::File::create(at("usr/share/old")).unwrap();
+        old.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH - 1)).unwrap();
+        symlink("/nowhere", at("usr/link")).unwrap();
+        take_dates(tree.path(), EPOCH).unwrap();
+        let epoch = i64::try_from(EPOCH).unwrap();
+        assert_eq!(date(&at("usr/share/old")), epoch - 1);
+        for young in ["", "usr", "usr/share", "usr/share/new", "usr/link"] {
+            assert_eq!(date(&at(young)), epoch, "{young}");
+        }
+    }
 }
