@@ -86,7 +86,7 @@ macro_rules! install {
     };
 }
 
-const CASES: [Case; 40] = [
+const CASES: [Case; 41] = [
     // The longest first, and what waits more than it works: the others fill the room beside them.
     case!("net-power-cut", 2, cases::power::cuts, "after a power cut anywhere in a change: old or new, never a mix"),
     case!(
@@ -190,6 +190,11 @@ const CASES: [Case; 40] = [
         "install-cloud",
         medium::cloud::join,
         "a compute node joins a management node by its code, over a VLAN on a bond; a VM starts there"
+    ),
+    install!(
+        "install-storage-cluster",
+        medium::cluster::cluster,
+        "two storage nodes have one file system on a disk of both; it outlives a power cut of one of them"
     ),
     install!(
         "node-console",

@@ -87,8 +87,9 @@ pub(super) struct Hardware {
     pub(super) number: u8,
     pub(super) firmware: Firmware,
     pub(super) memory_mib: u32,
-    /// Disks (qcow2), and further ones that are only read (raw).
+    /// Disks (qcow2), one that other computers have as well (raw), and further ones that are only read (raw).
     pub(super) disks: Vec<PathBuf>,
+    pub(super) shared: Option<PathBuf>,
     pub(super) readonly: Vec<PathBuf>,
     pub(super) nics: Vec<Nic>,
 }
@@ -444,6 +445,11 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
         // What a flush waits for is this machine's disk; a cut of the computer's power loses nothing that QEMU has.
         add("-drive", format!("file={},if=none,id={id},format=qcow2,cache=unsafe,discard=unmap", disk.display()));
         add("-device", format!("virtio-blk-pci,drive={id},serial=zs-{id},bootindex={}", number + 2));
+    }
+    if let Some(disk) = &hardware.shared {
+        // Every QEMU goes through this machine's page cache, so what one writes is what the others read.
+        add("-drive", format!("file={},if=none,id=shared,format=raw,cache=unsafe,file.locking=off", disk.display()));
+        add("-device", "virtio-blk-pci,drive=shared,serial=zs-shared,share-rw=on".to_owned());
     }
     for (number, disk) in hardware.readonly.iter().enumerate() {
         let id = format!("more{number}");

@@ -55,9 +55,18 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        // What the computers said is evidence, too; a case without computers has none.
-        for name in ["serial.log", "qemu.log"] {
-            let _ = std::fs::copy(self.folder.path().join(name), self.evidence.join(name));
+        // What the computers said is evidence, too; a case without computers has none, one with several a folder for each.
+        let mut folders = vec![(String::new(), self.folder().to_owned())];
+        let inside = std::fs::read_dir(self.folder()).into_iter().flatten().flatten();
+        folders.extend(
+            inside
+                .filter(|entry| entry.path().is_dir())
+                .map(|entry| (format!("{}-", entry.file_name().display()), entry.path())),
+        );
+        for (prefix, folder) in folders {
+            for name in ["serial.log", "qemu.log"] {
+                let _ = std::fs::copy(folder.join(name), self.evidence.join(format!("{prefix}{name}")));
+            }
         }
     }
 }

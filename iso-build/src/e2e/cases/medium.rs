@@ -15,7 +15,9 @@ use crate::{
 pub(in crate::e2e) mod attended;
 pub(in crate::e2e) mod classic;
 pub(in crate::e2e) mod cloud;
+pub(in crate::e2e) mod cluster;
 pub(in crate::e2e) mod first_start;
+mod member;
 mod node;
 pub(in crate::e2e) mod operator;
 pub(in crate::e2e) mod program;

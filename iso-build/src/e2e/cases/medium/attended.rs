@@ -18,8 +18,15 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     computer::disk(&disk, DISK).await?;
     let (nic, ports) = nat(&[22])?;
     let firmware = Firmware::Bios;
-    let hardware =
-        Hardware { number: 5, firmware, memory_mib: 2048, disks: vec![disk], readonly: Vec::new(), nics: vec![nic] };
+    let hardware = Hardware {
+        number: 5,
+        firmware,
+        memory_mib: 2048,
+        disks: vec![disk],
+        shared: None,
+        readonly: Vec::new(),
+        nics: vec![nic],
+    };
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.menu().await?;
     computer.picture(&desk.picture("1-menu")).await?;

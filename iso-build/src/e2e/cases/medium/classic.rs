@@ -80,6 +80,7 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
         firmware: Firmware::Bios,
         memory_mib: 4096,
         disks: vec![disk],
+        shared: None,
         readonly: vec![more],
         nics: vec![nat(&[])?.0],
     };

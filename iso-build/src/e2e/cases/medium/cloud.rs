@@ -2,23 +2,23 @@
 //! by itself; a VM starts there. Then the management node takes itself in over SSH. Their management network is a VLAN on a
 //! bond (F-008, F-014, OS-NET-010, OS-NET-012).
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::net::Ipv4Addr;
 
 use anyhow::{Result, bail, ensure};
 use installer_plan::manifest::Role;
 use serde_json::json;
 
 use super::{
-    BOOT, DISK, PASSWORD, key_pair, menu, nat,
+    BOOT, PASSWORD, key_pair,
+    member::{self, Member},
     node::{Login, Node, administrator, check_node},
-    watched,
 };
 use crate::{
     api::text,
     cloud::{Cloud, Ground, Plan, Range},
     e2e::{
         cable::Cable,
-        computer::{self, Computer, Firmware, Hardware, Medium, Nic},
+        computer::{Firmware, Hardware},
         desk::Desk,
         wait::until,
     },
@@ -30,68 +30,33 @@ use crate::{
 /// Where the guest's disk lies on the host that serves images.
 const GUEST: &str = "/var/lib/zstack-offer/guest.qcow2";
 
-/// One of the two.
-struct Member {
-    hardware: Hardware,
-    /// Ports of this machine that lead to its SSH server and its API.
-    ports: Vec<u16>,
-    folder: PathBuf,
-    address: Ipv4Addr,
-}
-
 /// What the answers say about a member: bond and VLAN for management, and a card of its own for whoever watches.
-fn answers(role: Role, hardware: &Hardware, address: Ipv4Addr, public: &str, more: &str) -> String {
-    format!(
-        "role = \"{role}\"\nhost_name = \"{role}1\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
+fn answers(role: Role, address: Ipv4Addr, public: &str, more: &str) -> impl FnOnce(&Hardware) -> String {
+    let name = member::name(role, address.octets()[3]);
+    move |hardware| {
+        format!(
+            "role = \"{role}\"\nhost_name = \"{name}\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
          ssh_keys = [\"{public}\"]\n[network]\nmanagement = \"bond0.7\"\nnic = [{{ device = \"{}\", ip.dhcp = \"ipv4\" \
          }}]\nbond = [{{ members = [\"{}\", \"{}\"] }}]\nvlan = [{{ parent = \"bond0\", id = 7, ip.addresses = \
          [\"{address}/24\"] }}]\n{more}",
-        hardware.mac(0),
-        hardware.mac(1),
-        hardware.mac(2),
-    )
-}
-
-async fn installed(
-    desk: &Desk,
-    role: Role,
-    number: u8,
-    cables: &[Cable; 2],
-    public: &str,
-    more: &str,
-) -> Result<Member> {
-    let folder = desk.folder().join(role.word());
-    std::fs::create_dir(&folder)?;
-    let disk = folder.join("disk.qcow2");
-    computer::disk(&disk, DISK).await?;
-    let (own, ports) = nat(&[22, 8080])?;
-    let nics = vec![own, Nic::Cable(cables[0].plug()?), Nic::Cable(cables[1].plug()?)];
-    let memory_mib = if role == Role::Management { 4096 } else { 3072 };
-    let mut hardware =
-        Hardware { number, firmware: Firmware::Bios, memory_mib, disks: vec![disk], readonly: Vec::new(), nics };
-    let address = Ipv4Addr::new(192, 0, 2, number);
-    let labelled = folder.join("answers.img");
-    let text = answers(role, &hardware, address, public, more);
-    computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
-    hardware.readonly = vec![labelled];
-    let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), &folder).await?;
-    computer.choose(menu::INSTALL).await?;
-    let seconds = watched(desk, &computer, &format!("install-{role}")).await?;
-    desk.note(format!("{role} installed after {seconds:.0} s"));
-    hardware.readonly.clear();
-    Ok(Member { hardware, ports, folder, address })
+            hardware.mac(0),
+            hardware.mac(1),
+            hardware.mac(2),
+        )
+    }
 }
 
 /// Management and compute node join, and a VM reports from the new node.
 pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
     let public = key_pair(desk).await?;
     let key = desk.folder().join("key");
-    let node = |member: &Member| Node { login: Login::Key(&key), port: member.ports[0] };
     let cables = [0, 1].map(|number| Cable::new(desk.folder(), number));
 
-    let management = installed(desk, Role::Management, 1, &cables, &public, "").await?;
-    let first = Computer::start(&management.hardware, Medium::None, &management.folder).await?;
-    let manager = node(&management);
+    let [own, its] = [1, 2].map(|number| Ipv4Addr::new(192, 0, 2, number));
+    let management = answers(Role::Management, own, &public, "");
+    let management = Member::install(desk, Role::Management, 1, &cables, management).await?;
+    let first = management.start().await?;
+    let manager = management.node(&key);
     manager.is_up().await?;
     check_node(&manager, Role::Management, Firmware::Bios, "management1").await?;
     let api = administrator(management.ports[1]).await?;
@@ -99,26 +64,27 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
     let cloud = Cloud { api: &api, plan: &plan };
     let (zone, cluster) = cloud.cluster().await?;
     let code = api.create("/extensions/host-enrolment-codes", json!({ "clusterUuid": cluster })).await?;
-    let told = format!("[join]\naddress = \"{}\"\ncode = \"{}\"\n", management.address, text(&code, "code")?);
+    let told = format!("[join]\naddress = \"{}\"\ncode = \"{}\"\n", own, text(&code, "code")?);
 
-    let compute = installed(desk, Role::Compute, 2, &cables, &public, &told).await?;
-    let second = Computer::start(&compute.hardware, Medium::None, &compute.folder).await?;
-    let host = node(&compute);
+    let compute = answers(Role::Compute, its, &public, &told);
+    let compute = Member::install(desk, Role::Compute, 2, &cables, compute).await?;
+    let second = compute.start().await?;
+    let host = compute.node(&key);
     let grown = async {
         let uuid = until("the compute node has joined by itself", BOOT, async || {
-            let found = api.query("/hosts", &["name=compute1".to_owned()]).await?;
+            let found = api.query("/hosts", &["name=compute2".to_owned()]).await?;
             Ok(found.first().and_then(|host| host["uuid"].as_str().map(str::to_owned)))
         });
-        cloud.connected(&uuid.await?, "compute1").await?;
+        cloud.connected(&uuid.await?, "compute2").await?;
         desk.note(format!("joined {:.0} s after its first start", second.seconds()));
         host.is_up().await?;
         let left = host.run("ls /etc/zstack; cat /etc/zstack/install.toml").await?;
         ensure!(!left.contains("join.toml") && !left.contains(text(&code, "code")?), "the code is left: {left}");
-        bond(&host, &compute).await?;
+        bond(&host, its).await?;
         let ground = vm(desk, &cloud, &host, &zone, &cluster).await?;
         // The management node is a host of its own cloud, too, and what its packages brought stays.
         let params = json!({
-            "name": "management1", "clusterUuid": cluster, "managementIp": management.address, "username": "root",
+            "name": "management1", "clusterUuid": cluster, "managementIp": own, "username": "root",
             "password": PASSWORD,
         });
         let own = api.create("/hosts/kvm", params).await?;
@@ -127,7 +93,7 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
         ensure!(!programs.contains("node-manager"), "the package's agent was put aside: {programs}");
         desk.note("the management node was taken in over SSH".to_owned());
         own_vm(desk, &cloud, &manager, &ground, text(&own, "uuid")?).await?;
-        logs(&manager, &compute).await?;
+        logs(&manager, its).await?;
         desk.note("the logs of both nodes lie on the management node".to_owned());
         another_network(&manager, &cloud, text(&own, "uuid")?).await?;
         desk.note("the cloud followed the management node to another network".to_owned());
@@ -140,20 +106,20 @@ pub(in crate::e2e) async fn join(desk: &Desk) -> Result<()> {
 }
 
 /// OS-NET-010, OS-NET-012: after the first boot the network is as the answers said.
-async fn bond(host: &Node<'_>, compute: &Member) -> Result<()> {
+async fn bond(host: &Node<'_>, address: Ipv4Addr) -> Result<()> {
     let bond = host.run("cat /proc/net/bonding/bond0; ip -br address show bond0.7").await?;
     ensure!(bond.matches("Slave Interface").count() == 2, "OS-NET-010: {bond}");
-    ensure!(bond.contains(&format!("{}/24", compute.address)), "OS-NET-012: {bond}");
+    ensure!(bond.contains(&format!("{}/24", address)), "OS-NET-012: {bond}");
     Ok(())
 }
 
 /// F-045: the management node collects the logs of the whole cloud.
-async fn logs(manager: &Node<'_>, compute: &Member) -> Result<()> {
+async fn logs(manager: &Node<'_>, address: Ipv4Addr) -> Result<()> {
     let collected = manager.run("zstack-ctl collect_log --to /root/logs && ls /root/logs").await?;
-    ensure!(collected.contains("management1") && collected.contains("compute1"), "F-045: {collected}");
-    let look = "cat /root/logs/*compute1*.tar.gz | tar -xzO --wildcards '*addresses.txt' && tar -tzf /root/logs/*compute1*.tar.gz";
+    ensure!(collected.contains("management1") && collected.contains("compute2"), "F-045: {collected}");
+    let look = "cat /root/logs/*compute2*.tar.gz | tar -xzO --wildcards '*addresses.txt' && tar -tzf /root/logs/*compute2*.tar.gz";
     let inside = manager.run(look).await?;
-    ensure!(inside.contains(&format!("{}/24", compute.address)), "these are no logs of the other node: {inside}");
+    ensure!(inside.contains(&format!("{}/24", address)), "these are no logs of the other node: {inside}");
     ensure!(inside.contains("journal"), "F-045: the journal of the other node is missing: {inside}");
     Ok(())
 }

@@ -42,8 +42,15 @@ pub(in crate::e2e) async fn remote(desk: &Desk) -> Result<()> {
     computer::disk(&disk, DISK).await?;
     let (nic, ports) = nat(&[22, 443])?;
     let firmware = Firmware::Bios;
-    let hardware =
-        Hardware { number: 5, firmware, memory_mib: 2048, disks: vec![disk], readonly: Vec::new(), nics: vec![nic] };
+    let hardware = Hardware {
+        number: 5,
+        firmware,
+        memory_mib: 2048,
+        disks: vec![disk],
+        shared: None,
+        readonly: Vec::new(),
+        nics: vec![nic],
+    };
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::REMOTE).await?;
     computer.says("root@", BOOT).await?;

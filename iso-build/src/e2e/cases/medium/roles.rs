@@ -280,6 +280,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
         firmware: wanted.firmware,
         memory_mib: if wanted.role == Role::Management { 4096 } else { 2048 },
         disks: vec![other.clone(), disk],
+        shared: None,
         readonly,
         nics: vec![nic],
     };

@@ -32,6 +32,7 @@ async fn hardware(desk: &Desk, disk: &Path, answers: Option<&str>) -> Result<Har
         firmware: Firmware::Bios,
         memory_mib: 2048,
         disks: vec![disk.to_owned()],
+        shared: None,
         readonly,
         nics: vec![nat(&[])?.0],
     })
