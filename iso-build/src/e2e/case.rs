@@ -121,7 +121,7 @@ const CASES: [Case; 41] = [
     install!(
         "install-uefi-management",
         medium::roles::uefi_management,
-        "from a stick to a management node, by UEFI and a kickstart file of a web server"
+        "from a stick to a management node, by UEFI and a kickstart file of a web server, on 4 processors, 8 GB and two disks of 200 GB"
     ),
     install!(
         "install-bios-compute",

@@ -86,6 +86,7 @@ pub(super) struct Hardware {
     /// Tells it from others on the same cables.
     pub(super) number: u8,
     pub(super) firmware: Firmware,
+    pub(super) processors: u8,
     pub(super) memory_mib: u32,
     /// Disks (qcow2), one that other computers have as well (raw), and further ones that are only read (raw).
     pub(super) disks: Vec<PathBuf>,
@@ -413,12 +414,13 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
         Firmware::Uefi => "q35,accel=tcg",
         Firmware::Secure => "q35,accel=tcg,smm=on",
     };
-    let memory = hardware.memory_mib.to_string();
-    let mut words: Vec<String> = ["-machine", machine, "-cpu", "max", "-smp", "2", "-m", &memory, "-no-user-config"]
-        .into_iter()
-        .chain(["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"])
-        .map(str::to_owned)
-        .collect();
+    let (processors, memory) = (hardware.processors.to_string(), hardware.memory_mib.to_string());
+    let mut words: Vec<String> =
+        ["-machine", machine, "-cpu", "max", "-smp", &processors, "-m", &memory, "-no-user-config"]
+            .into_iter()
+            .chain(["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"])
+            .map(str::to_owned)
+            .collect();
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     if hardware.firmware != Firmware::Bios {
         let (code, template) = if secure {

@@ -6,9 +6,14 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
 use tokio::process::Command;
 
 use crate::failure::{AtPath as _, Failure};
@@ -17,6 +22,11 @@ use crate::failure::{AtPath as _, Failure};
 const LOOK: Duration = Duration::from_millis(200);
 /// Lines of the output that a failure repeats.
 const TAIL: usize = 12;
+
+/// Keeps programs that use dpkg out of each other's way (dpkg(1), `DPKG_FRONTEND_LOCKED`).
+const FRONTEND: &str = "/var/lib/dpkg/lock-frontend";
+/// Longest wait for another program that installs; `OPTIONS` tell apt the same.
+const OTHERS: Duration = Duration::from_secs(300);
 
 /// Options of every use: nobody is asked, another apt is waited for, and what an operator set stays.
 pub(crate) const OPTIONS: [&str; 3] =
@@ -32,11 +42,40 @@ pub(crate) fn apt(options: &[&str]) -> Command {
     command
 }
 
-/// Finishes what an earlier use left half done.
-pub(crate) fn configure() -> Command {
+/// Finishes what an earlier use left half done. It may be under way still, when only we were killed: dpkg does not wait
+/// for others by itself, as apt does.
+pub(crate) async fn finish(log: &Path) -> Result<(), Failure> {
+    let _held = frontend(Path::new(FRONTEND), OTHERS).await?;
     let mut configure = Command::new("dpkg");
     configure.args(["--force-confmiss", "--force-confold", "--configure", "--pending"]);
-    configure
+    run(configure.env("DPKG_FRONTEND_LOCKED", "true"), log, |_| ()).await
+}
+
+/// Has the lock of frontends, until the file is dropped.
+async fn frontend(path: &Path, limit: Duration) -> Result<fs::File, Failure> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path).at("open", path)?;
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let begun = Instant::now();
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+            Ok(_) => return Ok(file),
+            Err(Errno::EAGAIN | Errno::EACCES) if begun.elapsed() < limit => tokio::time::sleep(LOOK).await,
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                let text = format!("another program has been installing packages for {} s", limit.as_secs());
+                return Err(Failure::new(text).hint(format!(
+                    "wait until it has ended, and try again; `fuser {}` tells who it is",
+                    path.display()
+                )));
+            }
+            Err(error) => return Err(Failure::new(format!("{} cannot be locked: {error}", path.display()))),
+        }
+    }
 }
 
 /// Runs a program to its end and hands on every line that it prints. Its output goes to `log`, which is a file and not a
@@ -98,5 +137,27 @@ impl Seen {
         let fresh: Vec<String> = text.lines().map(str::to_owned).collect();
         self.lines.extend(fresh.iter().cloned());
         Ok(fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OS-BIN: an installation that was killed left apt behind, which goes on.
+    #[tokio::test]
+    async fn another_program_that_installs_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock-frontend");
+        let other = frontend(&path, Duration::ZERO).await.unwrap();
+        let failure = frontend(&path, Duration::ZERO).await.unwrap_err();
+        assert!(failure.message.contains("another program") && failure.hint.unwrap().contains("fuser"));
+        let waiting = frontend(&path, Duration::from_secs(60));
+        let release = async {
+            tokio::task::yield_now().await;
+            drop(other);
+        };
+        let (waited, ()) = tokio::join!(waiting, release);
+        waited.unwrap();
     }
 }

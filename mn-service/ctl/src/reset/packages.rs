@@ -10,7 +10,7 @@ use std::{
 use tokio::process::Command;
 
 use crate::{
-    apt::{self, configure, run},
+    apt::{self, finish, run},
     event::Reporter,
     failure::{Failure, remove},
 };
@@ -84,7 +84,7 @@ pub(super) async fn reinstall(
     data_dir: &Path,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
-    run(&mut configure(), &output(data_dir), |_| ()).await?;
+    finish(&output(data_dir)).await?;
     // Each is unpacked, and each is set up.
     let (mut done, all) = (0_u32, u32::try_from(packages.len() * 2).unwrap_or(u32::MAX));
     run(apt(source).args(["install", "--reinstall"]).args(packages), &output(data_dir), |line| {

@@ -78,6 +78,7 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
     let hardware = Hardware {
         number: 6,
         firmware: Firmware::Bios,
+        processors: 2,
         memory_mib: 4096,
         disks: vec![disk],
         shared: None,

@@ -31,9 +31,9 @@ fn address(number: u8) -> Ipv4Addr {
 fn answers(number: u8, public: &str) -> impl FnOnce(&Hardware) -> String {
     move |hardware| {
         format!(
-            "role = \"storage\"\nhost_name = \"{}\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
-             ssh_keys = [\"{public}\"]\n[network]\nnic = [{{ device = \"{}\", ip.dhcp = \"ipv4\" }}, {{ device = \
-             \"{}\", ip.addresses = [\"{}/24\"] }}]\n",
+            "role = \"storage\"\nhost_name = \"{0}\"\n[disk]\nerase = true\n[login]\npassword = \"{PASSWORD}\"\n\
+             ssh_keys = [\"{public}\"]\n[network]\nmanagement = \"{2}\"\nnic = [{{ device = \"{1}\", ip.dhcp = \"ipv4\" }}, \
+             {{ device = \"{2}\", ip.addresses = [\"{3}/24\"] }}]\n",
             name(Role::Storage, number),
             hardware.mac(0),
             hardware.mac(1),

@@ -49,6 +49,7 @@ impl Member {
         let mut hardware = Hardware {
             number,
             firmware: Firmware::Bios,
+            processors: 2,
             memory_mib,
             disks: vec![disk],
             shared: None,

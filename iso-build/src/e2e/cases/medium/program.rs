@@ -6,7 +6,7 @@ use installer_plan::manifest::Role;
 use super::{
     ADMINISTRATOR,
     node::{Node, administrator, api_answers},
-    roles::{APT, Layout, Source, Wanted, install_and},
+    roles::{APT, Layout, Machine, Source, Wanted, install_and},
 };
 use crate::{
     api::Client,
@@ -24,6 +24,9 @@ const NEWER: &str = "set -e; mkdir -p /root/newer; cd /root/newer; for deb in /o
     sed -i 's/^Version: .*/Version: 9.0.0-1/' tree/DEBIAN/control
     dpkg-deb -Znone --build tree . >/dev/null
 done; rm -rf tree; ls";
+/// Kills an installation that is under way as soon as packages are unpacked.
+const KILL: &str = "timeout 900 sh -c \"until grep -q '^Unpacking' /tmp/zstack_installation.log; do sleep 1; done\"; pkill -KILL -x zstack-ctl && \
+                    pgrep -x apt-get > /dev/null && echo killed while unpacking";
 /// How long the service may take on a machine without hardware help.
 const PATIENCE: &str = "--timeout 900";
 
@@ -35,6 +38,7 @@ pub(in crate::e2e) async fn program(desk: &Desk) -> Result<()> {
         stick: false,
         source: Source::Labelled,
         layout: Layout::Automatic,
+        machine: Machine::Small,
     };
     install_and(desk, wanted, async |node, ports| steps(desk, node, ports[1]).await).await.map(drop)
 }
@@ -54,8 +58,10 @@ async fn steps(desk: &Desk, node: &Node<'_>, port: u16) -> Result<()> {
     ensure!(refused.contains("root"), "OS-BIN-013: {refused}");
     ensure!(node.run(STATE).await? == before, "a refused installation changed something");
 
-    // OS-BIN-002, OS-BIN-005, OS-BIN-006.
+    // OS-BIN-002, OS-BIN-005, OS-BIN-006. The first attempt is killed while packages are unpacked.
     let words = format!("{PROGRAM} -E -i {own} -r /srv/cloud {PATIENCE}");
+    let killed = node.run_for(&format!("({words} > /root/killed 2>&1 </dev/null &); {KILL}"), APT).await?;
+    ensure!(killed.contains("killed while unpacking"), "{killed}");
     let done = ended(node, &words, 0).await?;
     ensure!(done.contains("is installed and ready") && done.contains(&format!("https://{own}:5000")), "{done}");
     api_answers(port).await?;

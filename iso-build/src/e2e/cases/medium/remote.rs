@@ -45,6 +45,7 @@ pub(in crate::e2e) async fn remote(desk: &Desk) -> Result<()> {
     let hardware = Hardware {
         number: 5,
         firmware,
+        processors: 2,
         memory_mib: 2048,
         disks: vec![disk],
         shared: None,

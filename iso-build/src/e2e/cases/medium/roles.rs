@@ -30,6 +30,41 @@ pub(super) struct Wanted {
     pub(super) stick: bool,
     pub(super) source: Source,
     pub(super) layout: Layout,
+    pub(super) machine: Machine,
+}
+
+/// What it is installed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// Less than anybody would buy.
+    Small,
+    /// F-025: exactly what is named as the least for trying the product out.
+    Least,
+}
+
+impl Machine {
+    fn processors(self) -> u8 {
+        match self {
+            Self::Small => 2,
+            Self::Least => 4,
+        }
+    }
+
+    fn memory_mib(self, role: Role) -> u32 {
+        match (self, role) {
+            (Self::Small, Role::Management) => 4096,
+            (Self::Small, _) => 2048,
+            (Self::Least, _) => 8192,
+        }
+    }
+
+    /// Bytes of the disk that it is installed on, and of the other one.
+    fn disks(self) -> (&'static str, u64) {
+        match self {
+            Self::Small => (DISK, 1 << 30),
+            Self::Least => ("200000000000", 200_000_000_000),
+        }
+    }
 }
 
 /// How the disk is divided.
@@ -95,7 +130,7 @@ pub(super) enum Source {
 }
 
 fn wanted(role: Role, firmware: Firmware, stick: bool, source: Source) -> Wanted {
-    Wanted { role, firmware, stick, source, layout: Layout::Automatic }
+    Wanted { role, firmware, stick, source, layout: Layout::Automatic, machine: Machine::Small }
 }
 
 pub(in crate::e2e) async fn bios_management(desk: &Desk) -> Result<()> {
@@ -108,7 +143,8 @@ pub(in crate::e2e) async fn timed(desk: &Desk) -> Result<Times> {
 }
 
 pub(in crate::e2e) async fn uefi_management(desk: &Desk) -> Result<()> {
-    install(desk, wanted(Role::Management, Firmware::Uefi, true, Source::WebKickstart)).await.map(drop)
+    let wanted = wanted(Role::Management, Firmware::Uefi, true, Source::WebKickstart);
+    install(desk, Wanted { machine: Machine::Least, ..wanted }).await.map(drop)
 }
 
 pub(in crate::e2e) async fn bios_compute(desk: &Desk) -> Result<()> {
@@ -189,9 +225,9 @@ fn kickstart(role: Role, public: &str) -> String {
 }
 
 /// A disk with a file system on it, which is none of the installer's business.
-async fn precious(desk: &Desk) -> Result<PathBuf> {
+async fn precious(desk: &Desk, bytes: u64) -> Result<PathBuf> {
     let (raw, disk) = (desk.folder().join("precious.raw"), desk.folder().join("precious.qcow2"));
-    std::fs::File::create(&raw)?.set_len(1 << 30)?;
+    std::fs::File::create(&raw)?.set_len(bytes)?;
     Program::new("/sbin/mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "precious"]).arg(&raw).stdout().await?;
     Program::new("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &disk]).stdout().await?;
     std::fs::remove_file(&raw)?;
@@ -228,9 +264,10 @@ pub(super) async fn on_volumes(desk: &Desk) -> Result<Installed> {
 async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     let public = key_pair(desk).await?;
     let key = desk.folder().join("key");
-    let (other, disk) = (precious(desk).await?, desk.folder().join("disk.qcow2"));
+    let (size, other) = wanted.machine.disks();
+    let (other, disk) = (precious(desk, other).await?, desk.folder().join("disk.qcow2"));
     let before = digest(&other).await?;
-    computer::disk(&disk, DISK).await?;
+    computer::disk(&disk, size).await?;
     let (mut nic, ports) = nat(&[22, 8080])?;
     let mut readonly = Vec::new();
     let (mut words, mut nfs_server) = (String::new(), None);
@@ -278,7 +315,8 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
     let mut hardware = Hardware {
         number: 5,
         firmware: wanted.firmware,
-        memory_mib: if wanted.role == Role::Management { 4096 } else { 2048 },
+        processors: wanted.machine.processors(),
+        memory_mib: wanted.machine.memory_mib(wanted.role),
         disks: vec![other.clone(), disk],
         shared: None,
         readonly,

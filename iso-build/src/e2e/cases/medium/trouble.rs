@@ -30,6 +30,7 @@ async fn hardware(desk: &Desk, disk: &Path, answers: Option<&str>) -> Result<Har
     Ok(Hardware {
         number: 5,
         firmware: Firmware::Bios,
+        processors: 2,
         memory_mib: 2048,
         disks: vec![disk.to_owned()],
         shared: None,
