@@ -158,7 +158,7 @@ async fn tool(progress: &Progress) -> Result<PathBuf> {
         // The environment of an outer cargo would make it build for that one's workspace. Its development profile is as
         // quick at packing, the rest of it does little, and to optimise that takes a minute.
         let install = ["install", "cargo-deb", "--locked", "--debug", "--version", CARGO_DEB, "--root"];
-        let cargo = Program::new("cargo").args(install).arg(&root).directory(Path::new("/"));
+        let cargo = Program::cargo().args(install).arg(&root).directory(Path::new("/"));
         let cargo = cargo.env("CARGO_TARGET_DIR", root.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "false");
         progress.watch(cargo.deadline(BUILD)).await?;
         // What it was built from is four times its size and of no more use.
@@ -253,9 +253,8 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 /// Name and `Depends` of each package, as their manifests declare them: known before anything is built. Libraries that a
 /// program turns out to link are not there.
 pub(crate) async fn declared() -> Result<Vec<(String, String)>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let metadata = ["metadata", "--no-deps", "--format-version", "1", "--offline"];
-    let shown = Program::new(cargo).args(metadata).directory(&crate::repository()).stdout().await?;
+    let shown = Program::cargo().args(metadata).directory(&crate::repository()).stdout().await?;
     let shown: Value = serde_json::from_str(&shown).context("cargo's metadata")?;
     let packages = shown["packages"].as_array().context("cargo's metadata has no packages")?;
     let described = SOURCES.iter().map(|source| {

@@ -122,7 +122,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Contract { json } => {
             packages::ensure(&[Feature::Build], &progress).await?;
             let arguments = ["run", "--quiet", "--package", "mn-service", "--bin", "mn-service", "--", "apis"];
-            let cargo = program::Program::new("cargo").directory(&repository()).args(arguments);
+            let cargo = program::Program::cargo().directory(&repository()).args(arguments);
             let cargo = if json { cargo.arg("--json") } else { cargo };
             print!("{}", cargo.deadline(BUILD).ended().await?.stdout()?);
             Ok(())

@@ -2,6 +2,7 @@
 //! ended. Nothing here goes through a shell.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     os::fd::AsFd,
     path::Path,
@@ -54,6 +55,19 @@ impl Program {
         // Parsers below read untranslated output.
         command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
         Self { argv: vec![program.as_ref().to_owned()], command, deadline: Duration::from_secs(60) }
+    }
+
+    /// The cargo that runs us, or the one of `PATH`, as a person would start it. What the outer one says of the package that
+    /// it runs makes build scripts that look at it (ring's) run anew, and once more when the person starts cargo himself.
+    pub(crate) fn cargo() -> Self {
+        let mut cargo = Self::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let package = |name: &OsString| {
+            name.to_str().is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of)))
+        };
+        for (name, _) in env::vars_os().filter(|(name, _)| package(name)) {
+            cargo.command.env_remove(name);
+        }
+        cargo
     }
 
     /// Adds one argument.

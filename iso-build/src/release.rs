@@ -14,9 +14,8 @@ const BETWEEN: &str = "\x1f";
 /// Builds the programs of packages. The same sources make the same bytes wherever they lie: no path of the machine that
 /// builds is in what it ships.
 pub(crate) async fn build(packages: impl IntoIterator<Item = &str>) -> Result<()> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let packages = packages.into_iter().flat_map(|name| ["--package", name]);
-    let cargo = Program::new(cargo).args(["build", "--release", "--bins"]).args(packages);
+    let cargo = Program::cargo().args(["build", "--release", "--bins"]).args(packages);
     let places = places()?;
     let rust = places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
     let own = env::var("RUSTFLAGS").unwrap_or_default();

@@ -92,8 +92,7 @@ async fn web(progress: &Progress) -> Result<()> {
 /// Runs a test program of the package `system-tests` in one process, as the workspace has built it. `cargo test --package`
 /// would compile a third of the tree again: with other packages come other features.
 async fn system_tests(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Program::new(&cargo)
+    let built = Program::cargo()
         .args(["test", "--workspace", "--no-run", "--quiet", "--message-format", "json"])
         .directory(&crate::repository())
         .deadline(STAGE)
@@ -102,7 +101,7 @@ async fn system_tests(name: &str, arguments: &[&str], variables: &[(&str, &str)]
     let program = executable(&built, name).with_context(|| format!("cargo built no test program {name}"))?;
     let folder = crate::repository().join("tests");
     let program = Program::new(program).args(arguments).directory(&folder).deadline(STAGE);
-    let program = program.env("CARGO_MANIFEST_DIR", &folder).env("CARGO", &cargo);
+    let program = program.env("CARGO_MANIFEST_DIR", &folder);
     variables.iter().fold(program, |program, (name, value)| program.env(name, value)).watched().await
 }
 
@@ -136,9 +135,8 @@ async fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 async fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Tests that print colours or ask a terminal would behave differently on a build machine.
-    let program = Program::new(cargo).args(arguments).directory(&crate::repository()).deadline(STAGE);
+    let program = Program::cargo().args(arguments).directory(&crate::repository()).deadline(STAGE);
     variables.iter().fold(program, |program, (name, value)| program.env(name, value)).watched().await
 }
 

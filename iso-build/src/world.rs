@@ -469,7 +469,7 @@ async fn build(progress: &Progress) -> Result<PathBuf> {
     // Cargo's folder for the profile `dev` is the one profile folder with another name.
     let profile = if profile == "debug" { "dev" } else { profile };
     progress.hide();
-    Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    Program::cargo()
         .args(["build", "--profile", profile, "--package", "mn-service", "--package", "node-manager", "--bins"])
         .directory(&crate::repository())
         .deadline(Duration::from_secs(3600))

@@ -15,7 +15,6 @@ mod sessions;
 use std::{
     net::IpAddr,
     path::PathBuf,
-    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -34,14 +33,11 @@ use mn_service::{
 };
 use mn_service_types::new_uuid;
 use serde_json::json;
+use system_tests::program;
 
-/// The real agent, beside this test's own folder; built when it is not up to date.
+/// The real agent.
 fn agent_binary() -> PathBuf {
-    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "node-manager"]).status().unwrap();
-    assert!(built.success(), "the agent cannot be built");
-    let path = std::env::current_exe().unwrap().parent().unwrap().with_file_name("node-manager");
-    assert!(path.exists(), "{} is missing", path.display());
-    path
+    program("node-manager", &["node-manager"])
 }
 
 fn problem(result: Result<impl std::fmt::Debug, DeployError>) -> (Problem, String) {

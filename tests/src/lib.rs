@@ -5,10 +5,12 @@ pub mod client;
 pub mod cloud;
 pub mod database;
 pub mod eventually;
+pub mod program;
 pub mod world;
 
 pub use browser::Browser;
 pub use client::Client;
 pub use cloud::Cloud;
 pub use eventually::eventually;
+pub use program::program;
 pub use world::World;

@@ -133,7 +133,7 @@ fn judged(object: &Value) -> Vec<(&'static str, f64)> {
 /// The measuring program and the commands.
 async fn build(profile: &str, progress: &Progress) -> Result<(PathBuf, PathBuf)> {
     progress.hide();
-    Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    Program::cargo()
         .args(["build", "--profile", profile, "--package", "node-manager-net"])
         .args(["--example", "bench", "--bin", "zs-network"])
         .directory(&crate::repository())

@@ -25,8 +25,8 @@ const TAIL: usize = 12;
 
 /// Keeps programs that use dpkg out of each other's way (dpkg(1), `DPKG_FRONTEND_LOCKED`).
 const FRONTEND: &str = "/var/lib/dpkg/lock-frontend";
-/// Longest wait for another program that installs; `OPTIONS` tell apt the same.
-const OTHERS: Duration = Duration::from_secs(300);
+/// Longest wait for another program that installs: as long as a whole installation takes on a slow machine.
+const OTHERS: Duration = Duration::from_secs(1800);
 
 /// Options of every use: nobody is asked, another apt is waited for, and what an operator set stays.
 pub(crate) const OPTIONS: [&str; 3] =
@@ -43,16 +43,16 @@ pub(crate) fn apt(options: &[&str]) -> Command {
 }
 
 /// Finishes what an earlier use left half done. It may be under way still, when only we were killed: dpkg does not wait
-/// for others by itself, as apt does.
-pub(crate) async fn finish(log: &Path) -> Result<(), Failure> {
-    let _held = frontend(Path::new(FRONTEND), OTHERS).await?;
+/// for others by itself, as apt does. `waiting` is called when there is another.
+pub(crate) async fn finish(log: &Path, waiting: impl FnOnce(&str)) -> Result<(), Failure> {
+    let _held = frontend(Path::new(FRONTEND), OTHERS, waiting).await?;
     let mut configure = Command::new("dpkg");
     configure.args(["--force-confmiss", "--force-confold", "--configure", "--pending"]);
     run(configure.env("DPKG_FRONTEND_LOCKED", "true"), log, |_| ()).await
 }
 
 /// Has the lock of frontends, until the file is dropped.
-async fn frontend(path: &Path, limit: Duration) -> Result<fs::File, Failure> {
+async fn frontend(path: &Path, limit: Duration, waiting: impl FnOnce(&str)) -> Result<fs::File, Failure> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path).at("open", path)?;
     let whole = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -61,11 +61,16 @@ async fn frontend(path: &Path, limit: Duration) -> Result<fs::File, Failure> {
         l_len: 0,
         l_pid: 0,
     };
-    let begun = Instant::now();
+    let (begun, mut waiting) = (Instant::now(), Some(waiting));
     loop {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
             Ok(_) => return Ok(file),
-            Err(Errno::EAGAIN | Errno::EACCES) if begun.elapsed() < limit => tokio::time::sleep(LOOK).await,
+            Err(Errno::EAGAIN | Errno::EACCES) if begun.elapsed() < limit => {
+                if let Some(waiting) = waiting.take() {
+                    waiting("waiting for another program that installs packages");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 let text = format!("another program has been installing packages for {} s", limit.as_secs());
                 return Err(Failure::new(text).hint(format!(
@@ -149,15 +154,17 @@ mod tests {
     async fn another_program_that_installs_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock-frontend");
-        let other = frontend(&path, Duration::ZERO).await.unwrap();
-        let failure = frontend(&path, Duration::ZERO).await.unwrap_err();
+        let nobody = |_: &str| panic!("there is nobody to wait for");
+        let other = frontend(&path, Duration::ZERO, nobody).await.unwrap();
+        let failure = frontend(&path, Duration::ZERO, nobody).await.unwrap_err();
         assert!(failure.message.contains("another program") && failure.hint.unwrap().contains("fuser"));
-        let waiting = frontend(&path, Duration::from_secs(60));
-        let release = async {
-            tokio::task::yield_now().await;
+        let mut told = None;
+        frontend(&path, Duration::from_secs(60), |text| {
+            told = Some(text.to_owned());
             drop(other);
-        };
-        let (waited, ()) = tokio::join!(waiting, release);
-        waited.unwrap();
+        })
+        .await
+        .unwrap();
+        assert!(told.unwrap().contains("waiting for another program"));
     }
 }

@@ -14,7 +14,7 @@ use mn_service_types::new_uuid;
 use private_host::{Libvirtd, run};
 use reqwest::Method;
 use serde_json::{Value, json};
-use system_tests::{Client, cloud::uuid, eventually};
+use system_tests::{Client, cloud::uuid, eventually, program};
 
 /// Interface of the site that the L2 network uses.
 pub(crate) const UPLINK: &str = "up0";
@@ -69,18 +69,11 @@ pub(crate) struct Site {
     pub(crate) offering: String,
 }
 
-/// The real agent, beside this test's own folder; built when it is not up to date.
-fn node_manager() -> PathBuf {
-    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "node-manager"]).status().unwrap();
-    assert!(built.success(), "the agent cannot be built");
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("node-manager")
-}
-
 impl Site {
     /// A site with one host, local storage, an image server on a small disk, one image, networks and an offering.
     pub(crate) async fn open() -> Self {
         // Slow; before anything else waits for it.
-        let node_manager = node_manager();
+        let node_manager = program("node-manager", &["node-manager"]);
         // Images are refused from hidden folders (`image/download.localPath.blacklist`), the usual kind of temporary ones.
         let dir = tempfile::Builder::new().prefix("site-").tempdir().unwrap();
         // QEMU and dnsmasq run as other users and must get through.

@@ -117,7 +117,7 @@ async fn build(progress: &Progress) -> Result<PathBuf> {
 pub(super) async fn cargo(programs: Vec<[&str; 3]>, progress: &Progress) -> Result<PathBuf> {
     let target = crate::target()?;
     progress.hide();
-    let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Program::cargo()
         .args(["build", "--profile", PROFILE])
         .directory(&crate::repository())
         .deadline(Duration::from_secs(3600));

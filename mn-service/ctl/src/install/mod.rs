@@ -215,7 +215,7 @@ async fn simulate(files: &[PathBuf], log: &Log) -> Result<(), Failure> {
 
 /// Installs packages; what an earlier attempt left half done is finished first.
 async fn packages(files: &[PathBuf], log: &Log, reporter: &mut Reporter) -> Result<(), Failure> {
-    apt::finish(&log.0).await?;
+    apt::finish(&log.0, |text| reporter.progress(0.0, text)).await?;
     let (mut done, mut all) = (0_u32, 1_u32);
     let mut install = apt(&[]);
     install.arg("install").args(files);

@@ -84,7 +84,7 @@ pub(super) async fn reinstall(
     data_dir: &Path,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
-    finish(&output(data_dir)).await?;
+    finish(&output(data_dir), |text| reporter.progress(0.0, text)).await?;
     // Each is unpacked, and each is set up.
     let (mut done, all) = (0_u32, u32::try_from(packages.len() * 2).unwrap_or(u32::MAX));
     run(apt(source).args(["install", "--reinstall"]).args(packages), &output(data_dir), |line| {

@@ -3,12 +3,13 @@
 use std::{fs::File, process::Command};
 
 use private_tty::{DOWN, ENTER, F2, TAB, Tty};
+use system_tests::program;
 
 use private_mariadb::{Durability, MariaDb};
 
 use crate::{
     install,
-    real::{Machine, output, program},
+    real::{Machine, output},
 };
 
 /// The password of root in the console's copy of `/etc`.

@@ -128,7 +128,7 @@ fn a_message_bus_gets_a_user_in_place_of_guest() {
 fn the_nodes_own_agent_gets_a_certificate_once() {
     let world = World::new("works");
     let (tls, data) = (world.path("tls"), world.path("data"));
-    let service = crate::real::program("mn-service", &["mn-service", "node-manager"]);
+    let service = system_tests::program("mn-service", &["mn-service", "node-manager"]);
     fs::write(world.config(), format!("data_dir = {:?}\n", data.display().to_string())).unwrap();
     // What a start has left that lost power.
     fs::create_dir_all(tls.join(".making")).unwrap();

@@ -4,12 +4,10 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Mutex,
-    time::SystemTime,
 };
 
 use serde_json::{Value, json};
-use system_tests::Client;
+use system_tests::{Client, program};
 
 use crate::{Run, free_port, install};
 
@@ -19,38 +17,6 @@ pub(crate) struct Machine {
     pub(crate) api: u16,
     pub(crate) ui: u16,
     pub(crate) console: u16,
-}
-
-/// The program of the package with its name, built when it is not there or older than a source file in these folders. A run of the whole
-/// suite has built it; to build one package alone would compile much of the tree again, with other features.
-pub(crate) fn program(name: &str, folders: &[&str]) -> PathBuf {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _one = BUILDING.lock().unwrap();
-    let path = Path::new(env!("CARGO_BIN_EXE_zstack-ctl")).with_file_name(name);
-    let written = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let changed = folders.iter().map(|folder| newest(&root.join(folder))).max();
-    if written < changed.flatten() {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", name]).status().unwrap();
-        assert!(built.success(), "{name} cannot be built");
-    }
-    path
-}
-
-/// When the source files below a folder were last changed.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let times = entries.filter_map(|entry| match entry.file_type().ok()?.is_dir() {
-        true if entry.file_name() == "tests" || entry.file_name() == "node_modules" => None,
-        true => newest(&entry.path()),
-        false => Some(entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "rs"))?
-            .metadata()
-            .ok()?
-            .modified()
-            .ok(),
-    });
-    times.max()
 }
 
 impl Machine {

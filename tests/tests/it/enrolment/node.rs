@@ -13,19 +13,15 @@ use std::{
 };
 
 use private_tty::{ENTER, Tty};
+use system_tests::program;
 use tokio::{
     io::AsyncWriteExt as _,
     process::{Child, Command},
     task::JoinHandle,
 };
 
-/// The agent's program, built once.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let built =
-        StdCommand::new(env!("CARGO")).args(["build", "--quiet", "--package", "node-manager"]).status().unwrap();
-    assert!(built.success(), "node-manager cannot be built");
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("node-manager")
-});
+/// The agent's program.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| program("node-manager", &["node-manager"]));
 
 pub(super) struct Node {
     dir: tempfile::TempDir,
