@@ -17,7 +17,7 @@ use mn_service_types::{
     message::{self, Message, Tags},
 };
 use mn_service_workflow::{Running, State, StepFault};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -77,13 +77,13 @@ pub struct Call {
 impl Call {
     /// The parameters as their type.
     pub fn message<M: Message>(&self) -> ApiResult<M> {
-        decode(Value::Object((*self.params).clone()))
+        M::deserialize(&*self.params)
             .map_err(|e| ApiError::new(ErrorCode::InvalidArgument, format!("parameters of {}: {e}", self.api.name)))
     }
 
     /// Tags given with the call.
     pub fn tags(&self) -> Tags {
-        decode(Value::Object((*self.params).clone())).unwrap_or_default()
+        Tags::deserialize(&*self.params).unwrap_or_default()
     }
 
     /// Text parameter.
@@ -95,10 +95,6 @@ impl Call {
     pub fn new_resource_uuid(&self) -> String {
         self.text("resourceUuid").map_or_else(mn_service_types::new_uuid, str::to_owned)
     }
-}
-
-fn decode<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
 }
 
 /// What a successful change answers.

@@ -123,7 +123,7 @@ impl Archive {
         let all = self.apt("apt-cache").arg("dumpavail").stdout().await?;
         let wanted: BTreeSet<&str> = names.iter().map(String::as_str).chain(essential(&all)).chain(["apt"]).collect();
         let install = ["install", "-y", "-qq", "--no-install-recommends"];
-        let plan = self.apt("apt-get").args(install).arg("--simulate").args(&wanted).stdout().await;
+        let plan = self.apt("apt-get").args(install).arg("--simulate").args(&wanted).deadline(DOWNLOAD).stdout().await;
         let plan = plan.context("the packages of the medium do not fit together")?;
         let names: BTreeSet<String> = plan.lines().filter_map(file_name).collect();
         ensure!(!names.is_empty(), "apt would install nothing");

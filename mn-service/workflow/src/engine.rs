@@ -1,5 +1,6 @@
 //! Starting, resuming and stopping jobs.
 
+use std::any::TypeId;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -148,22 +149,33 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Engine<C, E> {
     ///
     /// See [`EngineError`]. After [`EngineError::Store`] the job may or may not exist; `resume` will tell.
     pub async fn start<S: State>(&self, id: Uuid, workflow: &str, initial: &S) -> Result<Running<E>, EngineError> {
+        let state = (TypeId::of::<S>(), std::any::type_name::<S>());
+        self.begin(id, workflow, state, serde_json::to_value(initial)).await
+    }
+
+    /// The same for jobs of every state, and so compiled once.
+    async fn begin(
+        &self,
+        id: Uuid,
+        workflow: &str,
+        (state, found): (TypeId, &'static str),
+        initial: serde_json::Result<Value>,
+    ) -> Result<Running<E>, EngineError> {
         let name = || workflow.to_owned();
         let definition =
             self.inner.registry.latest(workflow).ok_or_else(|| EngineError::UnknownWorkflow { workflow: name() })?;
-        if definition.state != std::any::TypeId::of::<S>() {
-            let (expected, found) = (definition.state_name, std::any::type_name::<S>());
-            return Err(EngineError::WrongState { workflow: name(), expected, found });
+        if definition.state != state {
+            return Err(EngineError::WrongState { workflow: name(), expected: definition.state_name, found });
         }
         let unsaved = |cause| EngineError::InitialState { workflow: name(), cause };
-        let params = serde_json::to_value(initial).map_err(unsaved)?;
+        let params = initial.map_err(unsaved)?;
         let dag = Arc::new(SagaDag::new(definition.dag.clone(), params));
         let text = serde_json::to_string(dag.as_ref()).map_err(unsaved)?;
         let record = Record { id, workflow: name(), version: definition.version, dag: text, state: JobState::Running };
         self.create(definition, dag, record).await
     }
 
-    /// Makes a job durable and drives it: the same for jobs of every state, and so compiled once.
+    /// Makes a job durable and drives it.
     async fn create(
         &self,
         definition: Arc<Definition<C>>,

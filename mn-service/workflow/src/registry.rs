@@ -76,11 +76,23 @@ impl<C: Send + Sync + 'static, E: WorkflowError> Registry<C, E> {
     ///
     /// Refuses a second workflow of the same name and version, and any workflow that is not written down properly.
     pub fn register<S: State>(&mut self, workflow: Workflow<C, S, E>) -> Result<(), RegistryError> {
-        let key = (workflow.name.to_owned(), workflow.version);
+        let state = workflow.state_type();
+        self.add(workflow.name, workflow.version, workflow.steps, state)
+    }
+
+    /// The same for workflows of every state, and so compiled once.
+    fn add(
+        &mut self,
+        name: &'static str,
+        version: u32,
+        steps: Vec<Step<C>>,
+        state: (TypeId, &'static str),
+    ) -> Result<(), RegistryError> {
+        let key = (name.to_owned(), version);
         if self.definitions.contains_key(&key) {
             return Err(RegistryError::Duplicate { workflow: key.0, version: key.1 });
         }
-        let definition = Definition::of(workflow)?;
+        let definition = Definition::of::<E>(name, version, steps, state)?;
         self.definitions.insert(key, Arc::new(definition));
         Ok(())
     }
@@ -141,10 +153,13 @@ impl<C> Clone for Definition<C> {
 }
 
 impl<C: Send + Sync + 'static> Definition<C> {
-    fn of<S: State, E: WorkflowError>(workflow: Workflow<C, S, E>) -> Result<Self, RegistryError> {
-        check(workflow.name, workflow.version, &workflow.steps)?;
-        let (state, state_name) = workflow.state_type();
-        let Workflow { name, version, steps, .. } = workflow;
+    fn of<E: WorkflowError>(
+        name: &'static str,
+        version: u32,
+        steps: Vec<Step<C>>,
+        (state, state_name): (TypeId, &'static str),
+    ) -> Result<Self, RegistryError> {
+        check(name, version, &steps)?;
         let graph_error = |reason: String| RegistryError::Graph { workflow: name.to_owned(), version, reason };
 
         let mut actions = ActionRegistry::new();

@@ -131,8 +131,7 @@ where
             Box::pin(async move {
                 let state = decode::<S>(saved).map_err(Failure::fault::<E>)?;
                 let after = run(context, state).await.map_err(|error| Failure::of(&error))?;
-                serde_json::to_value(&after)
-                    .map_err(|error| Failure::fault::<E>(StepFault::StateNotSaved { reason: error.to_string() }))
+                encode(&after).map_err(Failure::fault::<E>)
             })
         });
         self.steps.push(Step { name, run, undo: undo.erased });
@@ -144,6 +143,14 @@ where
     }
 }
 
+/// Once for each state, and not in each of its steps: there are more than a hundred.
+#[inline(never)]
+fn encode<S: State>(after: &S) -> Result<Value, StepFault> {
+    serde_json::to_value(after).map_err(|error| StepFault::StateNotSaved { reason: error.to_string() })
+}
+
+/// As [`encode`].
+#[inline(never)]
 fn decode<S: State>(saved: Value) -> Result<S, StepFault> {
     serde_json::from_value(saved).map_err(|error| StepFault::StateNotRead { reason: decode_reason(&error) })
 }

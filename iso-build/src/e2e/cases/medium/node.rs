@@ -93,8 +93,10 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
     if role == Some(Role::Management.word()) {
         // Its first start waits for the database.
         let held = until("the management service", BOOT, async || {
-            let it = "$(systemctl show --property=MainPID --value mn-service)";
-            let held = node.try_run(&format!("grep CapEff /proc/{it}/status")).await?;
+            // What systemd starts is systemd itself at first, with everything that it may do.
+            let look = "it=/proc/$(systemctl show --property=MainPID --value mn-service); readlink $it/exe | grep -q \
+                        mn-service && grep CapEff $it/status";
+            let held = node.try_run(look).await?;
             Ok(held.success.then_some(held.stdout))
         })
         .await?;
