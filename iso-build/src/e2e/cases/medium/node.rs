@@ -102,6 +102,8 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
         .await?;
         ensure!(held.trim().ends_with("0000000000000000"), "the management service has capabilities: {held}");
     }
+    let panic = node.run("sysctl -n kernel.panic_on_oops kernel.panic").await?;
+    ensure!(panic.split_whitespace().eq(["1", "10"]), "a kernel that failed goes on: {panic}");
     let disks = node.run("lsblk -nro NAME,FSTYPE,MOUNTPOINT; swapon --show=NAME --noheadings").await?;
     ensure!(disks.contains(" /boot\n") && disks.contains("LVM2_member"), "OS-DISK-003: {disks}");
     ensure!(disks.contains(" /boot/efi\n") == (firmware != Firmware::Bios), "OS-DISK-002: {disks}");
