@@ -38,6 +38,9 @@ pub(super) const PASSWORD: &str = "First_password.1";
 /// Password of a cloud's administrator, from the first login on.
 const ADMINISTRATOR: &str = "Cloud_password.1";
 
+/// What a kernel says last. Emulated processors have faults of their own.
+const PANIC: &str = "Kernel panic";
+
 /// Places in the boot menu.
 mod menu {
     /// Asks on the screen.
@@ -73,8 +76,7 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
             number += 1;
             // The computer may just have switched itself off.
             let _ = computer.picture(&desk.picture(&format!("{name}-{number:02}"))).await;
-            // Emulated processors have faults of their own.
-            if computer.serial().contains("Kernel panic") {
+            if computer.serial().contains(PANIC) {
                 return computer.last_words();
             }
             // Entries with a screen of their own have a shell on the serial line, the others are there themselves.
@@ -88,7 +90,11 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
         }
     };
     tokio::select! {
-        ended = computer.ended(INSTALL) => ended,
+        // A kernel that failed starts the computer anew.
+        ended = computer.ended(INSTALL) => match computer.serial().contains(PANIC) {
+            true => bail!("the kernel of the live system failed:\n{}", computer.last_words()),
+            false => ended,
+        },
         page = look => bail!("the installation failed:\n{page}"),
     }
 }
