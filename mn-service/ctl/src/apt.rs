@@ -25,6 +25,8 @@ const TAIL: usize = 12;
 
 /// Keeps programs that use dpkg out of each other's way (dpkg(1), `DPKG_FRONTEND_LOCKED`).
 const FRONTEND: &str = "/var/lib/dpkg/lock-frontend";
+/// Held by dpkg while it works; by one that we started and left behind as well, when the other is free again.
+const DATABASE: &str = "/var/lib/dpkg/lock";
 /// Longest wait for another program that installs: as long as a whole installation takes on a slow machine.
 const OTHERS: Duration = Duration::from_secs(1800);
 
@@ -44,15 +46,17 @@ pub(crate) fn apt(options: &[&str]) -> Command {
 
 /// Finishes what an earlier use left half done. It may be under way still, when only we were killed: dpkg does not wait
 /// for others by itself, as apt does. `waiting` is called when there is another.
-pub(crate) async fn finish(log: &Path, waiting: impl FnOnce(&str)) -> Result<(), Failure> {
-    let _held = frontend(Path::new(FRONTEND), OTHERS, waiting).await?;
+pub(crate) async fn finish(log: &Path, mut waiting: impl FnMut(&str)) -> Result<(), Failure> {
+    let _held = locked(Path::new(FRONTEND), OTHERS, &mut waiting).await?;
+    // dpkg takes this one itself.
+    drop(locked(Path::new(DATABASE), OTHERS, &mut waiting).await?);
     let mut configure = Command::new("dpkg");
     configure.args(["--force-confmiss", "--force-confold", "--configure", "--pending"]);
     run(configure.env("DPKG_FRONTEND_LOCKED", "true"), log, |_| ()).await
 }
 
-/// Has the lock of frontends, until the file is dropped.
-async fn frontend(path: &Path, limit: Duration, waiting: impl FnOnce(&str)) -> Result<fs::File, Failure> {
+/// Has a lock of dpkg's, until the file is dropped.
+async fn locked(path: &Path, limit: Duration, waiting: impl FnOnce(&str)) -> Result<fs::File, Failure> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path).at("open", path)?;
     let whole = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -155,11 +159,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock-frontend");
         let nobody = |_: &str| panic!("there is nobody to wait for");
-        let other = frontend(&path, Duration::ZERO, nobody).await.unwrap();
-        let failure = frontend(&path, Duration::ZERO, nobody).await.unwrap_err();
+        let other = locked(&path, Duration::ZERO, nobody).await.unwrap();
+        let failure = locked(&path, Duration::ZERO, nobody).await.unwrap_err();
         assert!(failure.message.contains("another program") && failure.hint.unwrap().contains("fuser"));
         let mut told = None;
-        frontend(&path, Duration::from_secs(60), |text| {
+        locked(&path, Duration::from_secs(60), |text| {
             told = Some(text.to_owned());
             drop(other);
         })
