@@ -93,12 +93,12 @@ pub(crate) async fn build(out: &Path, progress: &Progress) -> Result<Vec<PathBuf
     let target = crate::target()?;
     // Both wait for the network more than they compute.
     let quiet = Progress::quiet();
-    let beside = async {
+    let tools = async {
         let tool = quiet.phase("cargo-deb", "cargo-deb", tool(&quiet));
         tokio::try_join!(tool, quiet.phase("ui", "web UI", ui::build(&quiet)))
     };
     let programs = progress.phase("programs", "programs, in release mode", programs(progress));
-    let ((tool, ui), ()) = progress.beside(("tools", "web UI and cargo-deb"), beside, programs).await?;
+    let ((tool, ui), ()) = progress.beside(("tools", "web UI and cargo-deb"), tools, programs).await?;
     progress.add(quiet.phases());
     let beside = target.join("release/ui");
     if beside.exists() {

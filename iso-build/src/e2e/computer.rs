@@ -96,6 +96,12 @@ pub(super) struct Hardware {
 }
 
 impl Hardware {
+    /// A small machine of two processors: a disk that it starts from, and cards.
+    pub(super) fn small(number: u8, firmware: Firmware, memory_mib: u32, disk: PathBuf, nics: Vec<Nic>) -> Self {
+        let (disks, readonly) = (vec![disk], Vec::new());
+        Self { number, firmware, processors: 2, memory_mib, disks, shared: None, readonly, nics }
+    }
+
     /// Hardware address of a card.
     pub(super) fn mac(&self, nic: usize) -> String {
         format!("52:54:00:e2:{:02x}:{nic:02x}", self.number)

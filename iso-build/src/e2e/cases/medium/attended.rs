@@ -17,17 +17,7 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     let disk = desk.folder().join("disk.qcow2");
     computer::disk(&disk, DISK).await?;
     let (nic, ports) = nat(&[22])?;
-    let firmware = Firmware::Bios;
-    let hardware = Hardware {
-        number: 5,
-        firmware,
-        processors: 2,
-        memory_mib: 2048,
-        disks: vec![disk],
-        shared: None,
-        readonly: Vec::new(),
-        nics: vec![nic],
-    };
+    let hardware = Hardware::small(5, Firmware::Bios, 2048, disk, vec![nic]);
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.menu().await?;
     computer.picture(&desk.picture("1-menu")).await?;
@@ -79,7 +69,7 @@ pub(in crate::e2e) async fn attended(desk: &Desk) -> Result<()> {
     let checked = async {
         node.is_up().await?;
         desk.note(format!("login {:.0} s after its first start", computer.seconds()));
-        check_node(&node, Role::Compute, firmware, "node").await
+        check_node(&node, Role::Compute, hardware.firmware, "node").await
     };
     let checked = checked.await;
     computer.picture(&desk.picture("8-node")).await?;

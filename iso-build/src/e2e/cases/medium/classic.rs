@@ -75,16 +75,8 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
     let contents: [(&str, &[u8]); 2] = [("debootstrap.deb", &package), ("install.sh", SCRIPT.as_bytes())];
     computer::labelled(&more, "CLASSIC", &contents).await?;
     computer::disk(&disk, DISK).await?;
-    let hardware = Hardware {
-        number: 6,
-        firmware: Firmware::Bios,
-        processors: 2,
-        memory_mib: 4096,
-        disks: vec![disk],
-        shared: None,
-        readonly: vec![more],
-        nics: vec![nat(&[])?.0],
-    };
+    let hardware =
+        Hardware { readonly: vec![more], ..Hardware::small(6, Firmware::Bios, 4096, disk, vec![nat(&[])?.0]) };
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::RESCUE).await?;
     computer.says("root@", LIMIT).await?;

@@ -53,7 +53,7 @@ echo STOPS-ARE-SET
 /// Cuts that there are at least, whichever units work side by side.
 const CUTS: usize = 7;
 
-/// Kernels that fail are too many from this number on.
+/// From this number on a node that goes off by itself is no fault of the emulated processor.
 const FAILURES: usize = 3;
 /// More starts than there are steps.
 const STARTS: usize = 40;
@@ -84,11 +84,11 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
         };
         tokio::select! {
             stopped = computer.says("STOPPED-", BOOT) => {
-                // An emulated processor has faults of its own; the node starts anew then, as it does after a cut.
+                // A kernel that failed starts its node anew, and emulated processors have faults of their own.
                 if computer.is_off().await? {
                     failed += 1;
-                    ensure!(failed < FAILURES, "the kernel failed {failed} times; it made {made:?}");
-                    desk.note(format!("the kernel failed after {made:?}"));
+                    ensure!(failed < FAILURES, "the node went off by itself {failed} times; it made {made:?}");
+                    desk.note(format!("the node went off by itself after {made:?}"));
                     continue;
                 }
                 if let Err(silent) = stopped {

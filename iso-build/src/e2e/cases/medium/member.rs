@@ -46,16 +46,7 @@ impl Member {
             nics.push(Nic::Cable(cable.plug()?));
         }
         let memory_mib = if role == Role::Management { 4096 } else { 3072 };
-        let mut hardware = Hardware {
-            number,
-            firmware: Firmware::Bios,
-            processors: 2,
-            memory_mib,
-            disks: vec![disk],
-            shared: None,
-            readonly: Vec::new(),
-            nics,
-        };
+        let mut hardware = Hardware::small(number, Firmware::Bios, memory_mib, disk, nics);
         let labelled = folder.join("answers.img");
         let text = answers(&hardware);
         computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;

@@ -41,17 +41,7 @@ pub(in crate::e2e) async fn remote(desk: &Desk) -> Result<()> {
     let disk = desk.folder().join("disk.qcow2");
     computer::disk(&disk, DISK).await?;
     let (nic, ports) = nat(&[22, 443])?;
-    let firmware = Firmware::Bios;
-    let hardware = Hardware {
-        number: 5,
-        firmware,
-        processors: 2,
-        memory_mib: 2048,
-        disks: vec![disk],
-        shared: None,
-        readonly: Vec::new(),
-        nics: vec![nic],
-    };
+    let hardware = Hardware::small(5, Firmware::Bios, 2048, disk, vec![nic]);
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::REMOTE).await?;
     computer.says("root@", BOOT).await?;
@@ -73,7 +63,7 @@ pub(in crate::e2e) async fn remote(desk: &Desk) -> Result<()> {
     let node = Node { login: Login::Password, port: ports[0] };
     let checked = async {
         node.is_up().await?;
-        check_node(&node, Role::Expert, firmware, "node").await
+        check_node(&node, Role::Expert, hardware.firmware, "node").await
     };
     let checked = checked.await;
     computer.picture(&desk.picture("3-node")).await?;

@@ -27,16 +27,8 @@ async fn hardware(desk: &Desk, disk: &Path, answers: Option<&str>) -> Result<Har
         computer::labelled(&labelled, "OEMDRV", &[("answers.toml", text.as_bytes())]).await?;
         readonly.push(labelled);
     }
-    Ok(Hardware {
-        number: 5,
-        firmware: Firmware::Bios,
-        processors: 2,
-        memory_mib: 2048,
-        disks: vec![disk.to_owned()],
-        shared: None,
-        readonly,
-        nics: vec![nat(&[])?.0],
-    })
+    let plain = Hardware::small(5, Firmware::Bios, 2048, disk.to_owned(), vec![nat(&[])?.0]);
+    Ok(Hardware { readonly, ..plain })
 }
 
 fn answers(more: &str) -> String {
