@@ -8,8 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-/// The program of the package with its name, built when it is not there or older than a source file in these folders of the
-/// repository. A run of the whole suite has built it; to build one package alone would compile much of the tree again, with
+/// The program of the package with its name, built when it is not there or older than a file in these folders of the
+/// repository that may go into it. A run of the whole suite has built it; to build one package alone would compile much of the tree again, with
 /// other features.
 pub fn program(name: &str, folders: &[&str]) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
@@ -35,14 +35,14 @@ pub fn program(name: &str, folders: &[&str]) -> PathBuf {
     path
 }
 
-/// When the source files below a folder were last changed.
+/// When the files below a folder were last changed, but for tests and documents: programs have more than Rust in them.
 fn newest(folder: &Path) -> Option<SystemTime> {
     let entries = std::fs::read_dir(folder).ok()?.flatten();
     let times = entries.filter_map(|entry| match entry.file_type().ok()?.is_dir() {
         true if entry.file_name() == "tests" || entry.file_name() == "node_modules" => None,
         true => newest(&entry.path()),
         false => Some(entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "rs"))?
+            .filter(|path| path.extension().is_none_or(|end| end != "md"))?
             .metadata()
             .ok()?
             .modified()
