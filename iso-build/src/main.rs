@@ -154,8 +154,11 @@ fn install_crypto() {
 
 /// The root of the source tree.
 fn repository() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_owned()
+    // Cargo says at run time which checkout it was started in. The program itself may have been built for another one
+    // that has the same target folder.
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().unwrap_or(&package).to_owned()
 }
 
 /// The target folder of cargo that this program lies in.

@@ -19,7 +19,7 @@ pub fn program(name: &str, folders: &[&str]) -> PathBuf {
     let Some(folder) = me.ancestors().nth(2) else { panic!("{}: this is no test program of cargo's", me.display()) };
     let path = folder.join(name);
     let written = path.metadata().and_then(|file| file.modified()).ok();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = repository();
     let changed = folders.iter().map(|folder| newest(&root.join(folder))).max();
     if written < changed.flatten() {
         let mut cargo = Command::new(env!("CARGO"));
@@ -33,6 +33,16 @@ pub fn program(name: &str, folders: &[&str]) -> PathBuf {
         assert!(built.is_ok_and(|status| status.success()), "{name} cannot be built");
     }
     path
+}
+
+/// The root of the tree that these tests were started for. Cargo starts tests in the folder of their package; where they were
+/// built may be another checkout, when the two have one target folder.
+fn repository() -> PathBuf {
+    let Ok(package) = env::current_dir() else { panic!("this test's folder is gone") };
+    let Some(root) = package.ancestors().find(|folder| folder.join("Cargo.lock").exists()) else {
+        panic!("{}: this is no package of a workspace", package.display())
+    };
+    root.to_owned()
 }
 
 /// When the files below a folder were last changed, but for tests and documents: programs have more than Rust in them.

@@ -23,10 +23,9 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn start() -> Self {
         let python = environment().join("bin/python");
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/driver.py");
         let mut child = Command::new(python)
             .arg("-u")
-            .arg(driver)
+            .arg("tests/it/driver.py")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -11,22 +11,18 @@ use installer_plan::{
     problem::Problem,
 };
 
-fn folder(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
 }
 
 fn manifest() -> Manifest {
-    Manifest::parse(&read(&folder("cases/manifest.json"))).unwrap()
+    Manifest::parse(&read(Path::new("cases/manifest.json"))).unwrap()
 }
 
 /// Every case of a folder: its name, and what becomes of it.
 fn outcomes(kind: &str) -> Vec<(String, Result<InstallPlan, Vec<Problem>>)> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(folder(kind)).unwrap() {
+    for entry in fs::read_dir(kind).unwrap() {
         let path = entry.unwrap().path();
         if !path.is_dir() {
             continue;

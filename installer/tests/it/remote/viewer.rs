@@ -243,9 +243,8 @@ async fn a_wrong_password_opens_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_of_somebody_else_understands_it() {
     let remote = Remote::start(&["--vnc-plain"]);
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewer.py");
     let mut command = tokio::process::Command::new("/usr/bin/python3");
-    command.arg(script).arg(remote.vnc.to_string());
+    command.arg("tests/viewer.py").arg(remote.vnc.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let password = remote.password().replace('-', "");

@@ -39,8 +39,7 @@ pub(crate) fn config() -> ProptestConfig {
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = 1500;
     }
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pure/regressions");
-    config.failure_persistence = Some(Box::new(FileFailurePersistence::Direct(seeds)));
+    config.failure_persistence = Some(Box::new(FileFailurePersistence::Direct("tests/pure/regressions")));
     config
 }
 
