@@ -104,6 +104,8 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
     }
     let panic = node.run("sysctl -n kernel.panic_on_oops kernel.panic").await?;
     ensure!(panic.split_whitespace().eq(["1", "10"]), "a kernel that failed goes on: {panic}");
+    let words = node.run("cat /proc/cmdline").await?;
+    ensure!(words.contains(" oops=panic panic=10"), "a kernel that fails while it starts goes on: {words}");
     let disks = node.run("lsblk -nro NAME,FSTYPE,MOUNTPOINT; swapon --show=NAME --noheadings").await?;
     ensure!(disks.contains(" /boot\n") && disks.contains("LVM2_member"), "OS-DISK-003: {disks}");
     ensure!(disks.contains(" /boot/efi\n") == (firmware != Firmware::Bios), "OS-DISK-002: {disks}");
