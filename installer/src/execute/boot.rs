@@ -130,10 +130,11 @@ fn entries(listing: &str) -> Vec<String> {
     listing.lines().filter_map(own).collect()
 }
 
+/// What GRUB is told. A kernel that fails while it starts, before sysctl.d(5) is read, starts its node anew, too.
 fn settings(arguments: &[String], serial: Option<&str>) -> String {
     let mut text = format!(
         "# Written by the installer.\nGRUB_DISTRIBUTOR=\"ZStack\"\nGRUB_TIMEOUT=5\nGRUB_DISABLE_OS_PROBER=true\n\
-         GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"{}\"\n",
+         GRUB_CMDLINE_LINUX_DEFAULT=\"quiet oops=panic panic=10\"\nGRUB_CMDLINE_LINUX=\"{}\"\n",
         arguments.join(" ")
     );
     if let Some((line, speed)) = serial.and_then(|serial| {
@@ -157,6 +158,7 @@ mod tests {
         let arguments = ["console=tty0".to_owned(), "console=ttyS1,57600n8".to_owned()];
         let text = settings(&arguments, Some("ttyS1,57600n8"));
         assert!(text.contains("GRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS1,57600n8\"\n"), "{text}");
+        assert!(text.contains("DEFAULT=\"quiet oops=panic panic=10\"\n"), "{text}");
         assert!(text.contains("serial --unit=1 --speed=57600\""), "{text}");
         assert!(!settings(&arguments, None).contains("GRUB_TERMINAL"));
         assert!(!settings(&arguments, Some("hvc0")).contains("GRUB_TERMINAL"));
