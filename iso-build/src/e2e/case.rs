@@ -15,7 +15,7 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     /// What holds when it passes.
     pub(super) about: &'static str,
-    /// How many machines it boots.
+    /// How much room it takes beside others: machines that mostly wait for their timers.
     pub(super) machines: u32,
     /// The case itself.
     pub(super) run: Run,
@@ -79,10 +79,10 @@ macro_rules! case {
     };
 }
 
-/// A case on a computer of its own, which is busy with both processors all the time.
+/// A case on computers of its own. Their processors are busy all the time: one counts as three machines.
 macro_rules! install {
-    ($name:literal, $run:path, $about:literal) => {
-        Case { name: $name, about: $about, machines: 4, run: Run::Desk(|desk| Box::pin($run(desk))) }
+    ($name:literal, $processors:literal, $run:path, $about:literal) => {
+        Case { name: $name, about: $about, machines: 3 * $processors, run: Run::Desk(|desk| Box::pin($run(desk))) }
     };
 }
 
@@ -117,87 +117,113 @@ const CASES: [Case; 41] = [
     case!("net-bond-modes", 1, cases::bond::modes, "every mode of a bond with its options, before and after a reboot"),
     case!("tui-passwords", 1, cases::console::passwords, "the password of root is changed on the screen and logs in"),
     case!("tui-networks", 1, cases::console::networks, "a card is renamed for good, a bond made, a change taken back"),
-    install!("install-bios-management", medium::roles::bios_management, "from a CD to a management node, by BIOS"),
+    install!("install-bios-management", 1, medium::roles::bios_management, "from a CD to a management node, by BIOS"),
     install!(
         "install-uefi-management",
+        4,
         medium::roles::uefi_management,
         "from a stick to a management node, by UEFI and a kickstart file of a web server, on 4 processors, 8 GB and two disks of 200 GB"
     ),
     install!(
         "install-bios-compute",
+        1,
         medium::roles::bios_compute,
         "from a CD to a compute node, by BIOS and answers of a web server"
     ),
     install!(
         "install-uefi-compute",
+        1,
         medium::roles::uefi_compute,
         "from a stick to a compute node, by UEFI and a kickstart file on a disk"
     ),
-    install!("install-bios-storage", medium::roles::bios_storage, "from a stick to a storage node, by BIOS"),
+    install!("install-bios-storage", 1, medium::roles::bios_storage, "from a stick to a storage node, by BIOS"),
     install!(
         "install-uefi-storage",
+        1,
         medium::roles::uefi_storage,
         "from a CD to a storage node, by UEFI and a kickstart file of an NFS server"
     ),
     install!(
         "install-bios-expert",
+        1,
         medium::roles::bios_expert,
         "from a stick to an expert node, by BIOS and words in the boot menu"
     ),
-    install!("install-secure-expert", medium::roles::secure_expert, "from a stick to an expert node, by Secure Boot"),
+    install!(
+        "install-secure-expert",
+        1,
+        medium::roles::secure_expert,
+        "from a stick to an expert node, by Secure Boot"
+    ),
     install!(
         "install-role-later",
+        1,
         medium::roles::later,
         "an expert node becomes a management node by its packages, and is rid of them again"
     ),
     install!(
         "install-program",
+        1,
         medium::program::program,
         "an expert node becomes a management node by its installer program, begins anew, and is upgraded"
     ),
     install!(
         "install-attended",
+        1,
         medium::attended::attended,
         "everything is typed and seen on the screen, from a stick"
     ),
     install!(
         "install-remote",
+        1,
         medium::remote::remote,
         "everything is typed in a browser, with the password that the console shows"
     ),
     install!(
         "install-refusals",
+        1,
         medium::trouble::refusals,
         "a disk that is too small, no answers, a damaged medium: said, and nothing is changed"
     ),
-    install!("install-no-network", medium::trouble::no_network, "a node without a network card, over its serial line"),
+    install!(
+        "install-no-network",
+        1,
+        medium::trouble::no_network,
+        "a node without a network card, over its serial line"
+    ),
     install!(
         "install-no-address",
+        1,
         medium::trouble::no_address,
         "a management node without an address says so, and finishes by itself once it has one"
     ),
     install!(
         "install-power-cut",
+        1,
         medium::trouble::power_cut,
         "power is cut in the middle and at the end; the next attempt succeeds"
     ),
     install!(
         "install-first-start",
+        1,
         medium::first_start::cuts,
         "power is cut after every step of a management node's first start; it finishes all the same"
     ),
     install!(
         "install-cloud",
+        2,
         medium::cloud::join,
         "a compute node joins a management node by its code, over a VLAN on a bond; a VM starts there"
     ),
     install!(
         "install-storage-cluster",
+        2,
         medium::cluster::cluster,
         "two storage nodes have one file system on a disk of both; it outlives a power cut of one of them"
     ),
     install!(
         "node-console",
+        1,
         medium::operator::console,
         "an installed management node: its terminals, backups, logs, passwords, both resets, power-off, a slow serial line"
     ),

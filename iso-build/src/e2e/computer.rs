@@ -96,10 +96,11 @@ pub(super) struct Hardware {
 }
 
 impl Hardware {
-    /// A small machine of two processors: a disk that it starts from, and cards.
+    /// A small machine of one processor: a disk that it starts from, and cards. A kernel changes its own code while it
+    /// starts, and an emulator may run what was there before on other processors: an oops in one of a dozen starts.
     pub(super) fn small(number: u8, firmware: Firmware, memory_mib: u32, disk: PathBuf, nics: Vec<Nic>) -> Self {
         let (disks, readonly) = (vec![disk], Vec::new());
-        Self { number, firmware, processors: 2, memory_mib, disks, shared: None, readonly, nics }
+        Self { number, firmware, processors: 1, memory_mib, disks, shared: None, readonly, nics }
     }
 
     /// Hardware address of a card.

@@ -15,6 +15,9 @@ use crate::{
 /// Longest installation of packages one by one, on a machine without hardware help.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(3 * 3600);
 
+/// Processors of the machines that are compared.
+pub(super) const MEASURED_PROCESSORS: u8 = 2;
+
 /// What somebody types who installs Debian by hand. It ends with words that the serial line shows.
 const SCRIPT: &str = r#"set -eu
 trap 'echo CLASSIC""-FAILED' EXIT
@@ -75,8 +78,8 @@ pub(in crate::e2e) async fn classic(desk: &Desk) -> Result<Times> {
     let contents: [(&str, &[u8]); 2] = [("debootstrap.deb", &package), ("install.sh", SCRIPT.as_bytes())];
     computer::labelled(&more, "CLASSIC", &contents).await?;
     computer::disk(&disk, DISK).await?;
-    let hardware =
-        Hardware { readonly: vec![more], ..Hardware::small(6, Firmware::Bios, 4096, disk, vec![nat(&[])?.0]) };
+    let small = Hardware::small(6, Firmware::Bios, 4096, disk, vec![nat(&[])?.0]);
+    let hardware = Hardware { processors: MEASURED_PROCESSORS, readonly: vec![more], ..small };
     let computer = Computer::start(&hardware, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::RESCUE).await?;
     computer.says("root@", LIMIT).await?;

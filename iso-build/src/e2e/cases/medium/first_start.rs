@@ -73,9 +73,6 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
     let mut made: Vec<&str> = Vec::new();
     computer.cut().await?;
 
-    // A kernel changes its own code while it starts, and an emulator runs what was there before on its other processors.
-    // That is an oops in one of a dozen starts, and here are two dozen.
-    let hardware = Hardware { processors: 1, ..hardware };
     let mut failed = 0;
     for _ in 0..STARTS {
         let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
