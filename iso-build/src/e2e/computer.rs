@@ -204,11 +204,6 @@ impl Computer {
         Ok(self.seconds())
     }
 
-    /// It is off, or wanted to start anew.
-    pub(super) async fn is_off(&self) -> Result<bool> {
-        Ok(self.qemu.lock().await.try_wait()?.is_some())
-    }
-
     /// Cuts its power.
     pub(super) async fn cut(self) -> Result<()> {
         // Its disks are free for the next computer once QEMU is gone.

@@ -52,9 +52,6 @@ echo STOPS-ARE-SET
 
 /// Cuts that there are at least, whichever units work side by side.
 const CUTS: usize = 7;
-
-/// From this number on a node that goes off by itself is no fault of the emulated processor.
-const FAILURES: usize = 3;
 /// More starts than there are steps.
 const STARTS: usize = 40;
 
@@ -73,7 +70,6 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
     let mut made: Vec<&str> = Vec::new();
     computer.cut().await?;
 
-    let mut failed = 0;
     for _ in 0..STARTS {
         let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
         let node = Node { login: Login::Key(&key), port: ports[0] };
@@ -84,16 +80,10 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
         };
         tokio::select! {
             stopped = computer.says("STOPPED-", BOOT) => {
-                // A kernel that failed starts its node anew, and emulated processors have faults of their own.
-                if computer.is_off().await? {
-                    failed += 1;
-                    ensure!(failed < FAILURES, "the node went off by itself {failed} times; it made {made:?}");
-                    desk.note(format!("the node went off by itself after {made:?}"));
-                    continue;
-                }
                 if let Err(silent) = stopped {
                     let picture = desk.picture("silent");
-                    computer.picture(&picture).await?;
+                    // One that went off by itself has no screen.
+                    let _ = computer.picture(&picture).await;
                     return Err(silent.context(format!("screen: {}; it made {made:?}", picture.display())));
                 }
                 let said = computer.serial();
