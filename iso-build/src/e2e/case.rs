@@ -147,7 +147,7 @@ const CASES: [Case; 41] = [
         "install-bios-expert",
         1,
         medium::roles::bios_expert,
-        "from a stick to an expert node, by BIOS and words in the boot menu"
+        "from a stick to an expert node, by BIOS and words in the boot menu; its kernel fails once while it starts"
     ),
     install!(
         "install-secure-expert",

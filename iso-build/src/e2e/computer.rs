@@ -204,6 +204,12 @@ impl Computer {
         Ok(self.seconds())
     }
 
+    /// From now on it starts anew when its system wants to, as machines do.
+    pub(super) async fn starts_anew(&self) -> Result<()> {
+        self.qmp.execute("set-action", json!({ "reboot": "reset" })).await?;
+        Ok(())
+    }
+
     /// Cuts its power.
     pub(super) async fn cut(self) -> Result<()> {
         // Its disks are free for the next computer once QEMU is gone.

@@ -40,7 +40,7 @@ pub(in crate::e2e) async fn program(desk: &Desk) -> Result<()> {
         layout: Layout::Automatic,
         machine: Machine::Small,
     };
-    install_and(desk, wanted, async |node, ports| steps(desk, node, ports[1]).await).await.map(drop)
+    install_and(desk, wanted, async |_, node, ports| steps(desk, node, ports[1]).await).await.map(drop)
 }
 
 async fn steps(desk: &Desk, node: &Node<'_>, port: u16) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::{
         computer::{self, Computer, Firmware, Hardware, Medium, Nic, Offer, SERVER},
         desk::Desk,
         nfs::{self, Nfs},
+        wait::until,
     },
     program::Program,
 };
@@ -169,7 +170,43 @@ pub(in crate::e2e) async fn uefi_storage(desk: &Desk) -> Result<()> {
 }
 
 pub(in crate::e2e) async fn bios_expert(desk: &Desk) -> Result<()> {
-    install(desk, wanted(Role::Expert, Firmware::Bios, true, Source::Arguments)).await.map(drop)
+    let wanted = wanted(Role::Expert, Firmware::Bios, true, Source::Arguments);
+    install_and(desk, wanted, async |computer, node, _| fails_once(desk, computer, node).await).await.map(drop)
+}
+
+/// Lets the kernel fail at the next start, once, before anything of the node has told it what to do then.
+const FAILING: &str = r#"set -e
+cat >/etc/systemd/system/failing.service <<'END'
+[Unit]
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=systemd-sysctl.service
+ConditionPathExists=!/var/lib/failed
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'cat /proc/sys/kernel/panic >/var/lib/failed; sync; echo c >/proc/sysrq-trigger'
+[Install]
+WantedBy=sysinit.target
+END
+systemctl enable -q failing.service
+cat /proc/sys/kernel/random/boot_id
+"#;
+
+/// A node whose kernel fails while it starts is there again without anybody's help.
+async fn fails_once(desk: &Desk, computer: &Computer, node: &Node<'_>) -> Result<()> {
+    let before = node.run(FAILING).await?;
+    computer.starts_anew().await?;
+    let failed = computer.seconds();
+    // The connection ends with the system.
+    let _ = node.try_run("systemctl reboot").await;
+    let seen = until("the node is there again after its kernel failed", BOOT, async || {
+        let seen = node.try_run("cat /proc/sys/kernel/random/boot_id /var/lib/failed").await?;
+        Ok((seen.success && !seen.stdout.starts_with(&before)).then_some(seen.stdout))
+    });
+    let seen = seen.await?;
+    ensure!(seen.lines().nth(1) == Some("10"), "the kernel did not know to start anew before sysctl: {seen}");
+    desk.note(format!("login {:.0} s after a restart in which the kernel failed", computer.seconds() - failed));
+    Ok(())
 }
 
 pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
@@ -181,7 +218,7 @@ pub(in crate::e2e) async fn secure_expert(desk: &Desk) -> Result<()> {
 /// without them nothing of it is left.
 pub(in crate::e2e) async fn later(desk: &Desk) -> Result<()> {
     let wanted = wanted(Role::Expert, Firmware::Uefi, true, Source::Labelled);
-    let change = async |node: &Node<'_>, ports: &[u16]| {
+    let change = async |_: &Computer, node: &Node<'_>, ports: &[u16]| {
         let before = node.run(UNITS).await?;
         node.run_for("apt-get update -qq && apt-get install -y -qq zstack-manager </dev/null 2>&1 | tail -n 5", APT)
             .await?;
@@ -239,7 +276,7 @@ async fn precious(desk: &Desk, bytes: u64) -> Result<PathBuf> {
 }
 
 async fn install(desk: &Desk, wanted: Wanted) -> Result<Times> {
-    install_and(desk, wanted, async |_, _| Ok(())).await
+    install_and(desk, wanted, async |_, _, _| Ok(())).await
 }
 
 /// A node that was installed and is switched off.
@@ -347,7 +384,7 @@ async fn installed(desk: &Desk, wanted: Wanted) -> Result<Installed> {
 pub(super) async fn install_and(
     desk: &Desk,
     wanted: Wanted,
-    then: impl AsyncFnOnce(&Node<'_>, &[u16]) -> Result<()>,
+    then: impl AsyncFnOnce(&Computer, &Node<'_>, &[u16]) -> Result<()>,
 ) -> Result<Times> {
     let Installed { hardware, key, ports, seconds: installed } = installed(desk, wanted).await?;
     // One stick was forgotten in its machine; the menu leads to the disk.
@@ -373,7 +410,7 @@ pub(super) async fn install_and(
         for line in wanted.layout.seen().lines() {
             ensure!(disk.lines().any(|found| found == line), "the disk has no {line:?}:\n{disk}");
         }
-        then(&node, &ports).await?;
+        then(&computer, &node, &ports).await?;
         Ok(Times { installed, started })
     };
     let checked: Result<Times> = tokio::time::timeout(BOOT * 5, checked).await.context("it took too long")?;
