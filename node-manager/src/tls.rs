@@ -140,8 +140,8 @@ pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     }
 }
 
-/// Middleware: notes when management calls, and lets a request pass if its peer may do that. The listener puts the [`Peer`] into the request; a request
-/// without one is a mistake in the listener and is refused.
+/// Middleware: notes when management calls, and lets a request pass if its peer may do that. The listener puts the
+/// [`Peer`] into the request; a request without one is a mistake in the listener and is refused.
 pub async fn authorize(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let allowed = match peer {

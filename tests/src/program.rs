@@ -9,8 +9,8 @@ use std::{
 };
 
 /// The program of the package with its name, built when it is not there or older than a file in these folders of the
-/// repository that may go into it. A run of the whole suite has built it; to build one package alone would compile much of the tree again, with
-/// other features.
+/// repository that may go into it. A run of the whole suite has built it; to build one package alone would compile much
+/// of the tree again, with other features.
 pub fn program(name: &str, folders: &[&str]) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);

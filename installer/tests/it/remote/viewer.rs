@@ -239,7 +239,8 @@ async fn a_wrong_password_opens_nothing() {
     authenticate(&mut *stream, &password).await.unwrap();
 }
 
-/// The same with a viewer that others have written, with VNC authentication, Hextile and keys. Needs the Debian packages that `cargo xtask test` brings.
+/// The same with a viewer that others have written, with VNC authentication, Hextile and keys. Needs the Debian packages
+/// that `cargo xtask test` brings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_of_somebody_else_understands_it() {
     let remote = Remote::start(&["--vnc-plain"]);

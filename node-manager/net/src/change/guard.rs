@@ -15,9 +15,9 @@ const CONNECTION: &str = "SSH_CONNECTION";
 /// How many processes lie between a login and this one at most.
 const GENERATIONS: usize = 32;
 
-/// Whether a change (of what is `managed`, in documents from old to new) touches the links under the management network, or under the login that it was typed in. Without a
-/// mark the management network is taken to be where the default routes lead; without those it may be on any link that
-/// has an address.
+/// Whether a change (of what is `managed`, in documents from old to new) touches the links under the management network,
+/// or under the login that it was typed in. Without a mark the management network is taken to be where the default routes
+/// lead; without those it may be on any link that has an address.
 ///
 /// A file that is written for such a link for the first time counts: from then on networkd does as it says, and not as
 /// another file said.
