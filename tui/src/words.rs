@@ -161,7 +161,7 @@ words! {
     JOIN_CLOUD_HINT: "With the address of the management node and a one-time code", "使用管理节点地址和一次性代码加入";
     TERMINAL_INFO: "Terminal Info", "终端信息";
     TERMINAL_INFO_HINT: "Keys that lead to a shell and to zstack-cli", "切换到命令行与 zstack-cli 的按键";
-    TERMINAL_TEXT: "Ctrl+Alt+F1   this console, from anywhere\nCtrl+Alt+F2   a terminal for shell commands\nCtrl+Alt+F3   zstack-cli\n\nWARNING: commands in a terminal act on this node at once. Used carelessly\nthey can damage the system and disturb the services of the cloud.", "Ctrl+Alt+F1   随时返回本界面\nCtrl+Alt+F2   命令行终端\nCtrl+Alt+F3   zstack-cli\n\n警告：终端中的命令会立即在本节点生效，\n使用不当可能损坏系统并影响云服务。";
+    TERMINAL_TEXT: "Ctrl+Alt+F1   this console, from anywhere\nCtrl+Alt+F2   a terminal for shell commands\nCtrl+Alt+F3   zstack-cli\n\nWARNING: commands in a terminal act on this node at once. Used carelessly they can damage the system and disturb the services of the cloud.", "Ctrl+Alt+F1   随时返回本界面\nCtrl+Alt+F2   命令行终端\nCtrl+Alt+F3   zstack-cli\n\n警告：终端中的命令会立即在本节点生效，\n使用不当可能损坏系统并影响云服务。";
 
     // Passwords.
     ROOT_PASSWORD: "System password of root", "系统 root 密码";
