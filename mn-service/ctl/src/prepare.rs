@@ -3,6 +3,7 @@
 //! the next one.
 
 mod agent;
+mod bus_files;
 mod files;
 
 use std::{
@@ -69,6 +70,15 @@ enum Part {
         #[arg(long, value_name = "SOCKET", default_value = "/run/mysqld/mysqld.sock")]
         socket: PathBuf,
     },
+    /// The files of the message bus of this machine, which does not run yet: what a first start that was cut off left goes
+    BusFiles {
+        /// Folder that has them
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/rabbitmq")]
+        folder: PathBuf,
+        /// User that the bus runs as
+        #[arg(long, value_name = "USER", default_value = "rabbitmq")]
+        user: String,
+    },
     /// The message bus of this machine: a user in place of the guest that everybody knows
     Bus {
         /// The program that controls it
@@ -114,6 +124,7 @@ pub async fn prepare(
         Part::Files { folder, user } => files::files(folder, user, reporter).await,
         Part::Database { socket } => database(config, &options.passwords, socket, reporter).await,
         Part::Agent { service, tls } => agent::agent(config, service, tls, reporter).await,
+        Part::BusFiles { folder, user } => bus_files::files(folder, user, reporter),
         Part::Bus { control } => bus(&options.passwords, control, reporter).await,
     }
 }

@@ -84,7 +84,7 @@ async fn watched(desk: &Desk, computer: &Computer, name: &str) -> Result<f64> {
                 true => computer.terminal().await.unwrap_or_default(),
                 false => computer.line_screen(),
             };
-            if page.contains("FAILED") {
+            if page.contains("THE INSTALLATION FAILED") {
                 return page;
             }
         }

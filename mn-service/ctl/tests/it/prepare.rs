@@ -94,6 +94,48 @@ fn os_boot_001_a_database_server_gets_files_of_this_node() {
     assert_eq!(fs::metadata(folder.join("mysql")).unwrap().modified().unwrap(), made);
 }
 
+/// RabbitMQ does not start again when the power failed in its first start: what that left goes, and nobody's bus does.
+#[test]
+fn os_boot_001_a_message_bus_whose_first_start_was_cut_off_begins_anew() {
+    let world = World::new("works");
+    let folder = world.path("bus");
+    let place = folder.display().to_string();
+    let prepare = ["prepare_node", "bus-files", "--folder", &place, "--user", "root"];
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let mut nobody = prepare;
+    nobody[5] = "nobody-there";
+    assert!(world.run(&nobody).expect(1).err.contains("no user nobody-there"));
+
+    // As the package brings it, on a file system of its own.
+    for brought in ["mnesia", "lost+found"] {
+        fs::create_dir_all(folder.join(brought)).unwrap();
+    }
+    assert!(world.run(&prepare).expect(0).out.contains("may begin"));
+    assert_eq!(names(), [".zstack-new", "lost+found", "mnesia"]);
+
+    // A first start, and the power fails.
+    fs::write(folder.join(".erlang.cookie"), "").unwrap();
+    fs::create_dir_all(folder.join("mnesia/rabbit@localhost")).unwrap();
+    fs::write(folder.join("mnesia/rabbit@localhost/names.dets"), "").unwrap();
+    assert!(world.run(&prepare).expect(0).out.contains("begins anew"));
+    assert_eq!(names(), [".zstack-new", "lost+found"]);
+    assert!(world.run(&prepare).expect(0).out.contains("begins anew"), "the next one may be cut off as well");
+
+    // One that has been through it, and one that others made.
+    fs::write(folder.join(".erlang.cookie"), "ABCDEFGHIJKLMNOPQRST").unwrap();
+    fs::create_dir_all(folder.join("mnesia/rabbit@localhost")).unwrap();
+    fs::remove_file(folder.join(".zstack-new")).unwrap();
+    assert!(world.run(&prepare).expect(0).out.contains("nothing was changed"));
+    fs::write(folder.join(".erlang.cookie"), "").unwrap();
+    assert!(world.run(&prepare).expect(0).out.contains("was empty"));
+    assert_eq!(names(), ["lost+found", "mnesia"]);
+    assert!(folder.join("mnesia/rabbit@localhost").exists());
+}
+
 /// RabbitMQ's own control program is slow and needs Erlang; what it is asked for is what counts here. A whole one is
 /// prepared by the installed node (`cargo xtask e2e 'install-*-management'`).
 #[test]

@@ -13,8 +13,9 @@ use crate::e2e::{
     desk::Desk,
 };
 
-/// Puts a stop behind every step of the units that make what is a node's own. The stop writes its mark to the disk,
-/// and nothing else: what the steps wrote is where the kernel left it, which is the worst for them.
+/// Puts a stop behind every step of the units that make what is a node's own, and one where the message bus has a cookie
+/// that is not on the disk. The stop writes its mark to the disk, and nothing else: what the steps wrote is where the
+/// kernel left it, which is the worst for them.
 const SCRIPT: &str = r#"set -e
 udevadm settle
 vgchange -q -ay zstack >/dev/null
@@ -28,7 +29,7 @@ echo "STOPPED-$1." >/dev/ttyS0
 exec sleep 3600
 END
 chmod 755 /mnt/usr/local/sbin/stop-once
-for unit in node-identity database-files database own-agent message-bus; do
+for unit in node-identity database-files database own-agent message-bus-files message-bus; do
     awk -v unit=$unit '
         { print }
         /^ExecStart(Post)?=/ {
@@ -45,6 +46,15 @@ cat >/mnt/usr/local/sbin/mariadb-install-db <<'END'
 END
 chmod 755 /mnt/usr/local/sbin/mariadb-install-db
 echo STEP files.
+cat >/mnt/etc/systemd/system/stop-bus.service <<'END'
+[Unit]
+Before=zstack-message-bus.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'until [ -s /var/lib/rabbitmq/.erlang.cookie ]; do sleep 0.1; done; exec /usr/local/sbin/stop-once cookie'
+END
+ln -s ../stop-bus.service /mnt/etc/systemd/system/multi-user.target.wants/stop-bus.service
+echo STEP cookie.
 umount /mnt
 vgchange -q -an zstack >/dev/null
 echo STOPS-ARE-SET
@@ -94,11 +104,12 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
                 let picture = desk.picture("node");
                 computer.picture(&picture).await?;
                 there.with_context(|| format!("screen: {}", picture.display()))?;
+                check_node(&node, Role::Management, Firmware::Uefi, "node").await?;
                 // Units work side by side, and one that has nothing left to do makes no more steps.
                 ensure!(made.len() >= CUTS, "the power was cut behind these steps alone: {made:?}");
-                check_node(&node, Role::Management, Firmware::Uefi, "node").await?;
-                let left = "find /etc/ssh /etc/nvme /etc/zstack /var/lib/zstack -type f -empty ! -name '*.prepared' ! -name '*.lock'; \
-                            find /var/lib/mysql -maxdepth 1 -name .zstack-new; mountpoint -q /var/lib/mysql || echo no mount";
+                let left = "find /etc/ssh /etc/nvme /etc/zstack /var/lib/zstack /var/lib/rabbitmq/.erlang.cookie -type f -empty \
+                            ! -name '*.prepared' ! -name '*.lock'; \
+                            find /var/lib/mysql /var/lib/rabbitmq -maxdepth 1 -name .zstack-new; mountpoint -q /var/lib/mysql || echo no mount";
                 let left = node.run(left).await?;
                 ensure!(left.is_empty(), "left of the cuts:\n{left}");
                 desk.note(format!("power was cut behind {} of {} steps of the first start", made.len(), steps.len()));

@@ -59,13 +59,27 @@ impl Node<'_> {
             .await
     }
 
-    /// Waits until no unit is on its way any more.
+    /// Waits until no unit is on its way any more. One that failed and is tried again is on its way.
     pub(super) async fn has_started(&self) -> Result<()> {
-        until("every unit has started", BOOT, async || {
-            let state = self.try_run("systemctl is-system-running").await?.stdout;
-            Ok(["running", "degraded"].contains(&state.trim()).then_some(()))
-        })
-        .await
+        let started = until("every unit has started", BOOT, async || {
+            let look = "systemctl is-system-running; systemctl list-units --no-legend --plain --state=activating";
+            let said = self.try_run(look).await?.stdout;
+            Ok(["running", "degraded"].contains(&said.trim()).then_some(()))
+        });
+        match started.await {
+            Ok(()) => Ok(()),
+            Err(late) => Err(late.context(self.trouble().await)),
+        }
+    }
+
+    /// What its units that failed, or are on their way, have said.
+    pub(super) async fn trouble(&self) -> String {
+        let look = "units=$(systemctl list-units --no-legend --plain --state=failed,activating | cut -d' ' -f1); \
+                    for unit in $units; do systemctl status --no-pager --lines=40 $unit; done";
+        match self.try_run(look).await {
+            Ok(said) => said.stdout,
+            Err(silent) => format!("{silent:#}"),
+        }
     }
 }
 
@@ -128,7 +142,7 @@ pub(super) async fn check_node(node: &Node<'_>, role: Role, firmware: Firmware, 
     ensure!(apt.contains("zstack-local") && apt.contains("/opt/zstack-dvd"), "the repository is not usable: {apt}");
     node.has_started().await?;
     let failed = node.run("systemctl list-units --failed --no-legend --plain").await?;
-    ensure!(failed.trim().is_empty(), "units failed:\n{failed}");
+    ensure!(failed.trim().is_empty(), "units failed:\n{failed}\n{}", node.trouble().await);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ pub(in crate::e2e) async fn remote(desk: &Desk) -> Result<()> {
 /// Goes through the screens to the end.
 async fn install(page: &mut Page) -> Result<()> {
     page.see("SOFTWARE SELECTION", COMMAND).await?;
-    page.open_section(1, "Role <").await?;
+    page.open_section(1, "One-time code").await?;
     // The list begins with management; expert is the last of four.
     for role in ["compute", "storage", "expert"] {
         page.press("ArrowRight").await?;
