@@ -73,7 +73,9 @@ pub(in crate::e2e) async fn cuts(desk: &Desk) -> Result<()> {
     let hurt = Hardware { readonly: vec![more], ..hardware.clone() };
     let computer = Computer::start(&hurt, Medium::Cd(desk.medium()), desk.folder()).await?;
     computer.choose(menu::RESCUE).await?;
-    computer.says("root@", BOOT).await?;
+    let shell = computer.says("root@", BOOT).await;
+    computer.picture(&desk.picture("rescue")).await?;
+    shell?;
     let said = computer.shell("mkdir -p /run/a; mount -o ro LABEL=STOPS /run/a; sh /run/a/stops.sh 2>&1").await?;
     ensure!(said.contains("STOPS-ARE-SET"), "no stops were set: {said}");
     let steps: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("STEP ")).collect();
