@@ -4,7 +4,8 @@
 
 mod agent;
 mod bus_files;
-mod files;
+mod data_folder;
+mod database_files;
 
 use std::{
     fs::{self, OpenOptions},
@@ -56,7 +57,7 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Part {
     /// The files of the database server of this machine, which does not run yet
-    Files {
+    DatabaseFiles {
         /// Folder that gets them
         #[arg(long, value_name = "DIR", default_value = "/var/lib/mysql")]
         folder: PathBuf,
@@ -121,7 +122,7 @@ pub async fn prepare(
     reporter: &mut Reporter,
 ) -> Result<(Value, Vec<String>), Failure> {
     match &options.part {
-        Part::Files { folder, user } => files::files(folder, user, reporter).await,
+        Part::DatabaseFiles { folder, user } => database_files::files(folder, user, reporter).await,
         Part::Database { socket } => database(config, &options.passwords, socket, reporter).await,
         Part::Agent { service, tls } => agent::agent(config, service, tls, reporter).await,
         Part::BusFiles { folder, user } => bus_files::files(folder, user, reporter),

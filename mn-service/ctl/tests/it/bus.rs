@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
+    future::ready,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use system_tests::eventually;
 
 use crate::{Run, World, install, real::output};
 
@@ -55,12 +58,20 @@ fn unpacked() -> Option<PathBuf> {
 /// A server that ends with the test, and all it has started.
 struct Bus {
     world: World,
-    server: Child,
+    server: Option<Child>,
 }
 
 impl Bus {
-    /// Starts one in the mount and network namespaces of the calling test.
-    fn start(unpacked: Option<&Path>) -> Self {
+    /// One that runs.
+    async fn start(unpacked: Option<&Path>) -> Self {
+        let mut bus = Self::new(unpacked);
+        bus.begin();
+        bus.is_up().await;
+        bus
+    }
+
+    /// One in the mount and network namespaces of the calling test.
+    fn new(unpacked: Option<&Path>) -> Self {
         if let Some(root) = unpacked {
             // Its scripts know where they are installed.
             let layers = format!("lowerdir={}:/usr", root.join("usr").display());
@@ -69,7 +80,7 @@ impl Bus {
         let world = World::new("works");
         let home = world.home.path().display();
         let environment = format!(
-            "export HOME={home} RABBITMQ_MNESIA_BASE={home}/mnesia RABBITMQ_LOG_BASE={home}/log LC_ALL=C.UTF-8\n\
+            "export HOME={home}/bus RABBITMQ_MNESIA_BASE={home}/bus/mnesia RABBITMQ_LOG_BASE={home}/log LC_ALL=C.UTF-8\n\
              export RABBITMQ_NODENAME=private@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_PID_FILE={home}/pid\n\
              export ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE={home}/rabbitmq\n\
              export RABBITMQ_ENABLED_PLUGINS_FILE={home}/plugins\n"
@@ -90,17 +101,45 @@ impl Bus {
                  true"
             ),
         );
+        fs::create_dir(world.path("bus")).unwrap();
+        Self { world, server: None }
+    }
+
+    fn begin(&mut self) {
         let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]).arg(world.path("server"));
-        let log = File::create(world.path("log.txt")).unwrap();
-        let server = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let bus = Self { world, server };
-        let until = Instant::now() + START;
-        while bus.control(&["--quiet", "await_startup"]).code != 0 {
-            let log = || fs::read_to_string(bus.world.path("log.txt")).unwrap();
-            assert!(Instant::now() < until, "RabbitMQ does not start: {}", log());
+        command.args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]).arg(self.world.path("server"));
+        // Where it leaves its dump.
+        command.current_dir(self.world.home.path());
+        let log = File::create(self.log()).unwrap();
+        self.server = Some(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
+    async fn is_up(&self) {
+        self.until("RabbitMQ does not start", || self.control(&["--quiet", "await_startup"]).code == 0).await;
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn() -> bool) {
+        let said = || format!("{what}: {}", fs::read_to_string(self.log()).unwrap());
+        eventually(START, async || if reached() { Ok(()) } else { Err(said()) }).await;
+    }
+
+    /// It ends by itself; what it has said.
+    async fn ends(&mut self) -> String {
+        let server = self.server.as_mut().unwrap();
+        eventually(START, || ready(server.try_wait().unwrap().ok_or("RabbitMQ goes on"))).await;
+        fs::read_to_string(self.log()).unwrap()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.world.path("log.txt")
+    }
+
+    /// The power of the machine, as far as the server can tell.
+    fn power_off(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ended = server.kill();
+            let _ended = server.wait();
         }
-        bus
     }
 
     fn control(&self, words: &[&str]) -> Run {
@@ -149,9 +188,36 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        let _ended = self.server.kill();
-        let _ended = self.server.wait();
+        self.power_off();
     }
+}
+
+/// OS-BOOT-001: what a power failure leaves of RabbitMQ's first start, with which it never starts again, goes.
+#[test]
+fn os_boot_001_a_message_bus_starts_after_the_power_failed_in_its_first_start() {
+    let packages = unpacked();
+    private_host::isolated(async || {
+        let mut bus = Bus::new(packages.as_deref());
+        let folder = bus.world.path("bus");
+        let prepare = ["prepare_node", "bus-files", "--user", "root", "--folder", folder.to_str().unwrap()];
+        let first = bus.world.run(&prepare).expect(0);
+        assert!(first.out.contains("may begin"), "{first:?}");
+        bus.begin();
+        let cookie = folder.join(".erlang.cookie");
+        bus.until("RabbitMQ makes no cookie", || fs::metadata(&cookie).is_ok_and(|found| found.len() > 0)).await;
+        bus.power_off();
+        // It is written and not synced: the file is on the disk, and what is in it is not.
+        fs::write(&cookie, "").unwrap();
+
+        bus.begin();
+        let said = bus.ends().await;
+        assert!(said.contains("cookie"), "{said}");
+        let again = bus.world.run(&prepare).expect(0);
+        assert!(again.out.contains("begins anew"), "{again:?}");
+        bus.begin();
+        bus.is_up().await;
+        assert!(bus.control(&["--quiet", "list_users", "--no-table-headers"]).out.starts_with("guest"));
+    });
 }
 
 /// OS-TUI-057, OS-TUI-058; and a password is in no list of processes.
@@ -160,7 +226,7 @@ fn os_tui_057_the_password_of_the_message_bus_changes_in_the_server_and_in_the_f
     // Where there is a network to fetch it.
     let packages = unpacked();
     private_host::isolated(async || {
-        let bus = Bus::start(packages.as_deref());
+        let bus = Bus::start(packages.as_deref()).await;
         let early = bus.change("too-early").expect(1);
         assert!(early.err.contains("prepare_node bus") && early.err.contains("nothing was changed"), "{early:?}");
         bus.ctl(&["prepare_node", "bus"], "").expect(0);

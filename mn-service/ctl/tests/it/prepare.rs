@@ -68,7 +68,7 @@ fn os_boot_001_a_database_server_gets_files_of_this_node() {
         fs::write(folder.join(left), "cut").unwrap();
     }
     let place = folder.display().to_string();
-    let prepare = ["prepare_node", "files", "--folder", &place, "--user", "root"];
+    let prepare = ["prepare_node", "database-files", "--folder", &place, "--user", "root"];
 
     // Tables of somebody's: they stay.
     fs::create_dir(folder.join("shop")).unwrap();
@@ -94,7 +94,7 @@ fn os_boot_001_a_database_server_gets_files_of_this_node() {
     assert_eq!(fs::metadata(folder.join("mysql")).unwrap().modified().unwrap(), made);
 }
 
-/// RabbitMQ does not start again when the power failed in its first start: what that left goes, and nobody's bus does.
+/// Whatever a first start has left goes, and nobody's bus does. `bus` has a RabbitMQ that needs it.
 #[test]
 fn os_boot_001_a_message_bus_whose_first_start_was_cut_off_begins_anew() {
     let world = World::new("works");

@@ -213,6 +213,9 @@ pub(in crate::e2e) async fn power_cut(desk: &Desk) -> Result<()> {
         let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
         computer.choose(menu::RESCUE).await?;
         computer.says("root@", BOOT).await?;
+        // The shell comes on a slow machine as well.
+        let waits = computer.shell("systemctl show --property JobRunningTimeoutUSec dev-ttyS0.device").await?;
+        ensure!(waits.contains("=15min"), "the login waits for its line: {waits}");
         let command = format!(
             "mkdir -p /mnt/a && mount -o ro LABEL=OEMDRV /mnt/a && (setsid zstack-installer install --answers \
              /mnt/a/answers.toml --json --halt-after {step} >/run/installer.log 2>&1 & echo $! >/run/pid)"
