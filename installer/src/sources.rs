@@ -19,8 +19,8 @@ const LABEL: &str = "OEMDRV";
 const FILE: &str = "answers.toml";
 /// The other one.
 const KICKSTART: &str = "ks.cfg";
-/// How long a web server may take; a node's network needs time after power-on.
-const WEB: Duration = Duration::from_secs(120);
+/// How long a server may be out of reach: a node's network needs time after power-on.
+const NETWORK: Duration = Duration::from_secs(120);
 
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,9 @@ async fn fetch(text: &str, medium: &Path) -> Result<String> {
             Error::Wrong(format!("{text}: there is no disk with the label {label}, or no such file on it"))
         }),
         Place::Nfs { folder, options, file } => {
-            let read = mounted(&["-t", "nfs", "-o", &options, &folder], &file).await?;
+            // A minute for a server that does not answer yet (nfs(5)), so that what it says is heard before we end it.
+            let mount = ["-t", "nfs", "-o", &format!("{options},retry=1"), &folder];
+            let read = once_reachable(async || mounted(&mount, &file).await, is_out_of_reach).await?;
             read.ok_or_else(|| Error::Wrong(format!("{text}: there is no such file")))
         }
     }
@@ -148,18 +150,30 @@ async fn web(address: &str) -> Result<String> {
     let _same = rustls::crypto::ring::default_provider().install_default();
     let failed = |cause: reqwest::Error| Error::Wrong(format!("{address} cannot be fetched: {}", whole(&cause)));
     let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().map_err(failed)?;
+    let ask = async || client.get(address).send().await?.error_for_status()?.text().await;
+    once_reachable(ask, reqwest::Error::is_connect).await.map_err(failed)
+}
+
+/// Tries again while the network may still be on its way up.
+async fn once_reachable<T, E>(
+    mut ask: impl AsyncFnMut() -> std::result::Result<T, E>,
+    out_of_reach: impl Fn(&E) -> bool,
+) -> std::result::Result<T, E> {
     let started = tokio::time::Instant::now();
     loop {
-        let answer = async { client.get(address).send().await?.error_for_status()?.text().await };
-        match answer.await {
-            Ok(text) => return Ok(text),
-            // The network may still be on its way up.
-            Err(cause) if cause.is_connect() && started.elapsed() < WEB => {
+        match ask().await {
+            Err(cause) if out_of_reach(&cause) && started.elapsed() < NETWORK => {
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
-            Err(cause) => return Err(failed(cause)),
+            answer => return answer,
         }
     }
+}
+
+/// What `mount.nfs` says without an address, and without a name server.
+fn is_out_of_reach(cause: &Error) -> bool {
+    let said = cause.to_string();
+    ["Network is unreachable", "Resource temporarily unavailable"].iter().any(|words| said.contains(words))
 }
 
 /// With the reasons behind it.
@@ -198,6 +212,25 @@ async fn mounted(arguments: &[&str], file: &str) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_may_be_out_of_reach_for_a_while() {
+        let said = |words: &str| Error::Wrong(format!("mount -t nfs failed: mount.nfs: {words}"));
+        let up_after = async |seconds: u64, words: &str| {
+            let started = tokio::time::Instant::now();
+            let up = async || match started.elapsed().as_secs() {
+                passed if passed >= seconds => Ok("answers"),
+                _ => Err(said(words)),
+            };
+            once_reachable(up, is_out_of_reach).await.map_err(|_| started.elapsed())
+        };
+        let no_address = "Network is unreachable for 192.0.2.1:/a on /tmp/b";
+        let no_names = "Resource temporarily unavailable for nas.example:/a on /tmp/b";
+        assert_eq!(up_after(60, no_address).await, Ok("answers"));
+        assert_eq!(up_after(60, no_names).await, Ok("answers"));
+        assert_eq!(up_after(60, "access denied by server").await, Err(Duration::ZERO));
+        assert!(up_after(300, no_address).await.unwrap_err() < NETWORK * 2);
+    }
 
     #[test]
     fn places_are_written_as_here_and_as_elsewhere() {

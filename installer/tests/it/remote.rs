@@ -180,6 +180,8 @@ fn the_boot_menu_starts_what_it_offers() {
         command.env("ZSTACK_CMDLINE", command_line).env("ZSTACK_RUN", folder.path().join("run"));
         assert!(command.status().unwrap().success());
         let early = folder.path().join("early");
+        let waits = std::fs::read_link(early.join("systemd-networkd-wait-online.service")).unwrap();
+        assert_eq!(waits, std::path::Path::new("/dev/null"), "{id} waits for a network");
         let starts = early.join("multi-user.target.wants/zstack-installer@tty1.service").is_symlink();
         (starts, std::fs::read_to_string(early.join("zstack-installer@tty1.service.d/command.conf")).ok())
     };

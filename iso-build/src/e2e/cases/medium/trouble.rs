@@ -156,12 +156,21 @@ pub(in crate::e2e) async fn no_network(desk: &Desk) -> Result<()> {
     let computer = Computer::start(&hardware, Medium::Usb(desk.medium()), desk.folder()).await?;
     computer.choose(menu::SERIAL).await?;
     watched(desk, &computer, "install").await?;
+    does_not_wait(&computer)?;
     drop(computer);
     let hardware = Hardware { readonly: Vec::new(), ..hardware };
     let computer = Computer::start(&hardware, Medium::None, desk.folder()).await?;
     let said = computer.says("NODE INFO", BOOT).await;
     computer.picture(&desk.picture("node")).await?;
     desk.note(format!("the console is on the serial line {:.0} s after its first start", said?));
+    does_not_wait(&computer)
+}
+
+/// Its screen came before systemd gave up on the network; what that says then is on no screen any more.
+fn does_not_wait(computer: &Computer) -> Result<()> {
+    let said = computer.serial();
+    let waited = said.lines().find(|line| line.contains("Wait for Network"));
+    ensure!(waited.is_none(), "the screen waited for the network: {waited:?}");
     Ok(())
 }
 
