@@ -201,11 +201,21 @@ impl Planner<'_> {
     fn sizes(&mut self) {
         let order = order(self.to, &BTreeSet::new());
         for name in &order {
-            self.resize(name, |now, wanted| now < wanted);
+            // A bond that a parent is about to leave may have made it small again: what is on it grows when it is settled.
+            if self.has_room(name) {
+                self.resize(name, |now, wanted| now < wanted);
+            }
         }
         for name in order.iter().rev() {
             self.resize(name, |now, wanted| now > wanted);
         }
+    }
+
+    /// What a link is built on is as large as the link shall be.
+    fn has_room(&self, name: &str) -> bool {
+        let wanted = &self.to.links[name];
+        let Device::Vlan { parent, .. } = &wanted.device else { return true };
+        self.now.links.get(parent).is_none_or(|parent| parent.mtu >= wanted.mtu)
     }
 
     fn resize(&mut self, name: &str, when: impl Fn(u32, u32) -> bool) {
