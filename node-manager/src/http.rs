@@ -31,8 +31,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A job request carries user data of one VM or the leases of a network, never file contents.
 const BODY_LIMIT: usize = 16 << 20;
 
-/// Bytes of a refused upload that are read and dropped before the refusal.
-const REFUSED_CHUNK: usize = 64 << 20;
+/// Bytes of an upload that nobody needs that are read and dropped before the answer.
+const UNNEEDED_CHUNK: usize = 64 << 20;
 
 /// The API of one agent, without any access control: the listener decides who may call what.
 pub fn router(agent: Arc<Agent>) -> Router {
@@ -271,20 +271,15 @@ async fn put_content(
         Ok(()) => agent.drivers.storage.write(&query, &mut stream).await,
         Err(error) => Err(error),
     };
-    match written {
-        Ok(size) => Ok(Json(ContentSize { size })),
-        Err(error) => {
-            // A sender that is cut off while it sends never reads why; so hear out the rest of a chunk of sane size.
-            let mut left = REFUSED_CHUNK;
-            while let Some(Ok(part)) = stream.next().await {
-                left = left.saturating_sub(part.len());
-                if left == 0 {
-                    break;
-                }
-            }
-            Err(Refusal(error))
-        }
+    // A sender that is cut off while it sends never reads the answer, be it a refusal or that all of it is here already;
+    // so hear out the rest of a chunk of sane size.
+    let mut left = UNNEEDED_CHUNK;
+    while left > 0
+        && let Some(Ok(part)) = stream.next().await
+    {
+        left = left.saturating_sub(part.len());
     }
+    Ok(Json(ContentSize { size: written? }))
 }
 
 #[cfg(test)]

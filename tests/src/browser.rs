@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -48,7 +48,7 @@ pub struct Browser {
     client: Client,
     driver: Driver,
     base: String,
-    _profile: TempDir,
+    _folder: TempDir,
 }
 
 /// `chromedriver` and the browsers that it started, in a process group of their own.
@@ -61,11 +61,12 @@ impl Driver {
     /// Starts a driver at a port that is free.
     ///
     /// `--port=0` is a port that is free for IPv6; when another process has the same one for IPv4, the
-    /// driver says so and ends, and the next attempt gets another port.
-    fn start() -> Result<Self> {
+    /// driver says so and ends, and the next attempt gets another port. Both are killed in the end; what they leave is in
+    /// `temporary`.
+    fn start(temporary: &Path) -> Result<Self> {
         let mut said = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::attempt()? {
+            match Self::attempt(temporary)? {
                 Ok(driver) => return Ok(driver),
                 Err(output) => said = output,
             }
@@ -74,9 +75,10 @@ impl Driver {
     }
 
     /// Starts a driver; when it ends before it listens: what it said.
-    fn attempt() -> Result<Result<Self, String>> {
+    fn attempt(temporary: &Path) -> Result<Result<Self, String>> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", temporary)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -119,8 +121,9 @@ impl Browser {
     pub async fn start(base: &str) -> Result<Self> {
         // For commands beyond the standard; another part of the test may have done it.
         let _installed = rustls::crypto::ring::default_provider().install_default();
-        let driver = tokio::task::spawn_blocking(Driver::start).await??;
-        let profile = tempfile::Builder::new().prefix("zstack-browser-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("zstack-browser-").tempdir()?;
+        let temporary = folder.path().to_owned();
+        let driver = tokio::task::spawn_blocking(move || Driver::start(&temporary)).await??;
         let arguments = [
             "--headless",
             "--no-sandbox",
@@ -137,7 +140,7 @@ impl Browser {
             "--window-size=1440,900",
         ];
         let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
-        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        arguments.push(format!("--user-data-dir={}", folder.path().join("profile").display()));
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
@@ -152,7 +155,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{}", driver.port))
             .await
             .context("Chromium cannot be started")?;
-        Ok(Self { client, driver, base: base.to_owned(), _profile: profile })
+        Ok(Self { client, driver, base: base.to_owned(), _folder: folder })
     }
 
     /// Goes to an address of the UI.

@@ -53,7 +53,8 @@ impl Remote {
             .arg("--font")
             .arg(font)
             .args(more);
-        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        // It is killed in the end, and its own folder stays.
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env("TMPDIR", folder.path());
         let mut tty = Tty::start(&mut command);
         // The last line: everything above it is drawn then.
         tty.wait("F10 go on here");

@@ -9,6 +9,7 @@ use std::{
 
 use kickstart::Version;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The version whose word counts.
 const RELEASE: &str = "3.78";
@@ -18,22 +19,26 @@ pub(crate) struct Oracle {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// `ksvalidator` leaves a file behind for every text that it reads.
+    _temporary: TempDir,
 }
 
 impl Oracle {
     pub(crate) fn start() -> Self {
+        let temporary = tempfile::tempdir().expect("a folder can be made");
         let python = environment().join("bin/python");
         let mut child = Command::new(python)
             .arg("-u")
             .arg("tests/it/driver.py")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("TMPDIR", temporary.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("pykickstart's Python starts");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("its answers are read"));
-        Self { child, input, output }
+        Self { child, input, output, _temporary: temporary }
     }
 
     /// Asks many questions at once, and returns the answers in their order.

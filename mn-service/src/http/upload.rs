@@ -22,6 +22,8 @@ use crate::{
 
 /// Chunks between the client and the image server that may wait.
 const IN_FLIGHT: usize = 8;
+/// How long a client that is refused may go on sending before it is told.
+const HEARD_OUT: Duration = Duration::from_secs(10);
 /// How often a long transfer says that it is alive.
 const ALIVE: Duration = Duration::from_secs(10);
 
@@ -60,15 +62,27 @@ pub(super) async fn receive(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path((image, token)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Multipart,
+    mut body: Multipart,
 ) -> Response {
     // The token is in the URL: everybody on the way could read it.
     if let Err(refusal) = server.check_encrypted(peer, &headers) {
         return refusal.into_response();
     }
-    match accept(&server.app, &image, &token, &headers, body).await {
+    match accept(&server.app, &image, &token, &headers, &mut body).await {
         Ok(received) => json_text(StatusCode::OK, format!("{{\"received\":{received}}}")),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            hear_out(&mut body).await;
+            refusal.into_response()
+        }
+    }
+}
+
+/// Reads and drops the rest of a slice: a browser that is cut off while it sends never reads why. Whoever sends more than a
+/// slice is cut off all the same.
+async fn hear_out(body: &mut Multipart) {
+    let rest = async { while let Ok(Some(_part)) = body.next_field().await {} };
+    if tokio::time::timeout(HEARD_OUT, rest).await.is_err() {
+        tracing::debug!("a client that was refused went on sending");
     }
 }
 
@@ -77,7 +91,7 @@ async fn accept(
     image: &str,
     token: &str,
     headers: &HeaderMap,
-    mut body: Multipart,
+    body: &mut Multipart,
 ) -> Result<u64, Refusal> {
     let slice = Slice::read(headers).map_err(bad_request)?;
     if header(headers, "x-image-uuid").is_some_and(|uuid| uuid != image) {
@@ -88,7 +102,7 @@ async fn accept(
     let ticket = app.queues.join([upload::queue_key(upload.image())]);
     ticket.turn().await;
     upload.touch(app).await?;
-    let received = pass_on(app, &upload, &slice, &mut body).await?;
+    let received = pass_on(app, &upload, &slice, body).await?;
     if received < slice.total {
         return Ok(received);
     }

@@ -47,6 +47,25 @@ impl Drop for NetworkServices {
     }
 }
 
+/// The image server's disk; a folder with something mounted in it cannot be removed.
+struct ServerDisk(PathBuf);
+
+impl ServerDisk {
+    fn mount(at: PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let size = format!("size={SERVER_DISK_MIB}m,mode=0711");
+        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", at.to_str().unwrap()]);
+        Self(at)
+    }
+}
+
+impl Drop for ServerDisk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "the image server's disk stays");
+    }
+}
+
 /// The site. Fields are dropped in this order: programs before what they stand on.
 pub(crate) struct Site {
     pub(crate) client: Client,
@@ -54,6 +73,7 @@ pub(crate) struct Site {
     agent: Option<Program>,
     pub(crate) libvirtd: Libvirtd,
     _services: NetworkServices,
+    _server_disk: ServerDisk,
     dir: tempfile::TempDir,
     node_manager: PathBuf,
     api: SocketAddr,
@@ -84,10 +104,7 @@ impl Site {
             }
             run("ip", &["link", "set", link, "up"]);
         }
-        let server_disk = dir.path().join("server");
-        fs::create_dir(&server_disk).unwrap();
-        let size = format!("size={SERVER_DISK_MIB}m,mode=0711");
-        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", server_disk.to_str().unwrap()]);
+        let server_disk = ServerDisk::mount(dir.path().join("server"));
         fs::create_dir(dir.path().join("run")).unwrap();
         let libvirtd = Libvirtd::start(dir.path()).await;
 
@@ -105,6 +122,7 @@ impl Site {
             agent: None,
             libvirtd,
             _services: NetworkServices(dir.path().join("run")),
+            _server_disk: server_disk,
             dir,
             node_manager,
             api,

@@ -20,6 +20,7 @@ mod recycle_bin;
 mod session;
 mod storage;
 mod ui;
+mod upload;
 mod vm;
 mod vm_settings;
 mod webhook;
