@@ -510,9 +510,11 @@ fn arguments(hardware: &Hardware, medium: Medium<'_>, folder: &Path) -> Result<V
             ),
         };
         add("-netdev", connected);
-        // At a place of its own: a card is named after it, and disks come and go.
+        // At a place of its own: a card is named after it, and disks come and go. Bonds aggregate links of the same known
+        // speed only.
         let (mac, place) = (hardware.mac(number), 0x10 + number);
-        add("-device", format!("virtio-net-pci,netdev=net{number},mac={mac},addr={place:#x},romfile="));
+        let card = format!("virtio-net-pci,netdev=net{number},mac={mac},addr={place:#x}");
+        add("-device", format!("{card},speed=10000,duplex=full,romfile="));
     }
     add("-chardev", format!("socket,id=serial,path={},server=on,wait=off", at("serial")));
     add("-serial", "chardev:serial".to_owned());
