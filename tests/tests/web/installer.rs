@@ -27,7 +27,8 @@ async fn a_machine_elsewhere_is_installed_from_a_browser() -> Result<()> {
     let mut command = Command::new(program()?);
     command.args(["remote", "--listen", "127.0.0.1", "--vnc-port", "0", "--web-port", "0", "--http-port", "0"]);
     command.arg("--medium").arg(medium.path()).arg("--rehearse").arg(sources.join("tests/facts.json"));
-    command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+    // It is killed in the end, and its own folder stays.
+    command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env("TMPDIR", medium.path());
     let mut tty = Tty::start(&mut command);
     // The last line: everything above it is drawn then.
     tty.wait("F10 go on here");
