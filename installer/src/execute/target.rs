@@ -12,8 +12,9 @@ use crate::{
     tool::{Cmd, Error, LONG, Result, write},
 };
 
-/// What programs of the new system need of the running one. Without udev's knowledge LVM waits ten seconds per device.
-const SHARED: [&str; 4] = ["dev", "proc", "sys", "run/udev"];
+/// What programs of the new system need of the running one, outer ones first. Without udev's knowledge LVM waits ten
+/// seconds per device; the firmware's boot entries are variables of their own file system.
+const SHARED: [&str; 6] = ["dev", "dev/pts", "proc", "sys", "sys/firmware/efi/efivars", "run/udev"];
 
 impl Installation {
     /// A path of the new system.
@@ -72,27 +73,33 @@ impl Installation {
     }
 
     /// Shares what programs in the new system need.
+    ///
+    /// Services of the running system have mount namespaces of their own, into which mounts are propagated, and must see
+    /// the end of each of these mounts as well: one that stays there keeps the target mounted and its volumes in use. So
+    /// there is one mount for each name instead of whole trees (`mount --rbind`), whose inner mounts are not taken back
+    /// elsewhere, and each becomes a peer group of its own, so that no inner one reaches the folder that it came from
+    /// (mount_namespaces(7)).
     pub(super) async fn share(&self) -> Result<()> {
         for name in SHARED {
-            let at = self.at(name);
-            if is_mounted(&at) || !Path::new("/").join(name).exists() {
+            let (from, at) = (Path::new("/").join(name), self.at(name));
+            if is_mounted(&at) || !from.exists() {
                 continue;
             }
             fs::create_dir_all(&at).map_err(Error::file(&at))?;
-            let (from, at) = (format!("/{name}"), at.display().to_string());
-            self.tool("mount", &["--rbind", &from, &at]).await?;
-            // What is unmounted here later must stay where it came from.
-            self.tool("mount", &["--make-rslave", &at]).await?;
+            let (from, at) = (from.display().to_string(), at.display().to_string());
+            self.tool("mount", &["--bind", &from, &at]).await?;
+            self.tool("mount", &["--make-private", &at]).await?;
+            self.tool("mount", &["--make-shared", &at]).await?;
         }
         Ok(())
     }
 
     /// Takes that back.
     pub(super) async fn unshare(&self) -> Result<()> {
-        for name in SHARED {
+        for name in SHARED.iter().rev() {
             let at = self.at(name);
             if is_mounted(&at) {
-                self.tool("umount", &["--recursive", "--lazy", &at.display().to_string()]).await?;
+                self.tool("umount", &["--lazy", &at.display().to_string()]).await?;
             }
         }
         Ok(())

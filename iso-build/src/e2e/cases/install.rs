@@ -48,6 +48,7 @@ pub(in crate::e2e) async fn executor(lab: &Lab) -> Result<()> {
     lab.note(format!("installed in {seconds:.1} s up to {LAST}"));
     is_as_planned(&node).await?;
     // The target of the last one is still mounted, and its volume group runs.
+    fails_beside_services(&node).await?;
     installed(&node).await?;
     is_as_planned(&node).await
 }
@@ -132,6 +133,28 @@ async fn halted(node: &Machine, step: &str) -> Result<()> {
         Ok((state == "T").then_some(()))
     });
     stopped.await
+}
+
+/// Runs the installer into the error of its boot loader. Services that see the file systems as they were when each of them
+/// started, as many of systemd's do, start before and in the middle of it. They must not keep the volumes in use: the next
+/// installation could not begin.
+async fn fails_beside_services(node: &Machine) -> Result<()> {
+    let service = async |name: &str| {
+        let words = format!("systemd-run --quiet --unit={name} --property=PrivateMounts=yes busybox sleep 100000");
+        node.ok(&words).await
+    };
+    service("before").await?;
+    halted(node, LAST).await?;
+    service("between").await?;
+    node.ok("kill -CONT $(cat /root/halted.pid)").await?;
+    let ended = until("the installer ends", INSTALL, async || {
+        let state = node.run("cut -d' ' -f3 /proc/$(cat /root/halted.pid)/stat").await?;
+        Ok(matches!(String::from_utf8_lossy(&state.stdout).trim(), "" | "Z").then_some(()))
+    });
+    ended.await?;
+    let said = node.ok("cat /root/halted.log").await?;
+    ensure!(said.contains("grub-install"), "it ended elsewhere: {said}");
+    Ok(())
 }
 
 /// Runs the installer to its end. Returns how long it took.
