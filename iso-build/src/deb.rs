@@ -67,7 +67,7 @@ const SOURCES: [Source; 11] = [
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Folder that gets the packages; older ones of the same name are replaced
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::dist("deb"))]
     out: PathBuf,
     /// Check the packages with lintian
     #[arg(long)]

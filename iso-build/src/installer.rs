@@ -31,7 +31,7 @@ const PACK: Duration = Duration::from_secs(600);
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Folder that gets the program, its checksums and the packages
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::dist(""))]
     out: PathBuf,
 }
 

@@ -49,7 +49,7 @@ const LEVEL: u32 = 9;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Folder that gets the image, its checksums and the packages
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::dist(""))]
     out: PathBuf,
     /// Base address of a Debian mirror [default: the one this machine's apt uses]
     #[arg(long, value_name = "URL")]

@@ -166,3 +166,8 @@ fn target() -> Result<PathBuf> {
     let me = std::env::current_exe().context("this program does not know where it is")?;
     Ok(me.parent().and_then(Path::parent).context("this program lies in no target folder")?.to_owned())
 }
+
+/// Where what is built for others lies unless somebody names a folder: `dist` among what cargo makes.
+fn dist(kind: &str) -> PathBuf {
+    target().unwrap_or_else(|_| repository().join("target")).join("dist").join(kind)
+}

@@ -35,7 +35,7 @@ const DOCUMENTS: [(&str, &str); 5] = [
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Folder that gets the packages; older ones of the same name are replaced
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::dist("rpm"))]
     out: PathBuf,
     /// Check the packages with rpmlint
     #[arg(long)]
