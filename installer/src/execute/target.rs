@@ -12,9 +12,8 @@ use crate::{
     tool::{Cmd, Error, LONG, Result, write},
 };
 
-/// What programs of the new system need of the running one, outer ones first. Without udev's knowledge LVM waits ten
-/// seconds per device; the firmware's boot entries are variables of their own file system.
-const SHARED: [&str; 6] = ["dev", "dev/pts", "proc", "sys", "sys/firmware/efi/efivars", "run/udev"];
+/// What programs of the new system need of the running one. Without udev's knowledge LVM waits ten seconds per device.
+const SHARED: [&str; 4] = ["dev", "proc", "sys", "run/udev"];
 
 impl Installation {
     /// A path of the new system.
@@ -72,13 +71,11 @@ impl Installation {
         Ok(())
     }
 
-    /// Shares what programs in the new system need.
+    /// Shares what programs in the new system need: these folders alone, and nothing that is mounted in them, now or later.
     ///
-    /// Services of the running system have mount namespaces of their own, into which mounts are propagated, and must see
-    /// the end of each of these mounts as well: one that stays there keeps the target mounted and its volumes in use. So
-    /// there is one mount for each name instead of whole trees (`mount --rbind`), whose inner mounts are not taken back
-    /// elsewhere, and each becomes a peer group of its own, so that no inner one reaches the folder that it came from
-    /// (mount_namespaces(7)).
+    /// Services of the running system have mount namespaces of their own, which see the beginning and the end of mounts
+    /// here. They do not see the end of the inner mounts of a tree (`mount --rbind`) that is cut off from the one that it
+    /// came from, and what stays there keeps the target mounted and its volumes in use (mount_namespaces(7)).
     pub(super) async fn share(&self) -> Result<()> {
         for name in SHARED {
             let (from, at) = (Path::new("/").join(name), self.at(name));
@@ -87,16 +84,14 @@ impl Installation {
             }
             fs::create_dir_all(&at).map_err(Error::file(&at))?;
             let (from, at) = (from.display().to_string(), at.display().to_string());
-            self.tool("mount", &["--bind", &from, &at]).await?;
-            self.tool("mount", &["--make-private", &at]).await?;
-            self.tool("mount", &["--make-shared", &at]).await?;
+            self.tool("mount", &["--bind", "--make-private", &from, &at]).await?;
         }
         Ok(())
     }
 
     /// Takes that back.
     pub(super) async fn unshare(&self) -> Result<()> {
-        for name in SHARED.iter().rev() {
+        for name in SHARED {
             let at = self.at(name);
             if is_mounted(&at) {
                 self.tool("umount", &["--lazy", &at.display().to_string()]).await?;
