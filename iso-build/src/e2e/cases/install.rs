@@ -32,7 +32,7 @@ const CUTS: [&str; 12] = [
 ];
 
 /// A damaged medium is found before anything is changed; what lies on the disk is recognised; an installation that lost
-/// power anywhere begins anew and ends with what was planned (issue 5, OS-DISK-003, OS-DISK-004).
+/// power anywhere, or failed, begins anew and ends with what was planned (issue 5, OS-DISK-003, OS-DISK-004).
 pub(in crate::e2e) async fn executor(lab: &Lab) -> Result<()> {
     let node = lab.boot("node", &[None]).await?;
     leave_something(&node).await?;
@@ -47,7 +47,7 @@ pub(in crate::e2e) async fn executor(lab: &Lab) -> Result<()> {
     let seconds = installed(&node).await?;
     lab.note(format!("installed in {seconds:.1} s up to {LAST}"));
     is_as_planned(&node).await?;
-    // The target of the last one is still mounted, and its volume group runs.
+    // Before each of these the target of the last one is still mounted, and its volume group runs.
     fails_beside_services(&node).await?;
     installed(&node).await?;
     is_as_planned(&node).await
@@ -127,12 +127,22 @@ async fn halted(node: &Machine, step: &str) -> Result<()> {
     node.ok(&format!("{command} >/root/halted.log 2>&1 & echo $! >/root/halted.pid")).await?;
     let what = format!("the installer stands still after {step}");
     let stopped = until(&what, INSTALL, async || {
-        let state = node.run("cut -d' ' -f3 /proc/$(cat /root/halted.pid)/stat").await?;
-        let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
-        ensure!(!state.is_empty() && state != "Z", "it ended: {}", node.ok("cat /root/halted.log").await?);
+        let state = state_of_halted(node).await?;
+        ensure!(!has_ended(&state), "it ended: {}", node.ok("cat /root/halted.log").await?);
         Ok((state == "T").then_some(()))
     });
     stopped.await
+}
+
+/// The state of that process as proc_pid_stat(5) has it; empty when it is gone.
+async fn state_of_halted(node: &Machine) -> Result<String> {
+    let state = node.run("cut -d' ' -f3 /proc/$(cat /root/halted.pid)/stat").await?;
+    Ok(String::from_utf8_lossy(&state.stdout).trim().to_owned())
+}
+
+/// Gone, or a zombie.
+fn has_ended(state: &str) -> bool {
+    matches!(state, "" | "Z")
 }
 
 /// Runs the installer into the error of its boot loader. Services that see the file systems as they were when each of them
@@ -147,10 +157,8 @@ async fn fails_beside_services(node: &Machine) -> Result<()> {
     halted(node, LAST).await?;
     service("between").await?;
     node.ok("kill -CONT $(cat /root/halted.pid)").await?;
-    let ended = until("the installer ends", INSTALL, async || {
-        let state = node.run("cut -d' ' -f3 /proc/$(cat /root/halted.pid)/stat").await?;
-        Ok(matches!(String::from_utf8_lossy(&state.stdout).trim(), "" | "Z").then_some(()))
-    });
+    let ended =
+        until("the installer ends", INSTALL, async || Ok(has_ended(&state_of_halted(node).await?).then_some(())));
     ended.await?;
     let said = node.ok("cat /root/halted.log").await?;
     ensure!(said.contains("grub-install"), "it ended elsewhere: {said}");
